@@ -1,0 +1,44 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+IMAGES := results/PatchGan/BrainPhantom/latest/images
+
+.DELETE_ON_ERROR:
+.PHONY: demo test lint clean help
+
+help:
+	@echo "make demo   train and test PatchGan on synthetic brains and write heat-map images"
+	@echo "make test   run all tests"
+	@echo "make lint   check style and types"
+	@echo "make clean  remove the environment and everything built or trained here"
+
+demo: $(VENV)/.installed
+	$(BIN)/anomalib-patchgan train --config configs/quickstart.yaml
+	@test -d $(IMAGES) || { echo "error: no images were written to $(IMAGES)" >&2; exit 1; }
+	@echo "Heat-map images: $(CURDIR)/$(IMAGES)"
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist results runs .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One file per set of dependencies says that it is installed; a change of pyproject.toml installs it again.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --editable .
+	@touch $@
+
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --editable ".[$*]"
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "error: $(PYTHON) is missing or older than Python 3.10; name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)

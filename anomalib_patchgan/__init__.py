@@ -1,0 +1,58 @@
+"""Unsupervised lesion detection in medical images: PatchGan and its data, as an anomalib plugin.
+
+Importing the package registers its models and data modules with anomalib.
+
+Example:
+    >>> import anomalib_patchgan
+    >>> from anomalib.models import get_model
+    >>> type(get_model("PatchGan")).__name__
+    'PatchGan'
+"""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anomalib_patchgan.version import __version__
+
+if TYPE_CHECKING:
+    from anomalib_patchgan.data import BrainPhantom, PreparedFolder
+    from anomalib_patchgan.models import PatchGan
+
+__all__ = ["BrainPhantom", "PatchGan", "PreparedFolder", "__version__"]
+
+_HOMES = {
+    "BrainPhantom": "anomalib_patchgan.data",
+    "PatchGan": "anomalib_patchgan.models",
+    "PreparedFolder": "anomalib_patchgan.data",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public class when it is first asked for (PEP 562)."""
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, those not imported yet included."""
+    return sorted({*globals(), *__all__})
+
+
+def _started_as_command() -> bool:
+    """Tell whether this process is `anomalib-patchgan` or `python -m anomalib_patchgan`."""
+    program = sys.argv[0] if sys.argv else ""
+    # While `-m` looks for its module, sys.argv[0] is still "-m".
+    as_module = program == "-m" and any(word.split(".")[0] == __name__ for word in sys.orig_argv)
+    return as_module or Path(program).stem == "anomalib-patchgan"
+
+
+# anomalib takes about ten seconds to import. The command line answers --help, --version and `configs`
+# without it, and registers the classes itself for every other command.
+if not _started_as_command():
+    from anomalib_patchgan.registry import register
+
+    register()

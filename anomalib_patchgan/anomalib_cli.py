@@ -1,0 +1,146 @@
+"""anomalib's command line, corrected where it loses a seed, a configuration or an exit code."""
+
+import logging
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from anomalib.cli.cli import AnomalibCLI
+from anomalib.cli.pipelines import pipeline_subcommands
+from jsonargparse import ArgumentParser
+from lightning.pytorch import seed_everything
+from lightning.pytorch.cli import SaveConfigCallback
+
+from anomalib_patchgan.cli import one_line
+from anomalib_patchgan.errors import ConfigurationError, PatchGanError
+
+logger = logging.getLogger(__name__)
+
+TRAINING = {"fit", "train"}
+
+
+class PatchGanCLI(AnomalibCLI):
+    """anomalib's command line with seeding that works and errors that end the process.
+
+    Args:
+        args: Command-line arguments without the program's name.
+        run: Run the subcommand, not only parse its arguments and make its objects.
+
+    Raises:
+        argparse.ArgumentError: If the arguments or a configuration file are wrong.
+        ConfigurationError: If they ask for something that cannot work.
+        PatchGanError: If a benchmark job fails.
+
+    Example:
+        >>> from anomalib_patchgan.anomalib_cli import PatchGanCLI
+        >>> cli = PatchGanCLI(["fit", "--model", "PatchGan", "--seed_everything", "3"], run=False)
+        >>> type(cli.model).__name__
+        'PatchGan'
+    """
+
+    @staticmethod
+    def init_parser(**kwargs: Any) -> ArgumentParser:  # noqa: ANN401 - forwarded to jsonargparse
+        """Make a parser that raises its errors instead of printing them over many lines."""
+        return AnomalibCLI.init_parser(**{"exit_on_error": False, **kwargs})
+
+    def add_export_arguments(self, parser: ArgumentParser) -> None:
+        """Add the options of `export`, with the ONNX version that torch really writes."""
+        super().add_export_arguments(parser)
+        # anomalib 2.7 asks for 14, which torch's exporter cannot write: it logs a traceback and stays at 18.
+        parser.set_defaults({"onnx_kwargs": {"opset_version": 18}})
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse options that anomalib accepts but cannot use."""
+        super().before_instantiate_classes()
+        for option in ("optimizer", "lr_scheduler"):
+            # anomalib 2.7: `fit` crashes on them and `train` ignores them.
+            if self._get(self.config, option) is not None:
+                msg = f"--{option} has no effect in anomalib; set the learning rate under model.init_args instead"
+                raise ConfigurationError(msg)
+        self._check_checkpoint()
+
+    def instantiate_classes(self) -> None:
+        """Seed, which anomalib 2.7 parses but never does, and then make model, data and engine."""
+        self._seed()
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # jsonargparse takes an error of a constructor for a value of the wrong type, and wraps it so.
+            if not str(error).startswith("Does not validate against any of the Union subtypes"):
+                raise
+            raise ConfigurationError(one_line(error)) from error
+
+    def instantiate_engine(self) -> None:
+        """Make the engine, and keep what it writes beside a training from replacing the training's files."""
+        trainer = self._get(self.config_init, "trainer")
+        callbacks = trainer["callbacks"]
+        trainer["callbacks"] = callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []
+        super().instantiate_engine()
+        if self.subcommand not in TRAINING:
+            # anomalib lets `test` and `predict` write their config.yaml over that of the training in `latest`.
+            for callback in trainer["callbacks"]:
+                if isinstance(callback, SaveConfigCallback):
+                    callback.config_filename = f"config-{self.subcommand}.yaml"
+
+    def _check_checkpoint(self) -> None:
+        """Find out that a checkpoint is missing now, not after the data have been prepared."""
+        checkpoint = str(self._get(self.config, "ckpt_path") or "")
+        # lightning takes some words and URLs, too.
+        if checkpoint and "://" not in checkpoint and not checkpoint.startswith(("best", "last", "hpc", "registry")):
+            path = Path(checkpoint)
+            if not path.is_file():
+                msg = f"no checkpoint at {path.resolve()}; a training writes it to weights/lightning in its results"
+                raise ConfigurationError(msg)
+
+    def _seed(self) -> None:
+        """Seed Python, NumPy, torch and the data-loading processes."""
+        seed = self._get(self.config, "seed_everything", default=False)
+        if seed is False:
+            return
+        if seed is True:
+            # Processes that lightning starts for DDP get the seed of the first one in this variable.
+            seed = int(os.environ.get("PL_GLOBAL_SEED", secrets.randbelow(2**32)))
+        # Kept in the configuration, so that config.yaml of the run repeats the run.
+        self.config[str(self.subcommand)]["seed_everything"] = seed_everything(seed, workers=True)
+
+    def _run_subcommand(self) -> None:
+        """Run the subcommand, turning failures that anomalib hides or leaves unexplained into errors."""
+        if self.subcommand in pipeline_subcommands():
+            self._run_pipeline()
+            return
+        try:
+            super()._run_subcommand()
+        except RuntimeError as error:
+            if not str(error).startswith("Error(s) in loading state_dict"):
+                raise
+            checkpoint = self._get(self.config, "ckpt_path")
+            msg = (
+                f"the checkpoint {checkpoint} does not fit the model: it belongs to another model or to other "
+                "model arguments; pass the config.yaml of its training with --config"
+            )
+            raise ConfigurationError(msg) from error
+
+    def _run_pipeline(self) -> None:
+        """Run a pipeline such as the benchmark.
+
+        anomalib 2.7 logs the errors of a pipeline's jobs and then exits with 0. Its log handlers are replaced
+        while it runs, so a filter on its logger is what sees them.
+        """
+        errors: list[str] = []
+
+        def remember(record: logging.LogRecord) -> bool:
+            if record.levelno >= logging.ERROR:
+                error = record.exc_info[1] if record.exc_info else record.getMessage()
+                errors.append(str(error) or type(error).__name__)
+            return True
+
+        pipeline_logger = logging.getLogger("anomalib.pipelines.components.base.pipeline")
+        pipeline_logger.addFilter(remember)
+        try:
+            super()._run_subcommand()
+        finally:
+            pipeline_logger.removeFilter(remember)
+        if errors:
+            msg = f"{self.subcommand} failed: {errors[0]}; see runs/pipeline.log for each job"
+            raise PatchGanError(msg)

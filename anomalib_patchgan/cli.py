@@ -1,0 +1,189 @@
+"""`anomalib-patchgan`: anomalib's command line with the plugin loaded, and the plugin's own subcommands.
+
+Importing anomalib and torch takes about ten seconds, so this module imports neither: help, the version and
+`configs` answer at once, everything else goes to `anomalib_patchgan.anomalib_cli`.
+"""
+
+import argparse
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from anomalib_patchgan.configs_command import run_configs
+from anomalib_patchgan.errors import ConfigurationError, PatchGanError
+from anomalib_patchgan.version import __version__
+
+PROGRAM = "anomalib-patchgan"
+DEBUG_VARIABLE = "ANOMALIB_PATCHGAN_DEBUG"
+
+FAILURE = 1
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+# Written out, because asking anomalib for them takes the ten seconds; a test compares them with anomalib's.
+ANOMALIB_COMMANDS = {
+    "train": "Fit a model, then test it.",
+    "fit": "Fit a model.",
+    "validate": "Evaluate a model on the validation set.",
+    "test": "Evaluate a model on the test set and write heat-map images.",
+    "predict": "Write heat maps of a folder of images or a data module.",
+    "export": "Export a trained model to OpenVINO, ONNX or torch.",
+    "benchmark": "Run anomalib's benchmark of several models and data sets.",
+    "install": "Install optional dependencies of anomalib.",
+}
+
+KNOWN_WARNINGS = (
+    # anomalib 2.7 still imports timm by its old name.
+    r"Importing from timm\.models\.layers is deprecated",
+    # anomalib 2.7's own Dinomaly imports anomalib's own deprecated package.
+    r"The anomalib\.models\.components\.dinov2 package is deprecated",
+    # lightning 2.6 asks torch's pytree in the old way.
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+)
+
+# What jsonargparse says about a rejected value around the one line that tells what is wrong with it.
+PARSER_NOISE = re.compile(
+    r"Does not validate against any of the Union subtypes$|Subtypes: |Errors:$|Expected a <class 'NoneType'>"
+    r"|Given value( type)?: "
+)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        args: The arguments without the program's name; those of the process by default.
+
+    Returns:
+        The exit code: 0, 1 when the work failed, 2 when the arguments or a configuration are wrong,
+        130 when interrupted.
+
+    Raises:
+        SystemExit: After `--help` and `--version`, and on arguments that argparse itself rejects.
+        PatchGanError: Instead of the one-line message if the environment sets `ANOMALIB_PATCHGAN_DEBUG=1`.
+
+    Example:
+        >>> from anomalib_patchgan.cli import main
+        >>> main(["configs", "no-such-name"])
+        2
+    """
+    arguments = list(sys.argv[1:] if args is None else args)
+    debug = os.environ.get(DEBUG_VARIABLE, "") not in {"", "0"}
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except argparse.ArgumentError as error:
+        if debug:
+            raise
+        subcommand = next((f" {word}" for word in arguments if word in ANOMALIB_COMMANDS), "")
+        return _fail(f"{one_line(error)}; the options: {PROGRAM}{subcommand} --help -vv", USAGE_ERROR)
+    except PatchGanError as error:
+        if debug:
+            raise
+        return _fail(one_line(error), USAGE_ERROR if isinstance(error, ConfigurationError) else FAILURE)
+
+
+def one_line(error: Exception) -> str:
+    r"""Return the message of an error as one line.
+
+    Args:
+        error: An error of the plugin or of the argument parser.
+
+    Example:
+        >>> from anomalib_patchgan.cli import one_line
+        >>> one_line(ValueError("first\n  second"))
+        'first second'
+    """
+    name = type(error).__name__
+    lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not PARSER_NOISE.match(line)]
+    if lines and lines[0].startswith(f"Caught {name} in "):
+        # torch puts the whole traceback of a data-loading process into the message; the error itself ends it.
+        lines = [re.sub(rf"^\S*{name}: ", "", lines[-1])]
+    return " ".join(lines)
+
+
+def light_parser() -> argparse.ArgumentParser:
+    """Return the parser of what needs no anomalib; it lists anomalib's subcommands without their options.
+
+    Example:
+        >>> from anomalib_patchgan.cli import light_parser
+        >>> light_parser().parse_args(["configs", "quickstart"]).name
+        'quickstart'
+    """
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Unsupervised lesion detection in medical images: anomalib with the PatchGan plugin loaded.",
+        epilog=f"Options of a subcommand: {PROGRAM} SUBCOMMAND --help -v (-vv for all of them). "
+        f"Set {DEBUG_VARIABLE}=1 to see the traceback of an error.",
+    )
+    parser.add_argument("--version", action="version", version=_versions())
+    subcommands = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", title="subcommands")
+    for name, description in ANOMALIB_COMMANDS.items():
+        subcommands.add_parser(name, help=description, add_help=False)
+    description = "List, print or copy the configurations that come with the package."
+    configs = subcommands.add_parser("configs", help=description, description=description)
+    configs.add_argument("name", nargs="?", metavar="NAME", help="print this configuration; without it, list all")
+    configs.add_argument(
+        "--copy", nargs="?", type=Path, const=Path(), metavar="FOLDER", help="copy it to FOLDER (default: here)"
+    )
+    configs.add_argument("--force", action="store_true", help="overwrite an existing file")
+    return parser
+
+
+def _fail(message: str, code: int) -> int:
+    """Say in one line why the program ends, and return the exit code."""
+    sys.stderr.write(f"{PROGRAM}: error: {message}\n")
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    """Run a light command here, and hand everything else to anomalib's command line."""
+    first = arguments[0] if arguments else ""
+    if first in ANOMALIB_COMMANDS or (first.startswith("-") and first not in {"-h", "--help", "--version"}):
+        return _run_anomalib(arguments)
+    parser = light_parser()
+    namespace = parser.parse_args(arguments)
+    if namespace.subcommand is None:
+        parser.print_help(sys.stderr)
+        return USAGE_ERROR
+    return run_configs(namespace.name, namespace.copy, force=namespace.force)
+
+
+def _run_anomalib(arguments: list[str]) -> int:
+    """Load anomalib with the plugin and run its command line."""
+    for message in KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message=message, category=FutureWarning)
+    # Before lightning is imported: it then leaves its messages to this handler. anomalib's own set-up
+    # (anomalib.loggers.configure_logger) installs two handlers and prints every message twice.
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    handler = RichHandler(console=Console(stderr=True), show_path=False)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+
+    from anomalib_patchgan.registry import register
+
+    register()
+    # lightning gives this logger a handler of its own, too.
+    logging.getLogger("lightning").handlers.clear()
+
+    from anomalib_patchgan.anomalib_cli import PatchGanCLI
+
+    PatchGanCLI(arguments)
+    return 0
+
+
+def _versions() -> str:
+    """Return the versions of the plugin and of anomalib in one line."""
+    try:
+        anomalib = version("anomalib")
+    except PackageNotFoundError:
+        anomalib = "not installed"
+    return f"{PROGRAM} {__version__} (anomalib {anomalib})"

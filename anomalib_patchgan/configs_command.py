@@ -1,0 +1,152 @@
+"""`anomalib-patchgan configs`: lists, prints and copies the configuration files that come with the package."""
+
+import os
+import shutil
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from anomalib_patchgan.errors import ConfigurationError
+
+
+def configs_folder() -> Path:
+    """Return the folder of the shipped configuration files.
+
+    Raises:
+        ConfigurationError: If the installation carries none.
+
+    Example:
+        >>> from anomalib_patchgan.configs_command import configs_folder
+        >>> configs_folder().is_dir()
+        True
+    """
+    package = Path(str(files("anomalib_patchgan")))
+    # A wheel carries the folder inside the package; a clone keeps it beside the package.
+    for folder in (package / "configs", package.parent / "configs"):
+        if folder.is_dir():
+            return folder
+    msg = f"no configs folder in {package} nor beside it; reinstall: pip install --force-reinstall anomalib-patchgan"
+    raise ConfigurationError(msg)
+
+
+def list_configs() -> dict[str, str]:
+    """Return the shipped configurations: name to the first comment line of the file.
+
+    Raises:
+        ConfigurationError: If the installation carries no configurations.
+
+    Example:
+        >>> from anomalib_patchgan.configs_command import list_configs
+        >>> "quickstart" in list_configs()
+        True
+    """
+    folder = configs_folder()
+    paths = sorted(folder.rglob("*.yaml"), key=lambda path: (len(path.relative_to(folder).parts), path))
+    return {path.relative_to(folder).with_suffix("").as_posix(): _first_comment(path) for path in paths}
+
+
+def find_config(name: str) -> Path:
+    """Return the path of a shipped configuration.
+
+    Args:
+        name: As listed, such as `model/patchgan`; a trailing `.yaml` is allowed.
+
+    Raises:
+        ConfigurationError: If no configuration has this name.
+
+    Example:
+        >>> from anomalib_patchgan.configs_command import find_config
+        >>> find_config("quickstart").name
+        'quickstart.yaml'
+    """
+    known = list_configs()
+    stem = name.removesuffix(".yaml")
+    if stem not in known:
+        msg = f"no configuration named {name!r}; there are: {', '.join(known)}"
+        raise ConfigurationError(msg)
+    return configs_folder() / f"{stem}.yaml"
+
+
+def copy_config(name: str, folder: Path, *, force: bool = False) -> Path:
+    """Copy a shipped configuration into a folder, which is made if it does not exist.
+
+    Args:
+        name: As listed, such as `model/patchgan`.
+        folder: Where the file goes, under its own name (`patchgan.yaml`).
+        force: Overwrite a file of that name.
+
+    Returns:
+        The path of the copy.
+
+    Raises:
+        ConfigurationError: If the name is unknown, the target exists and `force` is off, or it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from anomalib_patchgan.configs_command import copy_config
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     copy_config("quickstart", Path(folder)).name
+        'quickstart.yaml'
+    """
+    source = find_config(name)
+    target = folder / source.name
+    if target.exists() and not force:
+        msg = f"{target} exists already; pass --force to overwrite it, or another folder after --copy"
+        raise ConfigurationError(msg)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _copy_atomically(source, target)
+    except OSError as error:
+        msg = f"cannot write {target}: {error.strerror}; pass another folder after --copy"
+        raise ConfigurationError(msg) from error
+    return target
+
+
+def run_configs(name: str | None = None, copy_to: Path | None = None, *, force: bool = False) -> int:
+    """Run the subcommand: list all configurations, print one, or copy one.
+
+    Args:
+        name: A configuration; all are listed without one.
+        copy_to: Folder to copy it to; it is printed without one.
+        force: Overwrite an existing file when copying.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        ConfigurationError: If there is something to copy or overwrite but no name, or the copy fails.
+
+    Example:
+        >>> from anomalib_patchgan.configs_command import run_configs
+        >>> run_configs()  # doctest: +ELLIPSIS
+        quickstart...
+    """
+    if name is None:
+        if copy_to is not None or force:
+            msg = "--copy and --force need the name of a configuration: anomalib-patchgan configs NAME --copy [FOLDER]"
+            raise ConfigurationError(msg)
+        configs = list_configs()
+        width = max(map(len, configs), default=0)
+        sys.stdout.writelines(f"{config:<{width}}  {comment}".rstrip() + "\n" for config, comment in configs.items())
+    elif copy_to is None:
+        sys.stdout.write(find_config(name).read_text(encoding="utf-8"))
+    else:
+        sys.stdout.write(f"{copy_config(name, copy_to, force=force)}\n")
+    return 0
+
+
+def _first_comment(path: Path) -> str:
+    """Return the text of the first comment line of a YAML file, or nothing."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next((line.lstrip("# ").rstrip() for line in lines if line.startswith("#")), "")
+
+
+def _copy_atomically(source: Path, target: Path) -> None:
+    """Copy through a temporary name in the same folder, so that no half-written file is ever seen."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,140 @@
+"""Data module for any prepared folder of images, split by patient."""
+
+from pathlib import Path
+
+import pandas as pd
+from anomalib.data import AnomalibDataModule, AnomalibDataset
+from anomalib.data.utils import Split, TestSplitMode, ValSplitMode
+from torchvision.transforms.v2 import Transform
+
+from anomalib_patchgan.data.prepared_table import DEFAULT_ID_PATTERN, make_prepared_table
+
+
+class PreparedFolderDataset(AnomalibDataset):
+    """One split of a prepared folder.
+
+    Args:
+        table: Sample table as `make_prepared_table` returns it.
+        split: Split to keep.
+        category: Name of the folder, for anomalib's result paths.
+        augmentations: Transforms of image and mask while training or evaluating.
+
+    Items are anomalib's `ImageItem`: image `(3, H, W)` float32 in [0, 1]; mask `(H, W)` of 0 and 1 when the folder
+    has masks, all 0 for normal slices; label 0 or 1. Images of different sizes need a `Resize`.
+
+    Example:
+        >>> import tempfile
+        >>> from anomalib_patchgan import BrainPhantom
+        >>> phantom = BrainPhantom(tempfile.mkdtemp(), train_subjects=2, val_subjects=1, test_subjects=1, image_size=64)
+        >>> phantom.prepare_data()
+        >>> table = make_prepared_table(phantom.root)
+        >>> PreparedFolderDataset(table, "test")[0].image.shape
+        torch.Size([3, 64, 64])
+    """
+
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        split: Split | str,
+        category: str = "",
+        augmentations: Transform | None = None,
+    ) -> None:
+        super().__init__(augmentations=augmentations)
+        self.split = Split(split)
+        self.category = category
+        self.samples = table[table.split == self.split.value].reset_index(drop=True)
+
+
+class PreparedFolder(AnomalibDataModule):
+    r"""Slices or photographs in a prepared folder, with validation by patient.
+
+    The folder holds `train/normal`, `test/normal`, `test/abnormal`, `test/mask`, and optionally `train/abnormal`
+    with `train/mask`, and `val/normal`, `val/abnormal`, `val/mask`. A mask has the stem of its image; every value
+    above 0 is lesion. Without `val/`, about `val_split_ratio` of the training patients become validation patients
+    with all their slices, lesion slices included; the lesion slices of the remaining training patients are never
+    used. The choice hashes `seed` and the patient's id, so a patient added later moves no other, and no patient is
+    ever in two splits. Headers of all files are checked before training starts.
+
+    Args:
+        root: Prepared folder.
+        id_pattern: Regular expression searched in each file stem; group 1, or the whole match when it has no group,
+            is the patient id. The default takes what is before a trailing `_<slice number>`, or the whole stem:
+            `TCGA_CS_4942_19970222_05.png` is a slice of `TCGA_CS_4942_19970222`. Use `.+` for independent images.
+        train_batch_size: Images per training batch.
+        eval_batch_size: Images per validation, test and prediction batch.
+        num_workers: Loader processes. Prepared slices are small, two keep a CPU or one GPU busy.
+        train_augmentations: Transforms of the training images.
+        val_augmentations: Transforms of the validation images.
+        test_augmentations: Transforms of the test images.
+        augmentations: Transforms of every split that has none of its own.
+        val_split_ratio: Share of training patients taken for validation, in (0, 1); unused when there is `val/`.
+        seed: Chooses the validation patients.
+
+    Raises:
+        DatasetNotFoundError: At setup, the folder or a needed part of it is missing or empty.
+        DataError: At setup, a file cannot be used, a mask is missing, or a patient is in two splits.
+        ConfigurationError: At setup, `id_pattern` or `val_split_ratio` is not valid.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name in ("train/normal/P1_01", "train/normal/P2_01", "test/normal/P3_01"):
+        ...     path = root / f"{name}.png"
+        ...     path.parent.mkdir(parents=True, exist_ok=True)
+        ...     Image.new("L", (64, 64)).save(path)
+        >>> data = PreparedFolder(root, num_workers=0)
+        >>> data.setup()
+        >>> len(data.train_data), len(data.val_data), len(data.test_data)
+        (1, 1, 1)
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        id_pattern: str = DEFAULT_ID_PATTERN,
+        train_batch_size: int = 32,
+        eval_batch_size: int = 32,
+        num_workers: int = 2,
+        train_augmentations: Transform | None = None,
+        val_augmentations: Transform | None = None,
+        test_augmentations: Transform | None = None,
+        augmentations: Transform | None = None,
+        val_split_ratio: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            train_batch_size=train_batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            train_augmentations=train_augmentations,
+            val_augmentations=val_augmentations,
+            test_augmentations=test_augmentations,
+            augmentations=augmentations,
+            val_split_mode=ValSplitMode.FROM_DIR,
+            test_split_mode=TestSplitMode.FROM_DIR,
+            seed=seed,
+        )
+        self.root = Path(root).expanduser()
+        self.id_pattern = id_pattern
+        # Set here because the base class would turn a ratio of 0 into 0.5.
+        self.val_split_ratio = val_split_ratio
+        self.category = self.root.absolute().name
+
+    def _setup(self, _stage: str | None = None) -> None:
+        table = make_prepared_table(
+            self.root,
+            id_pattern=self.id_pattern,
+            val_split_ratio=self.val_split_ratio,
+            seed=self.seed or 0,
+        )
+        self.train_data = PreparedFolderDataset(table, Split.TRAIN, self.category)
+        self.val_data = PreparedFolderDataset(table, Split.VAL, self.category)
+        self.test_data = PreparedFolderDataset(table, Split.TEST, self.category)
+
+    def _create_test_split(self) -> None:
+        """Keep the test split as it is on disk.
+
+        anomalib would move half of the training slices into a test split that holds no normal ones.
+        """

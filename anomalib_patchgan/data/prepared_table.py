@@ -1,0 +1,193 @@
+"""The sample table of a prepared folder: one row per slice, with its patient, label, mask and split."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+from anomalib import TaskType
+from anomalib.data.utils import LabelName, Split
+
+from anomalib_patchgan.data.image_files import check_image, check_mask, find_images
+from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+
+DEFAULT_ID_PATTERN = r"^(.+?)(?:_\d+)?$"
+LAYOUT = (
+    "train/normal and test/normal, test/abnormal, test/mask; optional train/abnormal with train/mask, and "
+    "val/normal, val/abnormal, val/mask; each with PNG, JPEG, BMP, TIFF or WebP images"
+)
+_LABELS = {"normal": LabelName.NORMAL, "abnormal": LabelName.ABNORMAL}
+
+
+def make_prepared_table(
+    root: str | Path,
+    *,
+    id_pattern: str = DEFAULT_ID_PATTERN,
+    val_split_ratio: float = 0.2,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Read a prepared folder into anomalib's sample table and check every file's header.
+
+    Without `val/`, validation patients are taken from `train/` with all their slices, lesion slices included;
+    the lesion slices of the other training patients are in no split.
+
+    Args:
+        root: Prepared folder.
+        id_pattern: Regular expression searched in each file stem; its group 1, or the whole match when it has
+            no group, is the patient id.
+        val_split_ratio: Share of the training patients that become validation patients, in (0, 1).
+        seed: Chooses which patients these are.
+
+    Returns:
+        Columns `image_path`, `label`, `label_index` (0 normal, 1 abnormal), `mask_path` ("" for none),
+        `patient_id` and `split`; `attrs["task"]` is `segmentation` when the folder has masks.
+
+    Raises:
+        DatasetNotFoundError: The folder, or a part of it that is needed, is missing or empty.
+        DataError: A file cannot be used, a mask is missing, or a patient is in two splits.
+        ConfigurationError: `id_pattern` or `val_split_ratio` is not valid.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name in ("train/normal/P1_01", "train/normal/P2_01", "test/normal/P3_01"):
+        ...     path = root / f"{name}.png"
+        ...     path.parent.mkdir(parents=True, exist_ok=True)
+        ...     Image.new("L", (64, 64)).save(path)
+        >>> make_prepared_table(root, val_split_ratio=0.5).groupby("split").patient_id.nunique().to_dict()
+        {'test': 1, 'train': 1, 'val': 1}
+    """
+    root = Path(root).expanduser()
+    pattern = _compile(id_pattern)
+    if not 0 < val_split_ratio < 1:
+        msg = f"val_split_ratio must lie between 0 and 1, got {val_split_ratio}."
+        raise ConfigurationError(msg)
+    if not root.is_dir():
+        msg = f"No prepared folder at {root.absolute()}: there is no such folder. Expected there: {LAYOUT}."
+        raise DatasetNotFoundError(msg)
+
+    splits = [split for split in Split if (root / split.value).is_dir()]
+    has_masks = any(find_images(root / split.value / "mask") for split in splits)
+    rows = [
+        {"image_path": str(path), "label": label, "label_index": int(_LABELS[label]), "mask_path": mask}
+        | {"patient_id": _patient_id(path, pattern), "split": split.value}
+        for split in splits
+        for label in _LABELS
+        if not (split is Split.TRAIN and label == "abnormal" and Split.VAL in splits)
+        for path, mask in _read_label(root / split.value, label, has_masks=has_masks)
+    ]
+    table = pd.DataFrame(rows, columns=["image_path", "label", "label_index", "mask_path", "patient_id", "split"])
+    _check_complete(root, table)
+    if Split.VAL not in splits:
+        table = _take_validation(root, table, val_split_ratio, seed)
+    _check_no_leak(root, table)
+    table.attrs["task"] = (TaskType.SEGMENTATION if has_masks else TaskType.CLASSIFICATION).value
+    return table
+
+
+def choose_patients(patients: Iterable[str], ratio: float, seed: int) -> set[str]:
+    """Choose about `ratio` of the patients, each by a hash of its own id, so that new patients move no old one.
+
+    Args:
+        patients: Patient ids.
+        ratio: Expected share of chosen patients, in (0, 1).
+        seed: Another seed makes another choice.
+
+    Returns:
+        The chosen ids: those whose SHA-256 of `seed:id`, as a fraction of its range, is below `ratio`.
+
+    Example:
+        >>> sorted(choose_patients(["A", "B", "C", "D"], 0.5, seed=0))
+        ['B', 'C']
+    """
+    return {patient for patient in patients if _hash_fraction(patient, seed) < ratio}
+
+
+def _hash_fraction(patient: str, seed: int) -> float:
+    digest = hashlib.sha256(f"{seed}:{patient}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _take_validation(root: Path, table: pd.DataFrame, ratio: float, seed: int) -> pd.DataFrame:
+    """Move the chosen training patients to validation and drop the other training patients' lesion slices."""
+    is_train = table.split == Split.TRAIN.value
+    normal_patients = set(table.patient_id[is_train & (table.label == "normal")])
+    if len(normal_patients) < 2:  # noqa: PLR2004
+        msg = (
+            f"Validation by patient needs two patients with normal slices in {root / 'train/normal'}, found "
+            f"{sorted(normal_patients)}: add patients, add {root / 'val'}, or change id_pattern if this is no patient."
+        )
+        raise DataError(msg)
+    chosen = choose_patients(set(table.patient_id[is_train]), ratio, seed)
+    ranked = sorted(normal_patients, key=lambda patient: _hash_fraction(patient, seed))
+    # Both sides need normal slices, which a small ratio or few patients cannot promise.
+    chosen = (chosen | {ranked[0]}) - {ranked[-1]}
+    to_val = is_train & table.patient_id.isin(chosen)
+    table.loc[to_val, "split"] = Split.VAL.value
+    return table[~(is_train & ~to_val & (table.label == "abnormal"))].reset_index(drop=True)
+
+
+def _read_label(folder: Path, label: str, *, has_masks: bool) -> list[tuple[Path, str]]:
+    """Return the checked images of one label with their checked masks ("" for none)."""
+    images = find_images(folder / label)
+    masks = find_images(folder / "mask") if label == "abnormal" and has_masks else None
+    found: list[tuple[Path, str]] = []
+    for stem, path in images.items():
+        size = check_image(path)
+        if masks is None:
+            found.append((path, ""))
+            continue
+        if stem not in masks:
+            msg = f"{path} has no mask: expected {folder / 'mask' / stem}.png (same stem, any image format)."
+            raise DataError(msg)
+        check_mask(masks[stem], path, size)
+        found.append((path, str(masks[stem])))
+    return found
+
+
+def _check_complete(root: Path, table: pd.DataFrame) -> None:
+    train = table[table.split == Split.TRAIN.value]
+    present = {*table.split} | ({"train/normal"} if (train.label == "normal").any() else set())
+    needed = ["train/normal", "test", *(["val"] if (root / "val").is_dir() else [])]
+    for part in needed:
+        if part not in present:
+            found = sorted(f"{path.relative_to(root)}" for path in (*root.glob("*"), *root.glob("*/*")))
+            listing = ", ".join(found[:12]) + (", ..." if len(found) > 12 else "")  # noqa: PLR2004
+            msg = (
+                f"No images in {(root / part).absolute()}: {root} holds {listing or 'nothing'}. Expected there: "
+                f"{LAYOUT}."
+            )
+            raise DatasetNotFoundError(msg)
+
+
+def _check_no_leak(root: Path, table: pd.DataFrame) -> None:
+    splits = table.groupby("patient_id").split.agg(lambda values: sorted(set(values)))
+    leaks = {str(patient): names for patient, names in splits.items() if len(names) > 1}
+    if leaks:
+        listing = ", ".join(f"{patient} ({' and '.join(names)})" for patient, names in list(leaks.items())[:8])
+        more = f" and {len(leaks) - 8} more" if len(leaks) > 8 else ""  # noqa: PLR2004
+        msg = (
+            f"Patients in two splits of {root}: {listing}{more}. Move all slices of a patient to one split, or, if "
+            r"these are not patient ids, pass another id_pattern (id_pattern='.+' takes each file for itself)."
+        )
+        raise DataError(msg)
+
+
+def _compile(id_pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(id_pattern)
+    except re.error as error:
+        msg = f"id_pattern {id_pattern!r} is no valid regular expression: {error}."
+        raise ConfigurationError(msg) from error
+
+
+def _patient_id(path: Path, pattern: re.Pattern[str]) -> str:
+    match = pattern.search(path.stem)
+    patient = (match.group(1) if pattern.groups else match.group()) if match else None
+    if not patient:
+        msg = f"id_pattern {pattern.pattern!r} finds no patient id in {path}: adapt the pattern to the file names."
+        raise DataError(msg)
+    return patient

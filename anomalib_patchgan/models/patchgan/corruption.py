@@ -1,0 +1,163 @@
+"""What hides parts of a normal image during training (z in the paper).
+
+What hides the image decides what the reconstructor learns: zero-filled boxes teach it to fill
+boxes and to copy the rest, coarse noise teaches it to remove whatever does not belong.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from anomalib_patchgan.errors import ConfigurationError
+
+
+class Corruption(Protocol):
+    """Hides random parts of the foreground of a batch of images."""
+
+    def __call__(self, images: Tensor, foreground: Tensor, generator: Generator | None = None) -> Tensor:
+        """Return a hidden copy of ``images``.
+
+        Args:
+            images: Images of shape ``(B, C, H, W)``, values in [0, 1].
+            foreground: Mask of shape ``(B, 1, H, W)`` holding 0.0 and 1.0.
+            generator: Source of randomness; torch's default generator if ``None``.
+
+        Returns:
+            Images of the same shape and range, on the same device. Background is unchanged.
+        """
+        ...
+
+
+class ZeroRectangles:
+    """Zero-filled rectangles at random places of the foreground.
+
+    The defaults are those of the first author's earlier scripts for 32x32 tiles; sides grow with
+    the image so that a 128x128 slice is hidden by rectangles of 12 to 24 pixels.
+
+    Args:
+        count: Smallest and largest number of rectangles per image.
+        side: Shortest and longest side in pixels of a 32x32 image.
+
+    Raises:
+        ConfigurationError: If a range is empty or not positive.
+
+    Example:
+        >>> images, foreground = torch.ones(2, 3, 32, 32), torch.ones(2, 1, 32, 32)
+        >>> bool((ZeroRectangles()(images, foreground) == 0).any())
+        True
+    """
+
+    def __init__(self, count: tuple[int, int] = (5, 9), side: tuple[int, int] = (3, 6)) -> None:
+        for name, (low, high) in {"count": count, "side": side}.items():
+            if not 1 <= low <= high:
+                msg = f"{name} of zero rectangles must be a range of positive numbers, got ({low}, {high})"
+                raise ConfigurationError(msg)
+        self.count = count
+        self.side = side
+
+    def __call__(self, images: Tensor, foreground: Tensor, generator: Generator | None = None) -> Tensor:
+        """See `Corruption`."""
+        batch, _, height, width = images.shape
+        device = images.device
+        shape = (batch, self.count[1], 1, 1)
+        # Centres are drawn from the foreground, so that no rectangle hides background only. An
+        # image without foreground gets uniform weights: multinomial needs a positive sum.
+        weights = foreground.flatten(1)
+        weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, torch.ones_like(weights))
+        centre = torch.multinomial(weights, self.count[1], replacement=True, generator=generator).view(shape)
+        low, high = self.side
+        sides = torch.randint(low, high + 1, (2, *shape), generator=generator, device=device)
+        rows = torch.arange(height, device=device).view(1, 1, -1, 1)
+        columns = torch.arange(width, device=device).view(1, 1, 1, -1)
+        inside = _within(rows, centre // width, sides[0] * height / 32) & _within(
+            columns, centre % width, sides[1] * width / 32
+        )
+        number = torch.randint(self.count[0], self.count[1] + 1, (batch, 1, 1, 1), generator=generator, device=device)
+        used = torch.arange(self.count[1], device=device).view(1, -1, 1, 1) < number
+        hidden = (inside & used).any(dim=1, keepdim=True) & (foreground > 0)
+        return images.masked_fill(hidden, 0.0)
+
+
+def _within(position: Tensor, centre: Tensor, side: Tensor) -> Tensor:
+    """Pixels of an interval with the given centre and side (at least 1), end excluded."""
+    start = centre - (side / 2).floor()
+    return (position >= start) & (position < start + side.round().clamp(min=1))
+
+
+class CoarseNoise:
+    """Smooth Gaussian noise over the foreground (Kascenas et al., 2022).
+
+    A small field of independent normal numbers is enlarged to the image, so that its blobs have
+    the size of lesions. Grey images get the same noise in their three equal channels: otherwise
+    the clean value could be read off by comparing channels.
+
+    Args:
+        cells: Cells of the noise field along each side of the image. Tied to the image, not to
+            pixels, so that a model at another resolution sees the same disease.
+        sigma: Standard deviation of the field before enlarging, in units of the image range.
+
+    Raises:
+        ConfigurationError: If an argument is not positive.
+
+    Example:
+        >>> images, foreground = torch.full((2, 3, 32, 32), 0.5), torch.ones(2, 1, 32, 32)
+        >>> CoarseNoise()(images, foreground).shape
+        torch.Size([2, 3, 32, 32])
+    """
+
+    def __init__(self, cells: int = 16, sigma: float = 0.2) -> None:
+        if cells < 1 or sigma <= 0:
+            msg = f"coarse noise needs at least one cell and a positive sigma, got cells={cells}, sigma={sigma}"
+            raise ConfigurationError(msg)
+        self.cells = cells
+        self.sigma = sigma
+
+    def __call__(self, images: Tensor, foreground: Tensor, generator: Generator | None = None) -> Tensor:
+        """See `Corruption`."""
+        batch, channels, height, width = images.shape
+        # One extra cell on each side and a random crop move the grid: its nodes, where the noise
+        # is strongest, must not stand at the same pixels in every image.
+        margin_y, margin_x = -(-height // self.cells), -(-width // self.cells)
+        shape = (batch, channels, self.cells + 1, self.cells + 1)
+        field = torch.randn(shape, generator=generator, device=images.device)
+        grey = (images.amax(1) - images.amin(1)).amax((1, 2)) < 1 / 255
+        field = torch.where(grey.view(-1, 1, 1, 1), field[:, :1], field)
+        field = F.interpolate(field, (height + margin_y, width + margin_x), mode="bilinear", align_corners=False)
+        top = int(torch.randint(0, margin_y + 1, (1,), generator=generator, device=images.device))
+        left = int(torch.randint(0, margin_x + 1, (1,), generator=generator, device=images.device))
+        field = field[..., top : top + height, left : left + width]
+        return (images + self.sigma * field * foreground).clamp(0.0, 1.0)
+
+
+CORRUPTIONS: dict[str, type[ZeroRectangles] | type[CoarseNoise]] = {"zeros": ZeroRectangles, "noise": CoarseNoise}
+
+
+def make_corruption(name: str, **arguments: object) -> Corruption:
+    """Build a corruption by its name in a config.
+
+    Args:
+        name: A key of `CORRUPTIONS`.
+        **arguments: Passed to the class.
+
+    Returns:
+        The corruption.
+
+    Raises:
+        ConfigurationError: If the name or an argument is unknown.
+
+    Example:
+        >>> make_corruption("noise", cells=8).cells
+        8
+    """
+    if name not in CORRUPTIONS:
+        msg = f"unknown corruption {name!r}; choose one of {', '.join(CORRUPTIONS)}"
+        raise ConfigurationError(msg)
+    try:
+        return CORRUPTIONS[name](**arguments)  # type: ignore[arg-type]
+    except ConfigurationError:
+        raise
+    except (TypeError, ValueError) as error:  # unknown argument, or not a pair of numbers
+        msg = f"corruption_args do not fit corruption {name!r}: {error}"
+        raise ConfigurationError(msg) from error

@@ -1,0 +1,113 @@
+"""Losses of PatchGAN (Eqs. 1 to 4 of Chen et al., 2025)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from anomalib_patchgan.models.patchgan.ranking import patch_losses
+
+Distance = Literal["l1", "l2"]
+
+
+def pixel_distance(first: Tensor, second: Tensor, distance: Distance) -> Tensor:
+    """Distance of two images per pixel, averaged over channels.
+
+    Args:
+        first: Images of shape ``(B, C, H, W)``.
+        second: Images of the same shape.
+        distance: ``l1`` for the absolute, ``l2`` for the squared difference (Eq. 1).
+
+    Returns:
+        Distances of shape ``(B, 1, H, W)``, non-negative.
+    """
+    difference = first - second
+    return (difference.abs() if distance == "l1" else difference.square()).mean(dim=1, keepdim=True)
+
+
+@dataclass
+class ReconstructorTerms:
+    """The terms of the reconstructor's loss, unweighted, and their weighted sum (Eq. 4)."""
+
+    total: Tensor
+    reconstruction: Tensor
+    patch: Tensor
+    adversarial: Tensor
+
+
+class ReconstructorLoss(nn.Module):
+    r"""Loss of R: pixels, patches and the game against D.
+
+    .. math:: \lambda L_R + w_p \, L_D + w_a \, L_{game}
+
+    with :math:`L_R` the mean pixel distance of the image and its restoration (Eq. 1), :math:`L_D`
+    the patch losses (Eq. 2) and :math:`L_{game}` the non-saturating form of R's side of Eq. 3: the
+    cross-entropy of calling D's patches of the restored image real.
+
+    All three are means, so that weights mean the same for a tile and a slice. A mean over equal
+    patches is the mean over pixels: Eq. 2 then repeats Eq. 1, and Eq. 4 as printed weighs the
+    residual ``lambda + 1``. The term is kept apart because the paper does.
+
+    Args:
+        lambda_reconstruction: Lambda of Eq. 4.
+        patch_weight: Weight of the patch term; 0 leaves it out.
+        adversarial_weight: Weight of the game; 0 leaves it out.
+        patch_size: Side of a patch in pixels.
+        distance: Pixel distance, see `pixel_distance`.
+    """
+
+    def __init__(
+        self,
+        lambda_reconstruction: float = 0.2,
+        patch_weight: float = 1.0,
+        adversarial_weight: float = 1.0,
+        patch_size: int = 16,
+        distance: Distance = "l2",
+    ) -> None:
+        super().__init__()
+        self.lambda_reconstruction = lambda_reconstruction
+        self.patch_weight = patch_weight
+        self.adversarial_weight = adversarial_weight
+        self.patch_size = patch_size
+        self.distance = distance
+
+    def forward(self, images: Tensor, restored: Tensor, restored_logits: Tensor | None) -> ReconstructorTerms:
+        """Compute the loss.
+
+        Args:
+            images: Originals of shape ``(B, C, H, W)``.
+            restored: R's restorations, of the same shape.
+            restored_logits: D's patch logits of the restorations, shape ``(B, 1, h, w)``; ``None``
+                when the game is not played.
+
+        Returns:
+            The terms; ``total`` carries the gradient.
+        """
+        residual = pixel_distance(images, restored, self.distance)
+        reconstruction = residual.mean()
+        patch = patch_losses(residual, self.patch_size).mean()
+        adversarial = residual.new_zeros(())
+        if restored_logits is not None:
+            adversarial = F.softplus(-restored_logits).mean()
+        total = (
+            self.lambda_reconstruction * reconstruction
+            + self.patch_weight * patch
+            + self.adversarial_weight * adversarial
+        )
+        return ReconstructorTerms(total, reconstruction, patch, adversarial)
+
+
+class DiscriminatorLoss(nn.Module):
+    """Loss of D: patches of originals are real, patches of restorations are not (Eq. 3).
+
+    Example:
+        >>> import torch
+        >>> logits = torch.zeros(2, 1, 4, 4)
+        >>> round(float(DiscriminatorLoss()(logits, logits)), 4)  # an undecided D: 2 log 2
+        1.3863
+    """
+
+    def forward(self, image_logits: Tensor, restored_logits: Tensor) -> Tensor:
+        """Compute the loss from patch logits of shape ``(B, 1, h, w)``."""
+        return F.softplus(-image_logits).mean() + F.softplus(restored_logits).mean()

@@ -1,0 +1,81 @@
+"""Targeted patch ranking (Eq. 5 of Chen et al., 2025).
+
+The residual map is cut into a fixed grid of square patches, the patches are ordered by their
+mean residual, and only the worst ones count, each with its own weight.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from anomalib_patchgan.errors import ConfigurationError
+
+
+def patch_losses(residual: Tensor, patch_size: int) -> Tensor:
+    """Mean residual of every patch of a non-overlapping grid.
+
+    A patch cut off by the right or lower border is averaged over the pixels it has.
+
+    Args:
+        residual: Residual map of shape ``(B, 1, H, W)``.
+        patch_size: Side of a patch in pixels.
+
+    Returns:
+        Patch losses of shape ``(B, N)`` with ``N = ceil(H / patch_size) * ceil(W / patch_size)``,
+        row by row.
+
+    Example:
+        >>> patch_losses(torch.ones(2, 1, 32, 32), patch_size=16).shape
+        torch.Size([2, 4])
+    """
+    height, width = residual.shape[-2:]
+    pad = (0, -width % patch_size, 0, -height % patch_size)
+    pooled = F.avg_pool2d(F.pad(residual, pad), patch_size)
+    covered = F.avg_pool2d(F.pad(torch.ones_like(residual[:1]), pad), patch_size)
+    return (pooled / covered).flatten(1)
+
+
+class PatchRanking(nn.Module):
+    """Image score from ranked patch losses, ``L_score = sum_i w_i L_R(patch i)`` (Eq. 5).
+
+    The weights are normalised to sum to 1, which changes no ranking of images and keeps the
+    score in the unit of the residual.
+
+    Args:
+        patch_size: Side of a patch in pixels.
+        rank_weights: Weight of the most anomalous patch, of the next, and so on; all further
+            patches have weight 0. ``None`` gives the unranked mean of all patches.
+
+    Raises:
+        ConfigurationError: If ``patch_size`` is not positive, or the weights are empty, negative
+            or all zero.
+
+    Example:
+        >>> ranking = PatchRanking(patch_size=16, rank_weights=(1.1, 1.0))
+        >>> ranking(torch.rand(4, 1, 32, 32)).shape
+        torch.Size([4])
+    """
+
+    def __init__(self, patch_size: int = 16, rank_weights: Sequence[float] | None = (1.1, 1.0)) -> None:
+        super().__init__()
+        if patch_size < 1:
+            msg = f"patch_size must be at least 1, got {patch_size}"
+            raise ConfigurationError(msg)
+        if rank_weights is not None and (not rank_weights or min(rank_weights) < 0 or sum(rank_weights) <= 0):
+            msg = f"rank_weights must be non-negative with a positive sum, or null for the mean, got {rank_weights}"
+            raise ConfigurationError(msg)
+        self.patch_size = patch_size
+        self.rank_weights = None if rank_weights is None else tuple(float(w) for w in rank_weights)
+
+    def forward(self, residual: Tensor) -> Tensor:
+        """Score each residual map of shape ``(B, 1, H, W)``; the result has shape ``(B,)``."""
+        losses = patch_losses(residual, self.patch_size)
+        if self.rank_weights is None:
+            return losses.mean(dim=1)
+        # A grid with fewer patches than weights uses the weights it has patches for.
+        count = min(len(self.rank_weights), losses.shape[1])
+        weights = losses.new_tensor(self.rank_weights[:count])
+        ordered = torch.topk(losses, count, dim=1).values
+        return (ordered * weights).sum(dim=1) / weights.sum()

@@ -1,0 +1,107 @@
+"""From an image and its restoration to the residual map that is ranked and shown."""
+
+from anomalib.models.components import GaussianBlur2d
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.patchgan.foreground import fade_from_rim
+from anomalib_patchgan.models.patchgan.loss import Distance, pixel_distance
+
+# Of the order of the last bit of an 8-bit image: an image that is restored perfectly has context too.
+SMALLEST_CONTEXT = 1e-3
+
+
+class ResidualMap(nn.Module):
+    """Residual of an image, corrected for what makes healthy tissue hard to restore.
+
+    Args:
+        distance: Pixel distance, ``l1`` or ``l2``.
+        edge_damping: The residual is divided by this constant plus the local range of brightness,
+            both in [0, 1]: blurred edges are the main false alarm of a small reconstructor.
+            ``None`` leaves the residual as it is.
+        smoothing: Standard deviation in pixels of the Gaussian that smooths the residual; 0 for none.
+        image_context: Power of the mean residual of the image's foreground by which the residual
+            is divided, so that an image that is unusual everywhere (another scanner, another skin
+            tone) does not outrank a local lesion. 0 leaves the residual as it is.
+        foreground_margin: Width of the rim of the foreground over which the residual fades in, as
+            a fraction of the shorter side of the image.
+
+    Raises:
+        ConfigurationError: If an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> images, foreground = torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32)
+        >>> ResidualMap()(images, 0.9 * images, foreground).shape
+        torch.Size([2, 1, 32, 32])
+    """
+
+    def __init__(
+        self,
+        distance: Distance = "l1",
+        edge_damping: float | None = None,
+        smoothing: float = 1.0,
+        image_context: float = 0.0,
+        foreground_margin: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if distance not in {"l1", "l2"}:
+            msg = f"residual must be l1 or l2, got {distance!r}"
+            raise ConfigurationError(msg)
+        if edge_damping is not None and edge_damping <= 0:
+            msg = f"edge_damping must be positive, or null for none, got {edge_damping}"
+            raise ConfigurationError(msg)
+        if smoothing < 0 or image_context < 0 or not 0 <= foreground_margin < 0.5:  # noqa: PLR2004 - half an image
+            msg = (
+                f"smoothing and image_context must not be negative and foreground_margin must be in [0, 0.5), got "
+                f"{smoothing}, {image_context} and {foreground_margin}"
+            )
+            raise ConfigurationError(msg)
+        self.distance = distance
+        self.edge_damping = edge_damping
+        self.image_context = image_context
+        self.foreground_margin = foreground_margin
+        # Replicated borders: reflection fails on images smaller than the kernel.
+        self.blur = GaussianBlur2d(smoothing, border_type="replicate") if smoothing else nn.Identity()
+
+    def forward(self, images: Tensor, restored: Tensor, foreground: Tensor, doubt: Tensor | None = None) -> Tensor:
+        """Compute residual maps.
+
+        Args:
+            images: Images of shape ``(B, C, H, W)``, values in [0, 1].
+            restored: Their restorations, of the same shape.
+            foreground: Mask of shape ``(B, 1, H, W)`` holding 0.0 and 1.0.
+            doubt: Further evidence of shape ``(B, 1, H, W)``, added to the pixel distance.
+
+        Returns:
+            Non-negative maps of shape ``(B, 1, H, W)``, 0 outside the foreground.
+        """
+        residual = pixel_distance(images, restored, self.distance)
+        if doubt is not None:
+            residual = residual + doubt
+        if self.edge_damping is not None:
+            residual = residual / (self.edge_damping + self.blur(local_range(images)))
+        residual = self.blur(residual) * foreground
+        if self.image_context:
+            area = foreground.sum((1, 2, 3), keepdim=True).clamp(min=1.0)
+            context = residual.sum((1, 2, 3), keepdim=True) / area
+            residual = residual / context.clamp(min=SMALLEST_CONTEXT) ** self.image_context
+        margin = round(self.foreground_margin * min(images.shape[-2:]))
+        return residual * fade_from_rim(foreground, margin)
+
+
+def local_range(images: Tensor, size: int = 5) -> Tensor:
+    """Brightest minus darkest value around each pixel: the strength of the edges there.
+
+    Args:
+        images: Images of shape ``(B, C, H, W)``.
+        size: Odd side of the neighbourhood in pixels.
+
+    Returns:
+        Range of the mean over channels, shape ``(B, 1, H, W)``, non-negative.
+    """
+    grey = images.mean(dim=1, keepdim=True)
+    brightest = F.max_pool2d(grey, size, stride=1, padding=size // 2)
+    darkest = -F.max_pool2d(-grey, size, stride=1, padding=size // 2)
+    return brightest - darkest

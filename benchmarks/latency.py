@@ -1,0 +1,103 @@
+"""Latency and file size of a checkpoint as PyTorch and as OpenVINO FP32, FP16 and INT8, on this machine's CPU.
+
+    python benchmarks/latency.py --ckpt_path CKPT --out benchmarks/results/latency
+
+Batch 1. The models take turns, so that a noisy machine is noisy for all of them: read the ratios.
+"""
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import openvino
+import torch
+from anomalib.deploy import CompressionType
+from anomalib.engine import Engine
+from rich.console import Console
+from rich.table import Table
+
+from anomalib_patchgan import PatchGan
+
+FORMATS = {"OpenVINO FP32": None, "OpenVINO FP16": CompressionType.FP16, "OpenVINO INT8": CompressionType.INT8}
+
+
+def file_size(xml: Path) -> int:
+    """Bytes of an OpenVINO model: graph and weights."""
+    return xml.stat().st_size + xml.with_suffix(".bin").stat().st_size
+
+
+def compiled(xml: Path) -> Callable[[np.ndarray], object]:
+    """Model compiled for latency, in float32 where the CPU would silently use bfloat16."""
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    return openvino.Core().compile_model(xml, "CPU", hints)
+
+
+def main() -> None:
+    """Export, time in turns, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ckpt_path", type=Path, required=True)
+    parser.add_argument("--size", type=int, default=256, help="side of the input image in pixels")
+    parser.add_argument("--repetitions", type=int, default=200)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+
+    module = PatchGan.load_from_checkpoint(args.ckpt_path, map_location="cpu").eval()
+    image = np.random.default_rng(0).random((1, 3, args.size, args.size), dtype=np.float32)
+    runners: dict[str, Callable[[np.ndarray], object]] = {}
+    sizes: dict[str, int] = {"PyTorch": args.ckpt_path.stat().st_size}
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        for name, compression in FORMATS.items():
+            xml = Engine(logger=False).export(
+                module,
+                export_type="openvino",
+                export_root=Path(folder) / name.replace(" ", "_"),
+                input_size=(args.size, args.size),
+                compression_type=compression,
+                onnx_kwargs={"opset_version": 18},
+            )
+            sizes[name] = file_size(Path(str(xml)))
+            runners[name] = compiled(Path(str(xml)))
+        tensor = torch.from_numpy(image)
+        module.eval()
+        runners["PyTorch"] = lambda _: module(tensor)
+        milliseconds: dict[str, list[float]] = {name: [] for name in runners}
+        for turn in range(args.repetitions + 10):
+            for name, run in runners.items():
+                started = time.perf_counter()
+                run(image)
+                if turn >= 10:  # noqa: PLR2004 - warm-up
+                    milliseconds[name].append(1e3 * (time.perf_counter() - started))
+
+    rows = {
+        name: {
+            "p50_ms": round(float(np.percentile(times, 50)), 2),
+            "p95_ms": round(float(np.percentile(times, 95)), 2),
+            "bytes": sizes[name],
+        }
+        for name, times in milliseconds.items()
+    }
+    table = Table("model", "p50 ms", "p95 ms", "kB", title=f"{args.size}x{args.size}, batch 1")
+    for name, row in rows.items():
+        table.add_row(name, str(row["p50_ms"]), str(row["p95_ms"]), f"{row['bytes'] / 1e3:.0f}")
+    Console().print(table)
+    args.out.mkdir(parents=True, exist_ok=True)
+    result = {
+        "size": args.size,
+        "repetitions": args.repetitions,
+        "parameters_R": sum(p.numel() for p in module.model.reconstructor.parameters()),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": {name: version(name) for name in ("anomalib", "torch", "openvino", "nncf")},
+        "rows": rows,
+    }
+    (args.out / "latency.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tests of the plugin; the folders mirror the package."""

@@ -1,0 +1,1 @@
+"""Tests of the data modules and of data preparation."""

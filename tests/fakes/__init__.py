@@ -1,0 +1,1 @@
+"""Small made-up data in the layouts that users have on disk."""

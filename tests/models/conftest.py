@@ -1,0 +1,87 @@
+"""A tiny data set and one model trained on it, shared by the tests of this folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from anomalib.engine import Engine
+from lightning import seed_everything
+
+from anomalib_patchgan import PatchGan, PreparedFolder
+from tests.fakes.prepared import write_prepared_folder
+
+SIZE = (64, 64)
+
+
+def make_model(**arguments) -> PatchGan:
+    """A model that trains in seconds; settings are explicit, because defaults may change."""
+    settings = {
+        "image_size": SIZE,
+        "width": 8,
+        "depth": 3,
+        "downscale": 1,
+        "patch_size": 8,
+        "discriminator_widths": (8, 8),
+        "adversarial_weight": 0.01,
+        "lr": 5e-3,
+        "lr_discriminator": 5e-4,
+        "optimizer": "adamw",
+        "scheduler": "cosine",
+    }
+    return PatchGan(**(settings | arguments))
+
+
+def make_data(root: Path, **arguments) -> PreparedFolder:
+    """Data module of a prepared folder, in this process."""
+    settings = {"train_batch_size": 8, "eval_batch_size": 8, "num_workers": 0, "val_split_ratio": 0.4, "seed": 0}
+    return PreparedFolder(root, **(settings | arguments))
+
+
+def make_engine(root: Path, **arguments) -> Engine:
+    """Engine on the CPU that writes below `root` and draws no progress bar."""
+    settings = {
+        "accelerator": "cpu",
+        "default_root_dir": root,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "logger": False,
+    }
+    return Engine(**(settings | arguments))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training left behind."""
+
+    checkpoint: Path
+    root: Path
+    metrics: dict[str, float]
+    lesion_images: list[Path]
+
+    def load(self) -> PatchGan:
+        """A fresh copy of the trained model, in evaluation mode."""
+        return PatchGan.load_from_checkpoint(self.checkpoint, map_location="cpu").eval()
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory) -> Path:
+    """Prepared folder of 64-pixel slices, which nothing may change."""
+    return write_prepared_folder(tmp_path_factory.mktemp("prepared"), slices=4, size=64, seed=0)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, prepared) -> Trained:
+    """A model after a few epochs, which tells lesions from brains."""
+    seed_everything(0, verbose=False)
+    root = tmp_path_factory.mktemp("trained")
+    engine = make_engine(root, max_epochs=12)
+    engine.fit(make_model(), datamodule=make_data(prepared))
+    metrics = {name: float(value) for name, value in engine.trainer.callback_metrics.items()}
+    images = sorted((prepared / "test" / "abnormal").iterdir())
+    return Trained(Path(engine.best_model_path), root, metrics, images)
+
+
+def load_checkpoint(path: Path) -> dict:
+    """The content of a checkpoint, read as strictly as anomalib reads it."""
+    return torch.load(path, weights_only=True, map_location="cpu")

@@ -1,0 +1,133 @@
+"""Scores and maps of the torch model."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
+
+# Everything that inference can do, so that its parts are tested together.
+FULL = {
+    "foreground_margin": 0.1,
+    "edge_damping": 0.2,
+    "image_context": 0.5,
+    "discriminator_evidence": 0.3,
+    "discriminator_widths": (4, 4, 4),
+}
+
+
+def make_model(**arguments) -> PatchGanModel:
+    """Small untrained model in evaluation mode, the same weights for the same arguments."""
+    torch.manual_seed(0)
+    return PatchGanModel(**({"width": 4, "depth": 3, "patch_size": 16} | arguments)).eval()
+
+
+def images(batch: int = 3, height: int = 64, width: int = 64) -> torch.Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("arguments", [{}, FULL, {"rank_weights": None}, {"residual": "l2", "smoothing": 0.0}])
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (32, 32), (48, 80)])
+def test_shapes_and_range(height, width, arguments):
+    batch = images(3, height, width).requires_grad_()
+    prediction = make_model(**arguments)(batch)
+    assert prediction.pred_score.shape == (3,)
+    assert prediction.anomaly_map.shape == (3, 1, height, width)
+    for values in (prediction.pred_score, prediction.anomaly_map):
+        assert not values.requires_grad
+        assert values.min() >= 0
+        assert values.max() < 1
+    assert prediction.pred_score.min() > 0
+
+
+@pytest.mark.parametrize("downscale", [1, 2, 4])
+def test_map_has_the_size_of_the_input_at_any_downscale(downscale):
+    prediction = make_model(downscale=downscale)(images(2, 64, 128))
+    assert prediction.anomaly_map.shape == (2, 1, 64, 128)
+    assert prediction.anomaly_map.std() > 0
+
+
+@pytest.mark.parametrize("arguments", [{}, FULL, FULL | {"downscale": 2}])
+def test_black_image_scores_zero(arguments):
+    prediction = make_model(**arguments)(torch.cat([torch.zeros(1, 3, 64, 64), images(1)]))
+    assert float(prediction.pred_score[0]) == 0
+    assert (prediction.anomaly_map[0] == 0).all()
+    assert prediction.pred_score[1] > 0
+
+
+@pytest.mark.parametrize("arguments", [{}, FULL])
+def test_scores_do_not_depend_on_the_rest_of_the_batch(arguments):
+    model, batch = make_model(**arguments), images(4)
+    together = model(batch)
+    for number in range(4):
+        alone = model(batch[number : number + 1])
+        torch.testing.assert_close(alone.pred_score[0], together.pred_score[number])
+        torch.testing.assert_close(alone.anomaly_map[0], together.anomaly_map[number])
+
+
+def test_inference_is_deterministic_and_hides_nothing():
+    model = make_model()
+    assert torch.equal(model(images()).anomaly_map, model(images()).anomaly_map)
+
+
+def test_calibration_puts_the_quantile_of_normal_scores_at_one_half():
+    model, normals = make_model(), images(21)
+    model.calibrate(normals, quantile=0.8, batch_size=4)
+    scores, residual = model.residuals(normals)
+    assert float(model.score_scale) == pytest.approx(float(np.quantile(scores.detach().numpy(), 0.8)), rel=1e-5)
+    assert float(model.map_scale) == pytest.approx(float(np.quantile(residual.detach().numpy(), 0.8)), rel=1e-5)
+    assert (model(normals).pred_score < 0.5).float().mean() == pytest.approx(0.8, abs=0.05)
+
+
+def test_calibration_keeps_the_order_of_scores():
+    model, batch = make_model(), images(8)
+    before = model(batch).pred_score
+    model.calibrate(batch)
+    after = model(batch).pred_score
+    assert not torch.allclose(before, after)
+    assert torch.equal(before.argsort(), after.argsort())
+
+
+def test_calibration_ignores_background_and_images_without_foreground():
+    model, batch = make_model(), images(4)
+    model.calibrate(batch)
+    expected = float(model.score_scale), float(model.map_scale)
+    model.calibrate(torch.cat([batch, torch.zeros_like(batch)]))
+    assert (float(model.score_scale), float(model.map_scale)) == pytest.approx(expected)
+    model.calibrate(torch.zeros_like(batch))
+    assert (float(model.score_scale), float(model.map_scale)) == pytest.approx(expected)
+
+
+def test_evidence_of_the_discriminator_changes_the_score():
+    assert not torch.allclose(make_model(**FULL)(images()).pred_score, make_model()(images()).pred_score)
+
+
+def test_hiding_changes_the_foreground_only():
+    batch = images(2)
+    batch[..., :20] = 0
+    hidden = make_model().hide(batch)
+    assert torch.equal(hidden[..., :20], batch[..., :20])
+    assert not torch.equal(hidden, batch)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"downscale": 2}, {"depth": 5}, {"patch_size": 50}])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (1, 1), (60, 64), (64, 60), (65, 127), (20, 512)])
+def test_wrong_size_names_one_that_works(height, width, arguments):
+    model = make_model(**arguments)
+    with pytest.raises(DataError) as caught:
+        model(images(1, height, width))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"{height}x{width}" in message
+    usable = re.search(r"'\[(\d+), (\d+)\]'", message)
+    assert usable, message
+    model(images(1, int(usable[1]), int(usable[2])))
+
+
+@pytest.mark.parametrize(("name", "value"), [("downscale", 0), ("discriminator_evidence", -1.0)])
+def test_arguments_out_of_range(name, value):
+    with pytest.raises(ConfigurationError, match=name):
+        make_model(**{name: value})

@@ -1,0 +1,178 @@
+"""Training through the command line: seeds, saved configurations, and how a failing run ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+import yaml
+
+from anomalib_patchgan.cli import FAILURE, USAGE_ERROR, main
+from tests.fakes.prepared import write_prepared_folder
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("clean_environment")]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    """A configuration that trains a tiny model for one epoch on tiny images."""
+    folder = tmp_path_factory.mktemp("config")
+    content = {
+        "model": {"class_path": "PatchGan", "init_args": {"width": 4, "depth": 2, "discriminator_widths": [4, 8]}},
+        "data": {
+            "class_path": "PreparedFolder",
+            "init_args": {
+                "root": str(write_prepared_folder(folder / "data", slices=2, size=64, seed=0)),
+                "train_batch_size": 4,
+                "num_workers": 0,
+            },
+        },
+        "trainer": {"max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False},
+    }
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def run_folder(root: Path) -> Path:
+    """The one folder that a training left in `root`."""
+    (checkpoint,) = [path for path in root.rglob("model.ckpt") if "latest" not in path.parts]
+    return checkpoint.parents[2]
+
+
+def train(config: Path, root: Path, *arguments: str, subcommand: str = "fit") -> dict:
+    """Train, and return the weights and buffers that were saved."""
+    assert main([subcommand, "--config", str(config), "--default_root_dir", str(root), *arguments]) == 0
+    checkpoint = run_folder(root) / "weights" / "lightning" / "model.ckpt"
+    return torch.load(checkpoint, weights_only=True, map_location="cpu")["state_dict"]
+
+
+def same(first: dict, second: dict) -> bool:
+    """Whether two state dicts are equal bit by bit."""
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) if isinstance(first[name], torch.Tensor) else first[name] == second[name]
+        for name in first
+    )
+
+
+def test_same_seed_gives_the_same_weights_and_another_seed_others(config, tmp_path):
+    first = train(config, tmp_path / "first", "--seed_everything", "3")
+    torch.rand(7)  # the second run must not depend on the state that the process is in
+    assert same(first, train(config, tmp_path / "second", "--seed_everything", "3", subcommand="train"))
+    other = train(config, tmp_path / "other", "--seed_everything", "4")
+    weights = [name for name in first if name.endswith("weight")]
+    assert weights
+    assert not any(torch.equal(first[name], other[name]) for name in weights)
+
+
+def test_a_seed_that_was_drawn_is_saved_and_repeats_the_run(config, tmp_path, monkeypatch):
+    drawn = train(config, tmp_path / "drawn")
+    saved = run_folder(tmp_path / "drawn") / "config.yaml"
+    seed = yaml.safe_load(saved.read_text(encoding="utf-8"))["seed_everything"]
+    assert type(seed) is int
+    monkeypatch.delenv("PL_GLOBAL_SEED")
+    assert same(drawn, train(saved, tmp_path / "again"))
+
+
+def test_test_leaves_the_configuration_of_the_training(config, tmp_path):
+    train(config, tmp_path)
+    folder = run_folder(tmp_path)
+    before = (folder / "config.yaml").read_text(encoding="utf-8")
+    checkpoint = folder / "weights" / "lightning" / "model.ckpt"
+    arguments = ["--config", str(config), "--default_root_dir", str(tmp_path), "--ckpt_path", str(checkpoint)]
+    assert main(["test", *arguments]) == 0
+    assert (folder / "config.yaml").read_text(encoding="utf-8") == before
+    assert (folder / "config-test.yaml").is_file()
+
+
+@pytest.mark.parametrize("subcommand", ["fit", "train"])
+@pytest.mark.parametrize("key", ["model.init_args.colour", "data.init_args.colour", "trainer.colour", "colour"])
+def test_unknown_key_in_a_configuration(config, tmp_path, capsys, subcommand, key):
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    *parents, name = key.split(".")
+    place = content
+    for parent in parents:
+        place = place[parent]
+    place[name] = "red"
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert main([subcommand, "--config", str(wrong)]) == USAGE_ERROR
+    message = capsys.readouterr().err
+    assert "colour" in message
+    assert "anomalib-patchgan: error: " in message
+    assert message.count("\n") == 1, message
+    assert "Subtypes" not in message
+
+
+def last_line(capsys) -> str:
+    """The last line on the error stream; anomalib's log lines may stand before it."""
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_empty_data_folder(config, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    arguments = ["--data.init_args.root", str(tmp_path / "empty"), "--default_root_dir", str(tmp_path / "results")]
+    assert main(["train", "--config", str(config), *arguments]) == FAILURE
+    assert last_line(capsys).startswith("anomalib-patchgan: error: ")
+
+
+@pytest.mark.parametrize(
+    "option", [["--optimizer", "Adam"], ["--lr_scheduler", "StepLR", "--lr_scheduler.step_size", "3"]]
+)
+def test_optimizers_of_the_command_line_are_refused(config, capsys, option):
+    assert main(["fit", "--config", str(config), *option]) == USAGE_ERROR
+    assert f"{option[0]} has no effect" in last_line(capsys)
+
+
+def test_model_argument_out_of_range(config, capsys):
+    assert main(["fit", "--config", str(config), "--model.init_args.width", "0"]) == USAGE_ERROR
+    message = last_line(capsys)
+    assert message.startswith("anomalib-patchgan: error: width ")
+    assert "Union" not in message
+    assert "Namespace" not in message
+
+
+def test_missing_checkpoint(config, tmp_path, capsys):
+    missing = tmp_path / "no.ckpt"
+    assert main(["test", "--config", str(config), "--ckpt_path", str(missing)]) == USAGE_ERROR
+    assert f"no checkpoint at {missing}" in last_line(capsys)
+
+
+def test_checkpoint_that_does_not_fit(config, tmp_path, capsys):
+    train(config, tmp_path)
+    checkpoint = str(run_folder(tmp_path) / "weights" / "lightning" / "model.ckpt")
+    arguments = ["--ckpt_path", checkpoint, "--default_root_dir", str(tmp_path)]
+    assert main(["test", "--config", str(config), "--model.init_args.width", "8", *arguments]) == FAILURE
+    assert "does not fit this PatchGan" in last_line(capsys)
+
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    content["model"] = {"class_path": "Ganomaly"}
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert main(["test", "--config", str(other), *arguments]) == USAGE_ERROR
+    assert "does not fit the model: it belongs to another model" in last_line(capsys)
+
+
+def test_export_writes_the_onnx_version_that_it_asks_for(config, tmp_path, caplog):
+    train(config, tmp_path)
+    checkpoint = run_folder(tmp_path) / "weights" / "lightning" / "model.ckpt"
+    arguments = ["--model", "PatchGan", "--ckpt_path", str(checkpoint), "--export_root", str(tmp_path / "exported")]
+    assert main(["export", "--export_type", "onnx", *arguments]) == 0
+    (path,) = (tmp_path / "exported").rglob("model.onnx")
+    assert [opset.version for opset in onnx.load(path).opset_import if opset.domain == ""] == [18]
+    assert "Failed to convert" not in caplog.text
+
+
+def test_failed_benchmark_does_not_end_with_success(tmp_path):
+    content = {
+        "accelerator": ["cpu"],
+        "benchmark": {"seed": 1, "model": {"class_path": "NoSuchModel"}, "data": {"class_path": "PreparedFolder"}},
+    }
+    (tmp_path / "benchmark.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    # In a process of its own, because anomalib's benchmark turns all logging into a file, for good.
+    command = [sys.executable, "-m", "anomalib_patchgan", "benchmark", "--config", "benchmark.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == FAILURE
+    assert "anomalib-patchgan: error: benchmark failed: UnknownModelError" in done.stderr.splitlines()[-1]
