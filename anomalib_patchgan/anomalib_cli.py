@@ -8,6 +8,7 @@ from typing import Any
 
 from anomalib.cli.cli import AnomalibCLI
 from anomalib.cli.pipelines import pipeline_subcommands
+from anomalib.engine import Engine
 from jsonargparse import ArgumentParser
 from lightning.pytorch import seed_everything
 from lightning.pytorch.cli import SaveConfigCallback
@@ -77,6 +78,8 @@ class PatchGanCLI(AnomalibCLI):
         callbacks = trainer["callbacks"]
         trainer["callbacks"] = callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []
         super().instantiate_engine()
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            _share_results_folder(self.engine)
         if self.subcommand not in TRAINING:
             # anomalib lets `test` and `predict` write their config.yaml over that of the training in `latest`.
             for callback in trainer["callbacks"]:
@@ -144,3 +147,16 @@ class PatchGanCLI(AnomalibCLI):
         if errors:
             msg = f"{self.subcommand} failed: {errors[0]}; see runs/pipeline.log for each job"
             raise PatchGanError(msg)
+
+
+def _share_results_folder(engine: Engine) -> None:
+    """Let a further DDP process write to the folder that the first one has made.
+
+    anomalib 2.7 makes a new version folder in every process, so `latest` would point to one without a checkpoint.
+    """
+    setup_workspace = engine._setup_workspace  # noqa: SLF001 - there is no public hook
+
+    def setup_shared_workspace(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        setup_workspace(*args, **{**kwargs, "versioned_dir": False})
+
+    engine._setup_workspace = setup_shared_workspace  # type: ignore[method-assign]  # noqa: SLF001

@@ -14,7 +14,6 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -22,11 +21,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from anomalib.data import AnomalibDataModule, ImageBatch
+from anomalib.data import ImageBatch
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from anomalib_patchgan import PatchGan
+from anomalib_patchgan.anomalib_cli import PatchGanCLI
 
 METRICS = ("image_auroc", "pixel_auroc", "pixel_ap", "best_dice")
 
@@ -44,9 +44,14 @@ def measure(scores: NDArray, maps: NDArray, labels: NDArray, masks: NDArray) -> 
     }
 
 
+def root_option(root: str | None) -> list[str]:
+    """Command-line option for another data folder than the config's."""
+    return ["--data.init_args.root", root] if root else []
+
+
 def test_batches(config: Path, root: str | None, transform: torch.nn.Module) -> list[ImageBatch]:
     """Test split of the config's data module, at the model's size."""
-    data = AnomalibDataModule.from_config(config_path=config, **({"data.init_args.root": root} if root else {}))
+    data = PatchGanCLI(["fit", "--config", str(config), *root_option(root)], run=False).datamodule
     data.prepare_data()
     data.setup()
     data.test_data.augmentations = transform
@@ -83,21 +88,22 @@ def evaluate(checkpoint: Path, config: Path, root: str | None) -> tuple[dict[str
     return measure(scores, maps, labels, masks), rules
 
 
-def run_seed(config: Path, seed: int, root: str | None) -> dict[str, object]:
+def run_seed(config: Path, seed: int, root: str | None, folder: Path) -> dict[str, object]:
     """Train with one seed through the command line, then measure the last checkpoint."""
-    with tempfile.TemporaryDirectory() as folder:
+    timing = folder / "seconds.txt"
+    if not timing.exists():
         command = [sys.executable, "-m", "anomalib_patchgan", "fit", "--config", str(config)]
-        command += ["--seed_everything", str(seed), "--default_root_dir", folder]
-        command += ["--data.init_args.root", root] if root else []
+        command += ["--seed_everything", str(seed), "--default_root_dir", str(folder)]
+        command += root_option(root)
         started = time.monotonic()
         subprocess.run(command, check=True)  # noqa: S603 - our own command line
-        seconds = time.monotonic() - started
-        checkpoint = next(Path(folder).rglob("model.ckpt"))
-        metrics, rules = evaluate(checkpoint, config, root)
+        timing.write_text(f"{time.monotonic() - started:.0f}")
+    checkpoint = max(folder.rglob("model.ckpt"), key=lambda path: path.stat().st_mtime)
+    metrics, rules = evaluate(checkpoint, config, root)
     return {
         "config": str(config),
         "seed": seed,
-        "training_seconds": round(seconds),
+        "training_seconds": int(timing.read_text()),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {name: version(name) for name in ("anomalib", "anomalib-patchgan", "torch", "lightning")},
         "metrics": metrics,
@@ -127,6 +133,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs/seeds"), help="where trainings and checkpoints go")
     parser.add_argument("--root", help="data folder, if not the one in the config")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -136,7 +143,9 @@ def main() -> None:
         path = args.out / f"seed-{seed}.json"
         if not path.exists():
             temporary = path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(run_seed(args.config, seed, args.root), indent=2) + "\n")
+            temporary.write_text(
+                json.dumps(run_seed(args.config, seed, args.root, args.runs / f"seed-{seed}"), indent=2) + "\n"
+            )
             temporary.replace(path)
         results.append(json.loads(path.read_text()))
     summary = summarise(results, f"python {' '.join(sys.argv)}")

@@ -47,7 +47,7 @@ def config(prepared: Path, folder: Path) -> dict:
             "init_args": {"root": str(prepared), "train_batch_size": 4, "num_workers": 0, "val_split_ratio": 0.4},
         },
         "trainer": {
-            "max_epochs": 12,
+            "max_epochs": 20,
             "enable_progress_bar": False,
             "logger": False,
             "callbacks": [{"class_path": f"{__name__}.WriteWeights", "init_args": {"folder": str(folder)}}],
@@ -77,6 +77,8 @@ def test_two_processes_train_one_model(trained, prepared, tmp_path, repo_root):
     assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
 
     (checkpoint,) = {path.resolve() for path in (tmp_path / "results").rglob("*.ckpt")}
+    (latest,) = (tmp_path / "results").rglob("latest")
+    assert checkpoint.is_relative_to(latest.resolve())
     both, single = (
         make_engine(tmp_path / name).test(
             PatchGan.load_from_checkpoint(weights), datamodule=make_data(prepared), verbose=False

@@ -22,13 +22,13 @@ def heat_maps(root: Path) -> list[Path]:
 def test_fit_logs_every_loss_and_learns(trained):
     assert set(LOSSES) <= trained.metrics.keys()
     assert all(0 < trained.metrics[name] < 10 for name in LOSSES)
-    assert trained.metrics["val_image_AUROC"] > 0.7
+    assert trained.metrics["val_image_AUROC"] > 0.9
 
 
 def test_test_writes_metrics_and_heat_maps(trained, prepared, tmp_path):
     engine, data = make_engine(tmp_path), make_data(prepared)
     (metrics,) = engine.test(make_model(), datamodule=data, ckpt_path=trained.checkpoint, verbose=False)
-    assert metrics["image_AUROC"] > 0.7
+    assert metrics["image_AUROC"] > 0.9
     assert metrics["pixel_AUROC"] > 0.9
     assert len(heat_maps(tmp_path)) == len(data.test_data) == 16
 

@@ -114,3 +114,7 @@ def test_local_range_is_that_of_the_neighbourhood():
 def test_arguments_out_of_range(arguments):
     with pytest.raises(ConfigurationError, match=next(iter(arguments)).replace("distance", "residual")):
         ResidualMap(**arguments)
+
+
+def test_smoothing_is_no_weight_of_a_checkpoint():
+    assert ResidualMap(smoothing=2.0).state_dict() == {}

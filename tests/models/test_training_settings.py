@@ -68,6 +68,14 @@ def test_clip_value_limits_every_gradient(prepared, tmp_path):
     assert len(recorder.values) == engine.trainer.global_step > 0
 
 
+def test_without_the_game_no_schedule_runs_ahead_of_its_optimizer(prepared, tmp_path, recwarn):
+    engine = make_engine(tmp_path, max_epochs=2)
+    engine.fit(make_model(adversarial_weight=0.0, lr=0.01), datamodule=make_data(prepared))
+    assert not [warning for warning in recwarn if "lr_scheduler.step()" in str(warning.message)]
+    (schedule,) = [config.scheduler for config in engine.trainer.lr_scheduler_configs]
+    assert schedule.get_last_lr() == pytest.approx([0.0])
+
+
 def test_without_validation(prepared, tmp_path):
     model = make_model()
     engine = make_engine(tmp_path, max_epochs=1, limit_val_batches=0)

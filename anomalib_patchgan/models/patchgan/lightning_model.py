@@ -112,12 +112,12 @@ class PatchGan(AnomalibModule):
         corruption_args: Mapping[str, Any] | None = None,
         distance: Distance = "l2",
         residual: Distance = "l1",
-        patch_size: int = 8,
+        patch_size: int = 4,
         rank_weights: Sequence[float] | None = (1.1, 1.0),
         foreground_threshold: float | None = 0.05,
         foreground_margin: float = 0.12,
         edge_damping: float | None = 0.2,
-        image_context: float = 0.5,
+        image_context: float = 0.75,
         smoothing: float = 1.5,
         discriminator_evidence: float = 0.0,
         lambda_reconstruction: float = 1.0,
@@ -201,16 +201,24 @@ class PatchGan(AnomalibModule):
         epochs = self.trainer.max_epochs
         if settings["scheduler"] is None or not epochs or epochs < 1:
             return optimizers
-        return optimizers, [optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs) for optimizer in optimizers]
+        # D's schedule would run ahead of an optimizer that never steps.
+        trained = optimizers if self.trains_discriminator else optimizers[:1]
+        return optimizers, [optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs) for optimizer in trained]
+
+    def _schedules(self) -> list[optim.lr_scheduler.CosineAnnealingLR]:
+        """Schedules of this training; lightning gives a list only when there are several."""
+        found = self.lr_schedulers()
+        return cast(
+            "list[optim.lr_scheduler.CosineAnnealingLR]", found if isinstance(found, list) else [found] if found else []
+        )
 
     def on_train_start(self) -> None:
         """Let the schedules of a resumed training end with this run, which may be longer than the first."""
-        for scheduler in cast("list[optim.lr_scheduler.LRScheduler] | None", self.lr_schedulers()) or []:
-            if isinstance(scheduler, optim.lr_scheduler.CosineAnnealingLR):
-                scheduler.T_max = self.trainer.max_epochs or scheduler.T_max
-                share = (1 + math.cos(math.pi * scheduler.last_epoch / scheduler.T_max)) / 2
-                for group, lr in zip(scheduler.optimizer.param_groups, scheduler.base_lrs, strict=True):
-                    group["lr"] = share * lr
+        for scheduler in self._schedules():
+            scheduler.T_max = self.trainer.max_epochs or scheduler.T_max
+            share = (1 + math.cos(math.pi * scheduler.last_epoch / scheduler.T_max)) / 2
+            for group, lr in zip(scheduler.optimizer.param_groups, scheduler.base_lrs, strict=True):
+                group["lr"] = share * lr
 
     def on_fit_start(self) -> None:
         """On a CPU, keep freed memory for the next step."""
@@ -290,7 +298,7 @@ class PatchGan(AnomalibModule):
             self._calibrate()
         self._calibrated = False
         self._normal_images.clear()
-        for scheduler in cast("list[optim.lr_scheduler.LRScheduler] | None", self.lr_schedulers()) or []:
+        for scheduler in self._schedules():
             scheduler.step()
 
     def _calibrate(self) -> None:

@@ -61,8 +61,8 @@ class Reconstructor(nn.Module):
         encoder_widths = [width * 2**level for level in range(depth)]
         if decoder_widths is None:
             decoder_widths = [*reversed(encoder_widths[:-1]), width]
-        if len(decoder_widths) != depth:
-            msg = f"decoder_widths needs one entry per level (depth={depth}), got {list(decoder_widths)}"
+        if len(decoder_widths) != depth or min(decoder_widths) < 1:
+            msg = f"decoder_widths needs one positive entry per level (depth={depth}), got {list(decoder_widths)}"
             raise ConfigurationError(msg)
 
         self.stride = 2**depth

@@ -64,6 +64,9 @@ class ResidualMap(nn.Module):
         self.foreground_margin = foreground_margin
         # Replicated borders: reflection fails on images smaller than the kernel.
         self.blur = GaussianBlur2d(smoothing, border_type="replicate") if smoothing else nn.Identity()
+        if isinstance(self.blur, GaussianBlur2d):
+            # A setting, not a weight: a checkpoint must not bring back the kernel of another smoothing.
+            self.blur.register_buffer("kernel", self.blur.kernel, persistent=False)
 
     def forward(self, images: Tensor, restored: Tensor, foreground: Tensor, doubt: Tensor | None = None) -> Tensor:
         """Compute residual maps.

@@ -1,0 +1,77 @@
+"""Every shipped configuration trains and tests, shortened, through the command line."""
+
+import inspect
+
+import pytest
+import yaml
+
+from anomalib_patchgan import PatchGan
+from anomalib_patchgan.cli import main
+from tests.fakes.prepared import write_prepared_folder
+
+SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "2"]
+SHORT += ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.check_val_every_n_epoch", "1"]
+SMALL_PHANTOM = {"train_subjects": 2, "val_subjects": 1, "test_subjects": 1, "slices_per_subject": 3}
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Train and test with the given options; returns the number of heat-map images written."""
+
+    def train(*options: str) -> int:
+        results = tmp_path / "results"
+        assert main(["train", *options, *SHORT, "--default_root_dir", str(results)]) == 0
+        return len(list(results.rglob("images/**/*.png")))
+
+    return train
+
+
+def options_of(init_args: dict, prefix: str = "--data.init_args.") -> list[str]:
+    """Command-line options of some init args."""
+    return [word for key, value in init_args.items() for word in (f"{prefix}{key}", str(value))]
+
+
+def test_every_configuration_is_covered(repo_root):
+    names = {path.relative_to(repo_root / "configs").as_posix() for path in (repo_root / "configs").rglob("*.yaml")}
+    assert names == {
+        "quickstart.yaml",
+        "data/brain_phantom.yaml",
+        "data/prepared_folder.yaml",
+        "experiment/lgg_flair.yaml",
+        "model/patchgan.yaml",
+        "model/patchgan_paper.yaml",
+    }
+
+
+def test_quickstart(run, repo_root, tmp_path):
+    phantom = options_of(SMALL_PHANTOM | {"cache_dir": tmp_path / "phantom"})
+    assert run("--config", str(repo_root / "configs/quickstart.yaml"), *phantom) >= 3
+
+
+def test_lgg_flair_on_a_fake_folder(run, repo_root, tmp_path):
+    root = write_prepared_folder(tmp_path / "slices", slices=2)
+    options = ["--config", str(repo_root / "configs/experiment/lgg_flair.yaml"), "--data.init_args.root", str(root)]
+    assert run(*options, "--data.init_args.val_split_ratio", "0.4") > 0
+
+
+@pytest.mark.parametrize("preset", ["patchgan", "patchgan_paper"])
+@pytest.mark.parametrize("data", ["brain_phantom", "prepared_folder"])
+def test_model_and_data_configs_combine(run, repo_root, tmp_path, preset, data):
+    root = write_prepared_folder(tmp_path / "slices", slices=2)
+    small = SMALL_PHANTOM | {"cache_dir": tmp_path / "phantom"} if data == "brain_phantom" else {"root": root}
+    options = ["--model", str(repo_root / f"configs/model/{preset}.yaml")]
+    options += ["--data", str(repo_root / f"configs/data/{data}.yaml"), *options_of(small)]
+    assert run(*options, "--data.init_args.num_workers", "0") > 0
+
+
+def test_default_preset_repeats_the_defaults_of_the_class(repo_root):
+    preset = yaml.safe_load((repo_root / "configs/model/patchgan.yaml").read_text(encoding="utf-8"))["init_args"]
+    defaults = {name: parameter.default for name, parameter in inspect.signature(PatchGan).parameters.items()}
+    corruption = preset.pop("corruption_args")
+    model = PatchGan()
+    assert corruption == {name: getattr(model.model.corruption, name) for name in corruption}
+    assert {name: tuple(value) if isinstance(value, list) else value for name, value in preset.items()} == {
+        name: defaults[name] for name in preset
+    }
