@@ -45,6 +45,15 @@ class PatchGanCLI(AnomalibCLI):
         """Make a parser that raises its errors instead of printing them over many lines."""
         return AnomalibCLI.init_parser(**{"exit_on_error": False, **kwargs})
 
+    @staticmethod
+    def _add_trainer_arguments_to_parser(
+        parser: ArgumentParser,
+        add_optimizer: bool = False,  # noqa: ARG004 - anomalib's signature
+        add_scheduler: bool = False,  # noqa: ARG004
+    ) -> None:
+        """Let every subcommand read the config.yaml of a training, which names an optimizer."""
+        AnomalibCLI._add_trainer_arguments_to_parser(parser, add_optimizer=True, add_scheduler=True)  # noqa: SLF001
+
     def add_export_arguments(self, parser: ArgumentParser) -> None:
         """Add the options of `export`, with the ONNX version that torch really writes."""
         super().add_export_arguments(parser)

@@ -108,6 +108,7 @@ def test_local_range_is_that_of_the_neighbourhood():
         {"edge_damping": 0.0},
         {"smoothing": -1.0},
         {"image_context": -0.5},
+        {"mirror_context": 1.5},
         {"foreground_margin": 0.5},
     ],
 )
@@ -118,3 +119,15 @@ def test_arguments_out_of_range(arguments):
 
 def test_smoothing_is_no_weight_of_a_checkpoint():
     assert ResidualMap(smoothing=2.0).state_dict() == {}
+
+
+def test_mirror_context_removes_what_both_sides_share():
+    images, foreground = torch.full((1, 3, 32, 32), 0.5), torch.ones(1, 1, 32, 32)
+    restored = images.clone()
+    restored[..., 10:14, 4:8] = restored[..., 10:14, 24:28] = 0.9  # the same on both sides
+    restored[..., 20:24, 4:8] = 0.9  # on one side only
+    plain, mirrored = (ResidualMap(smoothing=0, mirror_context=m)(images, restored, foreground)[0, 0] for m in (0, 1))
+    assert torch.equal(plain[20:24, 4:8], mirrored[20:24, 4:8])
+    assert plain[10:14].max() > 0
+    assert mirrored[10:14].max() == 0
+    assert mirrored[20:24, 24:28].max() == 0

@@ -50,7 +50,7 @@ def test_map_has_the_size_of_the_input_at_any_downscale(downscale):
     assert prediction.anomaly_map.std() > 0
 
 
-@pytest.mark.parametrize("arguments", [{}, FULL, FULL | {"downscale": 2}])
+@pytest.mark.parametrize("arguments", [{}, FULL, FULL | {"downscale": 2}, {"foreground_threshold": None}])
 def test_black_image_scores_zero(arguments):
     prediction = make_model(**arguments)(torch.cat([torch.zeros(1, 3, 64, 64), images(1)]))
     assert float(prediction.pred_score[0]) == 0

@@ -107,7 +107,7 @@ class CoarseNoise:
         torch.Size([2, 3, 32, 32])
     """
 
-    def __init__(self, cells: int = 16, sigma: float = 0.15) -> None:
+    def __init__(self, cells: int = 16, sigma: float = 0.13) -> None:
         if cells < 1 or sigma <= 0:
             msg = f"coarse noise needs at least one cell and a positive sigma, got cells={cells}, sigma={sigma}"
             raise ConfigurationError(msg)

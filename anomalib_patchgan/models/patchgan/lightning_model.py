@@ -67,6 +67,8 @@ class PatchGan(AnomalibModule):
             ``None`` leaves them as they are.
         image_context: Power of the image's own mean residual by which residuals are divided; 0
             leaves them as they are.
+        mirror_context: Share of the residual on the other side of the vertical midline that is
+            subtracted; for upright brains 0.3, for images without that symmetry 0.
         smoothing: Standard deviation in pixels of the Gaussian that smooths the residual.
         discriminator_evidence: Weight of D's doubt about the input in the residual.
         lambda_reconstruction: Weight of the pixel loss (lambda of Eq. 4).
@@ -117,12 +119,13 @@ class PatchGan(AnomalibModule):
         foreground_threshold: float | None = 0.05,
         foreground_margin: float = 0.12,
         edge_damping: float | None = 0.2,
-        image_context: float = 0.75,
+        image_context: float = 0.5,
+        mirror_context: float = 0.0,
         smoothing: float = 1.5,
         discriminator_evidence: float = 0.0,
         lambda_reconstruction: float = 1.0,
         patch_weight: float = 0.0,
-        adversarial_weight: float = 0.001,
+        adversarial_weight: float = 0.0,
         optimizer: Literal["adamw", "rmsprop"] = "adamw",
         lr: float = 2e-3,
         lr_discriminator: float = 2e-4,
@@ -163,6 +166,7 @@ class PatchGan(AnomalibModule):
             foreground_margin=foreground_margin,
             edge_damping=edge_damping,
             image_context=image_context,
+            mirror_context=mirror_context,
             smoothing=smoothing,
             discriminator_evidence=discriminator_evidence,
         ).to(memory_format=torch.channels_last)  # 20 to 40 % faster convolutions on CPUs

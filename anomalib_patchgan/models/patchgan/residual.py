@@ -24,6 +24,9 @@ class ResidualMap(nn.Module):
         image_context: Power of the mean residual of the image's foreground by which the residual
             is divided, so that an image that is unusual everywhere (another scanner, another skin
             tone) does not outrank a local lesion. 0 leaves the residual as it is.
+        mirror_context: Share of the residual on the other side of the image's vertical midline that is subtracted.
+            What a brain's both halves have in common is anatomy, not lesion; leave it at 0 for images without that
+            symmetry.
         foreground_margin: Width of the rim of the foreground over which the residual fades in, as
             a fraction of the shorter side of the image.
 
@@ -43,6 +46,7 @@ class ResidualMap(nn.Module):
         edge_damping: float | None = None,
         smoothing: float = 1.0,
         image_context: float = 0.0,
+        mirror_context: float = 0.0,
         foreground_margin: float = 0.0,
     ) -> None:
         super().__init__()
@@ -52,15 +56,19 @@ class ResidualMap(nn.Module):
         if edge_damping is not None and edge_damping <= 0:
             msg = f"edge_damping must be positive, or null for none, got {edge_damping}"
             raise ConfigurationError(msg)
-        if smoothing < 0 or image_context < 0 or not 0 <= foreground_margin < 0.5:  # noqa: PLR2004 - half an image
-            msg = (
-                f"smoothing and image_context must not be negative and foreground_margin must be in [0, 0.5), got "
-                f"{smoothing}, {image_context} and {foreground_margin}"
-            )
-            raise ConfigurationError(msg)
+        for name, value, highest in (
+            ("smoothing", smoothing, float("inf")),
+            ("image_context", image_context, float("inf")),
+            ("mirror_context", mirror_context, 1.0),
+            ("foreground_margin", foreground_margin, 0.49),
+        ):
+            if not 0 <= value <= highest:
+                msg = f"{name} must lie between 0 and {highest:g}, got {value}"
+                raise ConfigurationError(msg)
         self.distance = distance
         self.edge_damping = edge_damping
         self.image_context = image_context
+        self.mirror_context = mirror_context
         self.foreground_margin = foreground_margin
         # Replicated borders: reflection fails on images smaller than the kernel.
         self.blur = GaussianBlur2d(smoothing, border_type="replicate") if smoothing else nn.Identity()
@@ -86,9 +94,12 @@ class ResidualMap(nn.Module):
         if self.edge_damping is not None:
             residual = residual / (self.edge_damping + self.blur(local_range(images)))
         residual = self.blur(residual) * foreground
+        area = foreground.sum((1, 2, 3), keepdim=True).clamp(min=1.0)
+        context = residual.sum((1, 2, 3), keepdim=True) / area
+        if self.mirror_context:
+            # Smoothed once more: no head is exactly symmetric about the middle of its image.
+            residual = (residual - self.mirror_context * self.blur(residual).flip(-1)).clamp(min=0.0)
         if self.image_context:
-            area = foreground.sum((1, 2, 3), keepdim=True).clamp(min=1.0)
-            context = residual.sum((1, 2, 3), keepdim=True) / area
             residual = residual / context.clamp(min=SMALLEST_CONTEXT) ** self.image_context
         margin = round(self.foreground_margin * min(images.shape[-2:]))
         return residual * fade_from_rim(foreground, margin)

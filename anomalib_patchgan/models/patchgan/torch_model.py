@@ -44,9 +44,10 @@ class PatchGanModel(nn.Module):
         rank_weights: Weights of the ranked patches; ``None`` for the unranked mean.
         foreground_threshold: Brightness above which a pixel is tissue. ``None`` takes the whole
             image as foreground.
-        foreground_margin: See `ResidualMap`, as the next three.
+        foreground_margin: See `ResidualMap`, as the next four.
         edge_damping: Constant of the damping at edges; ``None`` for none.
         image_context: Power of the division by the image's mean residual.
+        mirror_context: Share of the mirrored side's residual that is subtracted.
         smoothing: Standard deviation of the smoothing in pixels.
         discriminator_evidence: Weight of D's opinion of the input, ``1 - sigmoid(D(x))``, added
             to the residual; 0 leaves D out of inference.
@@ -83,6 +84,7 @@ class PatchGanModel(nn.Module):
         foreground_margin: float = 0.0,
         edge_damping: float | None = None,
         image_context: float = 0.0,
+        mirror_context: float = 0.0,
         smoothing: float = 1.0,
         discriminator_evidence: float = 0.0,
     ) -> None:
@@ -106,7 +108,9 @@ class PatchGanModel(nn.Module):
             skip_connections=skip_connections,
         )
         self.discriminator = PatchDiscriminator(widths=discriminator_widths)
-        self.residual_map = ResidualMap(residual, edge_damping, smoothing, image_context, foreground_margin)
+        self.residual_map = ResidualMap(
+            residual, edge_damping, smoothing, image_context, mirror_context, foreground_margin
+        )
         self.ranking = PatchRanking(patch_size, rank_weights)
         self.register_buffer("score_scale", torch.tensor(1.0))
         self.register_buffer("map_scale", torch.tensor(1.0))
@@ -136,7 +140,9 @@ class PatchGanModel(nn.Module):
     def foreground(self, images: Tensor) -> Tensor:
         """Foreground of images of shape ``(B, 3, H, W)``: mask of shape ``(B, 1, H, W)``."""
         if self.foreground_threshold is None:
-            return torch.ones_like(images[:, :1])
+            # Everything, but an empty image has nothing in it to be anomalous.
+            anything = (images.amax((1, 2, 3), keepdim=True) > 0).float()
+            return anything * torch.ones_like(images[:, :1])
         return foreground_mask(images, self.foreground_threshold)
 
     def hide(self, images: Tensor, generator: Generator | None = None) -> Tensor:
