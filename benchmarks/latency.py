@@ -51,7 +51,9 @@ def main() -> None:
     module = PatchGan.load_from_checkpoint(args.ckpt_path, map_location="cpu").eval()
     image = np.random.default_rng(0).random((1, 3, args.size, args.size), dtype=np.float32)
     runners: dict[str, Callable[[np.ndarray], object]] = {}
-    sizes: dict[str, int] = {"PyTorch": args.ckpt_path.stat().st_size}
+    # What inference needs of the checkpoint, which also holds D and the optimizers.
+    weights = module.model.reconstructor.state_dict().values()
+    sizes: dict[str, int] = {"PyTorch": sum(value.nbytes for value in weights)}
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         for name, compression in FORMATS.items():
             xml = Engine(logger=False).export(

@@ -137,7 +137,12 @@ def main() -> None:
     parser.add_argument("--root", help="data folder, if not the one in the config")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "config.yaml").write_text(yaml.safe_dump(yaml.safe_load(args.config.read_text())))
+    config = yaml.safe_load(args.config.read_text())
+    config["data"]["init_args"].pop("root", None)  # a path of one machine
+    stored = args.out / "config.yaml"
+    if stored.exists() and yaml.safe_load(stored.read_text()) != config:
+        parser.error(f"{args.out} holds results of another config; give another --out")
+    stored.write_text(yaml.safe_dump(config))
     results = []
     for seed in args.seeds:
         path = args.out / f"seed-{seed}.json"
@@ -148,7 +153,7 @@ def main() -> None:
             )
             temporary.replace(path)
         results.append(json.loads(path.read_text()))
-    summary = summarise(results, f"python {' '.join(sys.argv)}")
+    summary = summarise(results, f"python benchmarks/seeds.py --config {args.config} --out {args.out}")
     (args.out / "summary.md").write_text(summary)
     print(summary)
 

@@ -20,7 +20,10 @@ def config(tmp_path_factory) -> Path:
     """A configuration that trains a tiny model for one epoch on tiny images."""
     folder = tmp_path_factory.mktemp("config")
     content = {
-        "model": {"class_path": "PatchGan", "init_args": {"width": 4, "depth": 2, "discriminator_widths": [4, 8]}},
+        "model": {
+            "class_path": "PatchGan",
+            "init_args": {"width": 4, "depth": 2, "discriminator_widths": [4, 8], "adversarial_weight": 0.01},
+        },
         "data": {
             "class_path": "PreparedFolder",
             "init_args": {
@@ -176,3 +179,22 @@ def test_failed_benchmark_does_not_end_with_success(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == FAILURE
     assert "anomalib-patchgan: error: benchmark failed: UnknownModelError" in done.stderr.splitlines()[-1]
+
+
+def test_commands_of_the_readme_follow_a_training(config, tmp_path):
+    """Test, predict and export with what a training left, as the README says."""
+    root = ["--default_root_dir", str(tmp_path)]
+    callbacks = (
+        "[{class_path: lightning.pytorch.callbacks.EarlyStopping, init_args: {monitor: val_image_AUROC, mode: max}}"
+    )
+    callbacks += ", {class_path: anomalib.callbacks.ModelCheckpoint, init_args: {monitor: val_image_AUROC, mode: max}}]"
+    assert main(["fit", "--config", str(config), *root, "--trainer.callbacks", callbacks]) == 0
+    (checkpoint,) = {path.resolve() for path in tmp_path.rglob("*.ckpt")}
+    saved = str(next(iter(tmp_path.rglob("latest"))).resolve() / "config.yaml")
+    images = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]["init_args"]["root"] + "/test/abnormal"
+    assert main(["test", "--config", saved, "--ckpt_path", str(checkpoint), *root]) == 0
+    assert main(["predict", "--config", saved, "--data", images, "--ckpt_path", str(checkpoint), *root]) == 0
+    assert len(list(tmp_path.rglob("images/**/*.png"))) >= len(list(Path(images).iterdir()))
+    export = ["export", "--model", "PatchGan", "--ckpt_path", str(checkpoint), "--export_type", "openvino"]
+    assert main([*export, "--export_root", str(tmp_path)]) == 0
+    assert len(list(tmp_path.rglob("model.xml"))) == 1

@@ -1,6 +1,7 @@
 """The sample table of a prepared folder: one row per slice, with its patient, label, mask and split."""
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,8 @@ from anomalib.data.utils import LabelName, Split
 
 from anomalib_patchgan.data.image_files import check_image, check_mask, find_images
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_ID_PATTERN = r"^(.+?)(?:_\d+)?$"
 LAYOUT = (
@@ -71,6 +74,8 @@ def make_prepared_table(
 
     splits = [split for split in Split if (root / split.value).is_dir()]
     has_masks = any(find_images(root / split.value / "mask") for split in splits)
+    if not has_masks:
+        logger.warning("No masks in %s: pixel metrics are left out", root / "test" / "mask")
     rows = [
         {"image_path": str(path), "label": label, "label_index": int(_LABELS[label]), "mask_path": mask}
         | {"patient_id": _patient_id(path, pattern), "split": split.value}

@@ -86,7 +86,7 @@ def check_checkpoint(module: LightningModule, checkpoint: Mapping[str, Any]) -> 
     found = {key: value for key, value in checkpoint.get("state_dict", {}).items() if key.startswith("model.")}
     expected = {key: value for key, value in module.state_dict().items() if key.startswith("model.")}
     if not found.keys() & expected.keys():
-        msg = f"the checkpoint holds none of the weights of {name}; give a checkpoint of {name}"
+        msg = f"the checkpoint holds none of the weights of {name}, it is another model's; give one of {name}"
         raise DataError(msg)
 
     trained = checkpoint.get("hyper_parameters", {})
@@ -100,7 +100,7 @@ def check_checkpoint(module: LightningModule, checkpoint: Mapping[str, Any]) -> 
     if misfits:
         msg = (
             f"the checkpoint does not fit this {name} (first difference: {misfits[0]}); build the model as it was "
-            f"trained, with {settings or 'the settings of its training config'}"
+            f"trained (--config with the config.yaml of its training): {settings or 'its settings are not recorded'}"
         )
         raise DataError(msg)
     broken = [key for key, value in found.items() if value.is_floating_point() and not torch.isfinite(value).all()]

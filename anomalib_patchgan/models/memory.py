@@ -12,23 +12,15 @@ M_MMAP_MAX = -4
 LARGEST_INT = 2**31 - 1
 
 
-def keep_freed_memory() -> bool:
-    """Let freed memory be used again instead of being returned to the system (Linux with glibc).
+def keep_freed_memory() -> None:
+    """Let freed memory be used again instead of being returned to the system (Linux with glibc; else nothing).
 
     A training step on the CPU frees and allocates the same tensors of several megabytes over and over. By default glibc
-    returns each to the system, which has to clear and map it again at the next step: half of the processor time of a
-    small network. The process then keeps the largest amount it ever used.
-
-    Returns:
-        Whether the setting was made; on other systems nothing changes.
-
-    Example:
-        >>> keep_freed_memory() in (True, False)
-        True
+    returns each to the system, which has to clear and map it again at the next step. The process then keeps the
+    largest amount it ever used.
     """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    libc = ctypes.CDLL(None)
-    done = bool(libc.mallopt(M_MMAP_MAX, 0)) and bool(libc.mallopt(M_TRIM_THRESHOLD, LARGEST_INT))
-    logger.debug("freed memory is %s", "kept" if done else "returned to the system")
-    return done
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
+        logger.info("Freed memory is kept for the next training step (mallopt).")

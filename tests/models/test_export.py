@@ -127,9 +127,16 @@ def test_both_runtimes_agree_on_real_slices(export, trained, shared_data, tmp_pa
 
 
 @pytest.mark.parametrize("fake_images", ["other size"], indirect=True)
-def test_evidence_of_the_discriminator_and_a_downscaled_image_export_too(fake_images, tmp_path):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"downscale": 2, "discriminator_evidence": 0.5, "rank_weights": None, "residual": "l2"},
+        {"mirror_context": 0.3, "edge_damping": 0.2, "foreground_margin": 0.12, "image_context": 0.5},
+    ],
+)
+def test_other_settings_export_too(fake_images, tmp_path, arguments):
     torch.manual_seed(0)
-    model = make_model(downscale=2, discriminator_evidence=0.5, rank_weights=None, residual="l2").eval()
+    model = make_model(**arguments).eval()
     model.model.score_scale.fill_(0.05)  # untrained scores are close to each other otherwise
     path = make_engine(tmp_path).export(model, ExportType.ONNX, tmp_path, onnx_kwargs={"opset_version": 18})
     expected = engine_predict(model, tmp_path, fake_images)

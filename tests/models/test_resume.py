@@ -44,6 +44,26 @@ def test_finished_training_can_be_extended(prepared, tmp_path):
     assert steps_and_lrs(second) == pytest.approx(steps_and_lrs(straight[1]))
 
 
+def test_a_checkpoint_of_a_validation_goes_on_with_the_next_learning_rate(prepared, tmp_path):
+    def run(root, epochs, ckpt_path=None):
+        engine = make_engine(root, max_epochs=epochs, check_val_every_n_epoch=2)
+        engine.fit(make_model(), datamodule=make_data(prepared), ckpt_path=ckpt_path)
+        return Path(engine.best_model_path)
+
+    straight = run(tmp_path / "straight", 4)
+    resumed = run(tmp_path / "resumed", 4, run(tmp_path / "short", 2))
+    assert steps_and_lrs(resumed) == pytest.approx(steps_and_lrs(straight))
+
+
+def test_nan_in_any_gradient_stops_before_the_step(prepared, tmp_path):
+    model = make_model()
+    parameters = list(model.model.reconstructor.parameters())
+    parameters[-1].register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(TrainingDivergedError, match="reconstructor's loss is 0.*largest gradient nan"):
+        make_engine(tmp_path, max_epochs=1).fit(model, datamodule=make_data(prepared))
+    assert all(torch.isfinite(parameter).all() for parameter in parameters)
+
+
 class Poison(Callback):
     """Puts NaN into the images of one epoch."""
 

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from anomalib.data import Folder
 from lightning.pytorch import Callback
 
 from anomalib_patchgan import PatchGan
+from anomalib_patchgan.errors import ConfigurationError, DataError
 from tests.models.conftest import load_checkpoint, make_data, make_engine, make_model
 
 
@@ -38,7 +40,8 @@ def test_presets_train(prepared, repo_root, tmp_path, name):
     engine = make_engine(tmp_path, max_epochs=1)
     engine.fit(model, datamodule=data)
     metrics = engine.trainer.callback_metrics
-    assert metrics.keys() >= {"train_loss_reconstruction", "train_loss_adversarial", "train_loss_discriminator"}
+    assert metrics.keys() >= {"train_loss_reconstruction", "train_loss_adversarial"}
+    assert ("train_loss_discriminator" in metrics) == (preset["init_args"]["adversarial_weight"] > 0)
     assert 0 <= float(metrics["val_image_AUROC"]) <= 1
     data.setup()
     batch = next(iter(data.test_dataloader()))
@@ -68,12 +71,74 @@ def test_clip_value_limits_every_gradient(prepared, tmp_path):
     assert len(recorder.values) == engine.trainer.global_step > 0
 
 
-def test_without_the_game_no_schedule_runs_ahead_of_its_optimizer(prepared, tmp_path, recwarn):
-    engine = make_engine(tmp_path, max_epochs=2)
-    engine.fit(make_model(adversarial_weight=0.0, lr=0.01), datamodule=make_data(prepared))
-    assert not [warning for warning in recwarn if "lr_scheduler.step()" in str(warning.message)]
-    (schedule,) = [config.scheduler for config in engine.trainer.lr_scheduler_configs]
-    assert schedule.get_last_lr() == pytest.approx([0.0])
+class LearningRates(Callback):
+    """Records the learning rates of both networks in each epoch."""
+
+    def __init__(self) -> None:
+        self.values: list[list[float]] = []
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        """Record them."""
+        del pl_module
+        self.values.append([optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers])
+
+
+@pytest.mark.parametrize(("scheduler", "shares"), [("cosine", [1, 0.75, 0.25]), (None, [1, 1, 1])])
+def test_learning_rates_follow_the_schedule(prepared, tmp_path, scheduler, shares):
+    recorder = LearningRates()
+    model = make_model(lr=0.01, lr_discriminator=0.002, scheduler=scheduler)
+    make_engine(tmp_path, max_epochs=3, callbacks=[recorder]).fit(model, datamodule=make_data(prepared))
+    assert [rates[0] for rates in recorder.values] == pytest.approx([0.01 * share for share in shares])
+    assert [rates[1] for rates in recorder.values] == pytest.approx([0.002 * share for share in shares])
+
+
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        {"max_epochs": 3, "check_val_every_n_epoch": 2},
+        {"max_epochs": 2, "check_val_every_n_epoch": 2, "limit_val_batches": 0},
+    ],
+)
+def test_a_training_that_would_end_without_a_checkpoint_does_not_start(prepared, tmp_path, trainer):
+    with pytest.raises(ConfigurationError, match="without a checkpoint of the last epochs.*check_val_every_n_epoch=1"):
+        make_engine(tmp_path, **trainer).fit(make_model(), datamodule=make_data(prepared))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"lr": 0.0},
+        {"clip_value": 0.0},
+        {"lr_discriminator": -1.0},
+        {"adversarial_weight": -1.0},
+        {"patch_weight": float("nan")},
+        {"distance": "L1"},
+        {"scheduler": "step"},
+    ],
+)
+def test_arguments_out_of_range(arguments):
+    with pytest.raises(ConfigurationError, match=next(iter(arguments))):
+        make_model(**arguments)
+
+
+def test_image_size_is_checked_when_the_model_is_made():
+    with pytest.raises(DataError, match=r"100x100 pixels.*image_size '\[96, 96\]'"):
+        make_model(image_size=(100, 100))
+
+
+def test_folder_of_anomalib_works_too(prepared, tmp_path):
+    data = Folder(
+        name="brains",
+        root=prepared,
+        normal_dir="train/normal",
+        abnormal_dir="test/abnormal",
+        normal_test_dir="test/normal",
+        mask_dir="test/mask",
+        num_workers=0,
+    )
+    engine = make_engine(tmp_path, max_epochs=1)
+    (metrics,) = engine.train(make_model(), datamodule=data)
+    assert metrics.keys() >= {"image_AUROC", "pixel_AUROC"}
 
 
 def test_without_validation(prepared, tmp_path):

@@ -38,9 +38,9 @@ class PatchGan(AnomalibModule):
     """Unsupervised patch GAN with targeted patch ranking.
 
     Trained on lesion-free images only: parts of each image are hidden, a reconstructor R restores
-    them against a patch discriminator D, and at test time patches are ranked by how badly they
-    were restored. The defaults are the ones that worked best on held-out training patients; the
-    published architecture is `configs/model/patchgan_paper.yaml`.
+    them, if asked for against a patch discriminator D, and at test time patches are ranked by how
+    badly they were restored. The defaults are the ones that worked best on held-out training
+    patients and do without D; the published method is `configs/model/patchgan_paper.yaml`.
 
     Args:
         image_size: Height and width to which the default pre-processor resizes images; ``None``
@@ -69,19 +69,22 @@ class PatchGan(AnomalibModule):
             leaves them as they are.
         mirror_context: Share of the residual on the other side of the vertical midline that is
             subtracted; for upright brains 0.3, for images without that symmetry 0.
-        smoothing: Standard deviation in pixels of the Gaussian that smooths the residual.
+        smoothing: Standard deviation of the Gaussian that smooths the residual, in pixels of the
+            image that R sees.
         discriminator_evidence: Weight of D's doubt about the input in the residual.
         lambda_reconstruction: Weight of the pixel loss (lambda of Eq. 4).
         patch_weight: Weight of the patch loss (Eq. 2).
         adversarial_weight: Weight of the game against D (Eq. 3); 0 trains R alone.
         optimizer: ``adamw`` or ``rmsprop``, for both networks.
         lr: Learning rate of R.
-        lr_discriminator: Learning rate of D.
+        lr_discriminator: Learning rate of D, which is trained only if ``adversarial_weight`` or
+            ``discriminator_evidence`` is above 0.
         betas: Coefficients of AdamW.
         weight_decay: Weight decay of both optimizers.
-        scheduler: ``cosine`` lets both learning rates fall to 0 over ``max_epochs``; ``None``
-            keeps them.
-        clip_value: Largest absolute value of a gradient's element; ``None`` does not clip.
+        scheduler: ``cosine`` lets both learning rates fall towards 0 over ``max_epochs``; ``None``
+            keeps them, as does a training without ``max_epochs``.
+        clip_value: Largest absolute value of a gradient's element; ``None`` does not clip. The
+            trainer's own ``gradient_clip_val`` has no effect with two optimizers.
         pre_processor: Pre-processor, or whether to use the default.
         post_processor: Post-processor, or whether to use the default.
         evaluator: Evaluator, or whether to use the default.
@@ -89,6 +92,7 @@ class PatchGan(AnomalibModule):
 
     Raises:
         ConfigurationError: If an argument is out of its range.
+        DataError: If ``image_size`` does not suit the network.
 
     Example:
         >>> from anomalib.engine import Engine
@@ -138,6 +142,7 @@ class PatchGan(AnomalibModule):
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
+        resizes = pre_processor is True and image_size is not None
         if pre_processor is True:
             pre_processor = self.configure_pre_processor(image_size) if image_size else False
         super().__init__(
@@ -149,6 +154,15 @@ class PatchGan(AnomalibModule):
         if optimizer not in {"adamw", "rmsprop"} or scheduler not in {"cosine", None}:
             msg = f"optimizer must be adamw or rmsprop, scheduler cosine or null; got {optimizer!r} and {scheduler!r}"
             raise ConfigurationError(msg)
+        positive = {
+            "lr": lr,
+            "lr_discriminator": lr_discriminator,
+            "clip_value": 1.0 if clip_value is None else clip_value,
+        }
+        for name, value in positive.items():
+            if not value > 0:
+                msg = f"{name} must be positive, got {value}"
+                raise ConfigurationError(msg)
         self.model = PatchGanModel(
             width=width,
             depth=depth,
@@ -169,7 +183,9 @@ class PatchGan(AnomalibModule):
             mirror_context=mirror_context,
             smoothing=smoothing,
             discriminator_evidence=discriminator_evidence,
-        ).to(memory_format=torch.channels_last)  # 20 to 40 % faster convolutions on CPUs
+        ).to(memory_format=torch.channels_last)  # faster convolutions on CPUs
+        if image_size is not None and resizes:
+            self.model.check_size(*image_size)
         self.loss = ReconstructorLoss(
             lambda_reconstruction, patch_weight, adversarial_weight, patch_size=patch_size, distance=distance
         )
@@ -188,44 +204,51 @@ class PatchGan(AnomalibModule):
         self._normal_images: deque[Tensor] = deque()
         self._calibrated = False
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union of ten forms
-        """Configure one optimizer and one schedule for each network, R first."""
+    def configure_optimizers(self) -> list[optim.Optimizer]:
+        """Configure one optimizer for each network, R first."""
         settings = self.optimizer_settings
-        optimizers: list[optim.Optimizer] = []
         networks = (self.model.reconstructor, self.model.discriminator)
-        for network, lr in zip(networks, settings["lrs"], strict=True):
-            if settings["name"] == "adamw":
-                optimizers.append(
-                    optim.AdamW(
-                        network.parameters(), lr=lr, betas=settings["betas"], weight_decay=settings["weight_decay"]
-                    )
-                )
-            else:
-                optimizers.append(optim.RMSprop(network.parameters(), lr=lr, weight_decay=settings["weight_decay"]))
-        epochs = self.trainer.max_epochs
-        if settings["scheduler"] is None or not epochs or epochs < 1:
-            return optimizers
-        # D's schedule would run ahead of an optimizer that never steps.
-        trained = optimizers if self.trains_discriminator else optimizers[:1]
-        return optimizers, [optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs) for optimizer in trained]
+        arguments: dict[str, Any] = {"weight_decay": settings["weight_decay"]}
+        if settings["name"] == "adamw":
+            arguments["betas"] = settings["betas"]
+        kind = optim.AdamW if settings["name"] == "adamw" else optim.RMSprop
+        return [
+            kind(network.parameters(), lr=lr, **arguments)
+            for network, lr in zip(networks, settings["lrs"], strict=True)
+        ]
 
-    def _schedules(self) -> list[optim.lr_scheduler.CosineAnnealingLR]:
-        """Schedules of this training; lightning gives a list only when there are several."""
-        found = self.lr_schedulers()
-        return cast(
-            "list[optim.lr_scheduler.CosineAnnealingLR]", found if isinstance(found, list) else [found] if found else []
-        )
+    def on_train_epoch_start(self) -> None:
+        """Set the learning rates of this epoch.
 
-    def on_train_start(self) -> None:
-        """Let the schedules of a resumed training end with this run, which may be longer than the first."""
-        for scheduler in self._schedules():
-            scheduler.T_max = self.trainer.max_epochs or scheduler.T_max
-            share = (1 + math.cos(math.pi * scheduler.last_epoch / scheduler.T_max)) / 2
-            for group, lr in zip(scheduler.optimizer.param_groups, scheduler.base_lrs, strict=True):
+        Worked out from the epoch instead of kept by a scheduler: a checkpoint taken at a validation is older than the
+        scheduler's step of that epoch, and a resumed training may have more epochs than the first.
+        """
+        epochs = self.trainer.max_epochs or 0
+        if self.optimizer_settings["scheduler"] is None or epochs < 1:
+            return
+        share = (1 + math.cos(math.pi * self.current_epoch / epochs)) / 2
+        for optimizer, lr in zip(self.trainer.optimizers, self.optimizer_settings["lrs"], strict=True):
+            for group in optimizer.param_groups:
                 group["lr"] = share * lr
 
     def on_fit_start(self) -> None:
-        """On a CPU, keep freed memory for the next step."""
+        """Refuse trainings that would lose their result; on a CPU, keep freed memory for the next step.
+
+        Raises:
+            ConfigurationError: If the last epochs would be neither validated nor saved, or with 16-bit floats.
+        """
+        trainer = self.trainer
+        every, epochs = trainer.check_val_every_n_epoch or 1, trainer.max_epochs or 0
+        if every > 1 and epochs > 0 and (epochs % every or not trainer.enable_validation):
+            msg = (
+                f"max_epochs={epochs} with check_val_every_n_epoch={every} would end without a checkpoint of the last "
+                f"epochs, because lightning then saves at validation only; make max_epochs a multiple and keep "
+                f"validation on, or set check_val_every_n_epoch=1"
+            )
+            raise ConfigurationError(msg)
+        if str(trainer.precision).startswith("16"):
+            msg = f"PatchGan cannot train with precision={trainer.precision}; use 32-true or bf16-mixed"
+            raise ConfigurationError(msg)
         if self.device.type == "cpu":
             keep_freed_memory()
 
@@ -240,8 +263,8 @@ class PatchGan(AnomalibModule):
             The losses.
 
         Raises:
-            TrainingDivergedError: If a loss or a gradient is not finite. The weights are still
-                those of the step before.
+            TrainingDivergedError: If a loss or a gradient is not finite. The network that it
+                belongs to has not taken the step.
         """
         del batch_idx
         clean = cast("Tensor", batch.image)
@@ -259,7 +282,8 @@ class PatchGan(AnomalibModule):
             )
             self._step(optimizer_d, self.model.discriminator, "discriminator", loss_d)
             losses["train_loss_discriminator"] = loss_d
-            restored_logits = self.model.discriminator(restored)
+            if self.loss.adversarial_weight:
+                restored_logits = self.model.discriminator(restored)
 
         terms = self.loss(images, restored, restored_logits)
         self._step(optimizer_r, self.model.reconstructor, "reconstructor", terms.total)
@@ -277,13 +301,14 @@ class PatchGan(AnomalibModule):
         optimizer.zero_grad()
         self.manual_backward(loss)
         value = float(loss.detach())
-        largest = max((float(p.grad.abs().max()) for p in network.parameters() if p.grad is not None), default=0.0)
+        # torch's maximum keeps a NaN; Python's would lose it.
+        largest = float(torch.stack([p.grad.abs().max() for p in network.parameters() if p.grad is not None]).max())
         if not math.isfinite(value) or not math.isfinite(largest):
             msg = (
                 f"training stopped in epoch {self.current_epoch}, step {self.global_step}: the {name}'s loss is "
-                f"{value:g}, its largest gradient {largest:g}. The checkpoint of the last finished epoch "
-                f"is kept; lower lr, lr_discriminator or adversarial_weight, or set clip_value, and resume with "
-                f"--ckpt_path"
+                f"{value:g}, its largest gradient {largest:g}. The last checkpoint, if one was due before, "
+                f"is kept; lower lr, lr_discriminator or adversarial_weight, or set clip_value, and resume from it "
+                f"with --ckpt_path"
             )
             raise TrainingDivergedError(msg)
         if self.clip_value is not None:
@@ -297,13 +322,11 @@ class PatchGan(AnomalibModule):
             self._calibrate()
 
     def on_train_epoch_end(self) -> None:
-        """Calibrate if no validation of this epoch did, and let the learning rates fall."""
+        """Calibrate if no validation of this epoch did."""
         if not self._calibrated:
             self._calibrate()
         self._calibrated = False
         self._normal_images.clear()
-        for scheduler in self._schedules():
-            scheduler.step()
 
     def _calibrate(self) -> None:
         """Learn the scales of score and map from this epoch's first training images."""

@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.models.patchgan.ranking import patch_losses
 
 Distance = Literal["l1", "l2"]
@@ -28,7 +29,7 @@ def pixel_distance(first: Tensor, second: Tensor, distance: Distance) -> Tensor:
 
 @dataclass
 class ReconstructorTerms:
-    """The terms of the reconstructor's loss, unweighted, and their weighted sum (Eq. 4)."""
+    """The terms of the reconstructor's loss, unweighted, and their weighted sum (Eq. 4 and the game of Eq. 3)."""
 
     total: Tensor
     reconstruction: Tensor
@@ -55,6 +56,9 @@ class ReconstructorLoss(nn.Module):
         adversarial_weight: Weight of the game; 0 leaves it out.
         patch_size: Side of a patch in pixels.
         distance: Pixel distance, see `pixel_distance`.
+
+    Raises:
+        ConfigurationError: If a weight is negative or the distance unknown.
     """
 
     def __init__(
@@ -66,6 +70,14 @@ class ReconstructorLoss(nn.Module):
         distance: Distance = "l2",
     ) -> None:
         super().__init__()
+        weights = {"lambda_reconstruction": lambda_reconstruction, "patch_weight": patch_weight}
+        for name, weight in (weights | {"adversarial_weight": adversarial_weight}).items():
+            if not weight >= 0:
+                msg = f"{name} must not be negative, got {weight}"
+                raise ConfigurationError(msg)
+        if distance not in {"l1", "l2"}:
+            msg = f"distance must be l1 or l2, got {distance!r}"
+            raise ConfigurationError(msg)
         self.lambda_reconstruction = lambda_reconstruction
         self.patch_weight = patch_weight
         self.adversarial_weight = adversarial_weight

@@ -115,24 +115,31 @@ class PatchGanModel(nn.Module):
         self.register_buffer("score_scale", torch.tensor(1.0))
         self.register_buffer("map_scale", torch.tensor(1.0))
 
+    def check_size(self, height: int, width: int) -> None:
+        """Check that images of this size suit the network and the patches.
+
+        Raises:
+            DataError: If they do not; the message names the nearest size that does.
+        """
+        multiple = self.reconstructor.stride * self.downscale
+        # One patch, rounded up to a size that the network takes.
+        smallest = -(-self.ranking.patch_size * self.downscale // multiple) * multiple
+        if height % multiple or width % multiple or min(height, width) < smallest:
+            nearest = [max(round(side / multiple) * multiple, smallest) for side in (height, width)]
+            msg = (
+                f"PatchGan got images of {height}x{width} pixels, but both sides must be multiples of {multiple} and "
+                f"at least {smallest} (one patch); set image_size of the model, e.g. --model.init_args.image_size "
+                f"'{nearest}'"
+            )
+            raise DataError(msg)
+
     def prepare(self, images: Tensor) -> Tensor:
         """Check images of shape ``(B, 3, H, W)`` and average them down to what R sees.
 
         Raises:
             DataError: If the size does not suit the network.
         """
-        height, width = images.shape[-2:]
-        multiple = self.reconstructor.stride * self.downscale
-        # One patch, rounded up to a size that the network takes.
-        smallest = -(-self.ranking.patch_size * self.downscale // multiple) * multiple
-        if height % multiple or width % multiple or min(height, width) < smallest:
-            msg = (
-                f"PatchGan got images of {height}x{width} pixels, but both sides must be multiples of {multiple} and "
-                f"at least {smallest} (one patch); set image_size of the model, e.g. --model.init_args.image_size "
-                f"'[{max(round(height / multiple) * multiple, smallest)}, "
-                f"{max(round(width / multiple) * multiple, smallest)}]'"
-            )
-            raise DataError(msg)
+        self.check_size(*images.shape[-2:])
         if self.downscale > 1:
             images = F.avg_pool2d(images, self.downscale)
         return images.contiguous(memory_format=torch.channels_last)
