@@ -80,7 +80,9 @@ def test_own_checkpoint_passes(model):
 
 @pytest.mark.parametrize("state", [{}, {"model.backbone.weight": torch.ones(3)}, {"other": torch.ones(3)}])
 def test_checkpoint_of_another_model(model, state):
-    with pytest.raises(DataError, match="holds none of the weights of PatchGan; give a checkpoint") as caught:
+    with pytest.raises(
+        DataError, match="holds none of the weights of PatchGan, it is another model's; give one of PatchGan"
+    ) as caught:
         check_checkpoint(model, {"state_dict": state})
     assert "\n" not in str(caught.value)
 
