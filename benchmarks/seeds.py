@@ -83,6 +83,7 @@ def evaluate(checkpoint: Path, config: Path, root: str | None) -> tuple[dict[str
     position = middle_distance([path for batch in batches for path in batch.image_path])
     rules = {
         "mean intensity": measure(grey.mean((1, 2)), grey, labels, masks),
+        "max intensity": {"image_auroc": float(roc_auc_score(labels, grey.max((1, 2))))},
         "slice position": {"image_auroc": float(roc_auc_score(labels, position))},
     }
     return measure(scores, maps, labels, masks), rules
