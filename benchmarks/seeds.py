@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, default=Path("runs/seeds"), help="where trainings and checkpoints go")
+    parser.add_argument("--runs", type=Path, help="where trainings and checkpoints go; runs/<name of --out> by default")
     parser.add_argument("--root", help="data folder, if not the one in the config")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -144,17 +144,21 @@ def main() -> None:
     if stored.exists() and yaml.safe_load(stored.read_text()) != config:
         parser.error(f"{args.out} holds results of another config; give another --out")
     stored.write_text(yaml.safe_dump(config))
+    # Named like the results: trainings of two configs must never be taken for each other.
+    runs = args.runs or Path("runs") / args.out.name
     results = []
     for seed in args.seeds:
         path = args.out / f"seed-{seed}.json"
         if not path.exists():
             temporary = path.with_suffix(".tmp")
             temporary.write_text(
-                json.dumps(run_seed(args.config, seed, args.root, args.runs / f"seed-{seed}"), indent=2) + "\n"
+                json.dumps(run_seed(args.config, seed, args.root, runs / f"seed-{seed}"), indent=2) + "\n"
             )
             temporary.replace(path)
         results.append(json.loads(path.read_text()))
-    summary = summarise(results, f"python benchmarks/seeds.py --config {args.config} --out {args.out}")
+    seeds = " ".join(map(str, args.seeds))
+    command = f"python benchmarks/seeds.py --config {args.config} --seeds {seeds} --out {args.out}"
+    summary = summarise(results, command)
     (args.out / "summary.md").write_text(summary)
     print(summary)
 

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pandas as pd
-from anomalib.data import AnomalibDataModule, AnomalibDataset
+from anomalib.data import AnomalibDataModule, AnomalibDataset, DatasetItem
 from anomalib.data.utils import Split, TestSplitMode, ValSplitMode
 from torchvision.transforms.v2 import Transform
 
 from anomalib_patchgan.data.prepared_table import DEFAULT_ID_PATTERN, make_prepared_table
+from anomalib_patchgan.errors import DataError
 
 
 class PreparedFolderDataset(AnomalibDataset):
@@ -43,6 +44,20 @@ class PreparedFolderDataset(AnomalibDataset):
         self.split = Split(split)
         self.category = category
         self.samples = table[table.split == self.split.value].reset_index(drop=True)
+
+    def __getitem__(self, index: int) -> DatasetItem:
+        """Read one item.
+
+        Raises:
+            DataError: If the pixels of the image or of its mask cannot be read; only headers were checked before.
+        """
+        try:
+            return super().__getitem__(index)
+        except OSError as error:
+            row = self.samples.iloc[index]
+            files = " or its mask ".join(filter(None, (row.image_path, row.mask_path)))
+            msg = f"{files} cannot be read ({error}): replace the file by an intact copy."
+            raise DataError(msg) from error
 
 
 class PreparedFolder(AnomalibDataModule):

@@ -19,9 +19,8 @@ class RankPreservingPostProcessor(PostProcessor):
     """anomalib's post-processor with a normalisation that is strictly monotone.
 
     anomalib scales by the range of the validation scores and clamps to [0, 1], so all test images
-    above the validation's largest score become equal and AUROC changes (0.790 became 0.762 in one
-    case). Scores of this plugin lie in [0, 1] already: here 0, the threshold and 1 go to 0, 0.5 and
-    1, with straight lines between.
+    above the validation's largest score become equal and AUROC changes. Scores of this plugin lie
+    in [0, 1] already: here 0, the threshold and 1 go to 0, 0.5 and 1, with straight lines between.
 
     Example:
         >>> post_processor = RankPreservingPostProcessor()

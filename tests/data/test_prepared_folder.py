@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -241,3 +242,13 @@ def test_real_slices_are_split_by_patient_and_checked_fast(shared_data):
     assert [len(group) for group in groups[:2]] == [46 - len(groups[1]), len(groups[1])]
     assert len(set.union(*groups)) == 46 + len(groups[2]) == sum(map(len, groups))
     assert seconds < 6
+
+
+def test_truncated_pixels_name_the_file(tmp_path):
+    root = write_prepared_folder(tmp_path, slices=2)
+    data = PreparedFolder(root, val_split_ratio=0.4, num_workers=0)
+    data.setup()
+    path = Path(data.train_data.samples.image_path[0])
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match=f"{path} cannot be read .*truncated.*intact copy"):
+        data.train_data[0]
