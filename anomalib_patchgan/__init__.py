@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING
 from anomalib_patchgan.version import __version__
 
 if TYPE_CHECKING:
-    from anomalib_patchgan.data import BrainPhantom, PreparedFolder
+    from anomalib_patchgan.data import ISIC2016, BrainPhantom, BraTS2019, PreparedFolder
     from anomalib_patchgan.models import PatchGan
 
-__all__ = ["BrainPhantom", "PatchGan", "PreparedFolder", "__version__"]
+__all__ = ["ISIC2016", "BraTS2019", "BrainPhantom", "PatchGan", "PreparedFolder", "__version__"]
 
 _HOMES = {
+    "BraTS2019": "anomalib_patchgan.data",
     "BrainPhantom": "anomalib_patchgan.data",
+    "ISIC2016": "anomalib_patchgan.data",
     "PatchGan": "anomalib_patchgan.models",
     "PreparedFolder": "anomalib_patchgan.data",
 }

@@ -1,7 +1,8 @@
 """`anomalib-patchgan`: anomalib's command line with the plugin loaded, and the plugin's own subcommands.
 
 Importing anomalib and torch takes about ten seconds, so this module imports neither: help, the version and
-`configs` answer at once, everything else goes to `anomalib_patchgan.anomalib_cli`.
+`configs` answer at once, `prepare` loads them once its own options are valid, everything else goes to
+`anomalib_patchgan.anomalib_cli`.
 """
 
 import argparse
@@ -16,6 +17,9 @@ from pathlib import Path
 
 from anomalib_patchgan.configs_command import run_configs
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError
+from anomalib_patchgan.prepare_command import COMMAND as PREPARE
+from anomalib_patchgan.prepare_command import DESCRIPTION as PREPARE_DESCRIPTION
+from anomalib_patchgan.prepare_command import add_prepare_arguments, read_options, run_prepare
 from anomalib_patchgan.version import __version__
 
 PROGRAM = "anomalib-patchgan"
@@ -81,8 +85,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except argparse.ArgumentError as error:
         if debug:
             raise
-        subcommand = next((f" {word}" for word in arguments if word in ANOMALIB_COMMANDS), "")
-        return _fail(f"{one_line(error)}; the options: {PROGRAM}{subcommand} --help -vv", USAGE_ERROR)
+        subcommand = next((f" {word}" for word in arguments if word in {*ANOMALIB_COMMANDS, PREPARE}), "")
+        # The light help takes no -v and is complete without.
+        verbose = "" if subcommand.strip() == PREPARE else " -vv"
+        return _fail(f"{one_line(error)}; the options: {PROGRAM}{subcommand} --help{verbose}", USAGE_ERROR)
     except PatchGanError as error:
         if debug:
             raise
@@ -134,6 +140,11 @@ def light_parser() -> argparse.ArgumentParser:
         "--copy", nargs="?", type=Path, const=Path(), metavar="FOLDER", help="copy it to FOLDER (default: here)"
     )
     configs.add_argument("--force", action="store_true", help="overwrite an existing file")
+    # Without abbreviations, or it would take options of a data module for its own.
+    prepare = subcommands.add_parser(
+        PREPARE, help=PREPARE_DESCRIPTION, description=PREPARE_DESCRIPTION, allow_abbrev=False
+    )
+    add_prepare_arguments(prepare)
     return parser
 
 
@@ -149,7 +160,13 @@ def _dispatch(arguments: list[str]) -> int:
     if first in ANOMALIB_COMMANDS or (first.startswith("-") and first not in {"-h", "--help", "--version"}):
         return _run_anomalib(arguments)
     parser = light_parser()
-    namespace = parser.parse_args(arguments)
+    namespace, others = parser.parse_known_args(arguments)
+    if namespace.subcommand == PREPARE:
+        options = read_options(namespace)
+        _load_anomalib()
+        return run_prepare(others, options)
+    if others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
     if namespace.subcommand is None:
         parser.print_help(sys.stderr)
         return USAGE_ERROR
@@ -158,6 +175,16 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _run_anomalib(arguments: list[str]) -> int:
     """Load anomalib with the plugin and run its command line."""
+    _load_anomalib()
+
+    from anomalib_patchgan.anomalib_cli import PatchGanCLI
+
+    PatchGanCLI(arguments)
+    return 0
+
+
+def _load_anomalib() -> None:
+    """Load anomalib with the plugin, and have every message printed once."""
     for message in KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=message, category=FutureWarning)
     # Before lightning is imported: it then leaves its messages to this handler. anomalib's own set-up
@@ -173,11 +200,6 @@ def _run_anomalib(arguments: list[str]) -> int:
     register()
     # lightning gives this logger a handler of its own, too.
     logging.getLogger("lightning").handlers.clear()
-
-    from anomalib_patchgan.anomalib_cli import PatchGanCLI
-
-    PatchGanCLI(arguments)
-    return 0
 
 
 def _versions() -> str:

@@ -7,11 +7,16 @@ import yaml
 
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.cli import main
+from tests.fakes.brats2019 import write_brats2019
+from tests.fakes.isic2016 import write_isic2016
 from tests.fakes.prepared import write_prepared_folder
 
 SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "2"]
 SHORT += ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.check_val_every_n_epoch", "1"]
 SMALL_PHANTOM = {"train_subjects": 2, "val_subjects": 1, "test_subjects": 1, "slices_per_subject": 3}
+
+BRATS = ("brats2019_slices", "brats2019_tiles", "brats2019_tiles_paper_preset", "brats2019_paper")
+ISIC = ("isic2016_images", "isic2016_tiles", "isic2016_tiles_paper_preset", "isic2016_paper", "isic2016_diagnosis")
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -38,8 +43,11 @@ def test_every_configuration_is_covered(repo_root):
     assert names == {
         "quickstart.yaml",
         "data/brain_phantom.yaml",
+        "data/brats2019.yaml",
+        "data/isic2016.yaml",
         "data/prepared_folder.yaml",
         "experiment/lgg_flair.yaml",
+        *(f"experiment/{name}.yaml" for name in (*BRATS, *ISIC)),
         "model/patchgan.yaml",
         "model/patchgan_paper.yaml",
     }
@@ -56,14 +64,51 @@ def test_lgg_flair_on_a_fake_folder(run, repo_root, tmp_path):
     assert run(*options, "--data.init_args.val_split_ratio", "0.4") > 0
 
 
-@pytest.mark.parametrize("preset", ["patchgan", "patchgan_paper"])
-@pytest.mark.parametrize("data", ["brain_phantom", "prepared_folder"])
-def test_model_and_data_configs_combine(run, repo_root, tmp_path, preset, data):
-    root = write_prepared_folder(tmp_path / "slices", slices=2)
-    small = SMALL_PHANTOM | {"cache_dir": tmp_path / "phantom"} if data == "brain_phantom" else {"root": root}
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    """Fakes of both archives."""
+    root = tmp_path_factory.mktemp("archives")
+    return {"brats2019": write_brats2019(root), "isic2016": write_isic2016(root / "isic", training=12)}
+
+
+@pytest.mark.parametrize("name", [*BRATS, *ISIC])
+def test_archives_on_fakes(run, repo_root, tmp_path, archives, name):
+    options = {"root": archives[name.split("_")[0]], "cache_dir": tmp_path / "cache", "train_batch_size": 8}
+    if name.endswith("_paper"):
+        options |= {"test_tiles": 4, "val_tiles": 3}
+    config = repo_root / f"configs/experiment/{name}.yaml"
+    assert run("--config", str(config), *options_of(options)) > 0
+
+
+@pytest.mark.parametrize(
+    ("preset", "data"),
+    [
+        ("patchgan", "brain_phantom"),
+        ("patchgan_paper", "brain_phantom"),
+        ("patchgan", "prepared_folder"),
+        ("patchgan_paper", "prepared_folder"),
+        ("patchgan", "brats2019"),
+        ("patchgan", "isic2016"),
+    ],
+)
+def test_model_and_data_configs_combine(run, repo_root, tmp_path, archives, preset, data):
+    if data == "prepared_folder":
+        small = {"root": write_prepared_folder(tmp_path / "slices", slices=2)}
+    elif data == "brain_phantom":
+        small = SMALL_PHANTOM | {"cache_dir": tmp_path / "phantom"}
+    else:
+        small = {"root": archives[data], "cache_dir": tmp_path / "cache", "train_batch_size": 8}
     options = ["--model", str(repo_root / f"configs/model/{preset}.yaml")]
     options += ["--data", str(repo_root / f"configs/data/{data}.yaml"), *options_of(small)]
     assert run(*options, "--data.init_args.num_workers", "0") > 0
+
+
+@pytest.mark.parametrize("preset", ["tiles_paper_preset", "paper"])
+@pytest.mark.parametrize("data", ["brats2019", "isic2016"])
+def test_the_paper_preset_is_the_same_everywhere(repo_root, data, preset):
+    experiment = yaml.safe_load((repo_root / f"configs/experiment/{data}_{preset}.yaml").read_text(encoding="utf-8"))
+    model = yaml.safe_load((repo_root / "configs/model/patchgan_paper.yaml").read_text(encoding="utf-8"))
+    assert experiment["model"] == model
 
 
 def test_default_preset_repeats_the_defaults_of_the_class(repo_root):

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from torchvision.transforms.v2 import Transform
 
-from anomalib_patchgan.data.prepare.phantom import PhantomSpec, prepare_phantom
-from anomalib_patchgan.data.prepared_folder import PreparedFolder
+from anomalib_patchgan.data.prepare import Preparation
+from anomalib_patchgan.data.prepare.phantom import PhantomSpec, plan_phantom
+from anomalib_patchgan.data.prepared_archive import PreparedArchive
 
 
-class BrainPhantom(PreparedFolder):
+class BrainPhantom(PreparedArchive):
     """Synthetic FLAIR-like axial brain slices with exact lesion masks; synthetic, so no clinical claim.
 
     Brains come from the ICBM 2009 templates that nilearn ships, each with its own pose, size, deformation, contrast,
@@ -74,10 +75,10 @@ class BrainPhantom(PreparedFolder):
             image_size=image_size,
             seed=seed,
         )
-        self.workers = workers
         super().__init__(
-            root=Path(cache_dir).expanduser() / self.spec.folder_name,
+            cache_dir=cache_dir,
             id_pattern=r"^sub-\d+",
+            workers=workers,
             train_batch_size=train_batch_size,
             eval_batch_size=eval_batch_size,
             num_workers=num_workers,
@@ -87,14 +88,7 @@ class BrainPhantom(PreparedFolder):
             augmentations=augmentations,
             seed=seed,
         )
-        self.category = ""
 
-    def prepare_data(self) -> None:
-        """Prepare the slices, or complete or reuse what is there; Lightning calls this on one process per node."""
-        prepare_phantom(self.root, self.spec, self.workers)
-
-    def _setup(self, _stage: str | None = None) -> None:
-        # `setup()` by hand, as anomalib's examples do, has no trainer that prepares first; on a prepared folder this
-        # takes milliseconds.
-        self.prepare_data()
-        super()._setup(_stage)
+    def plan(self) -> Preparation:
+        """Name the subjects."""
+        return plan_phantom(self.spec)

@@ -68,7 +68,8 @@ class PreparedFolder(AnomalibDataModule):
     above 0 is lesion. Without `val/`, about `val_split_ratio` of the training patients become validation patients
     with all their slices, lesion slices included; the lesion slices of the remaining training patients are never
     used. The choice hashes `seed` and the patient's id, so a patient added later moves no other, and no patient is
-    ever in two splits. Headers of all files are checked before training starts.
+    ever in two splits. Headers of all files are checked before training starts. A `samples.csv` with paths relative
+    to the folder in its column `image` adds its further columns to the sample table.
 
     Args:
         root: Prepared folder.
@@ -144,9 +145,14 @@ class PreparedFolder(AnomalibDataModule):
             val_split_ratio=self.val_split_ratio,
             seed=self.seed or 0,
         )
+        table = self._select(table)
         self.train_data = PreparedFolderDataset(table, Split.TRAIN, self.category)
         self.val_data = PreparedFolderDataset(table, Split.VAL, self.category)
         self.test_data = PreparedFolderDataset(table, Split.TEST, self.category)
+
+    def _select(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Choose among the samples; all of them here."""
+        return table
 
     def _create_test_split(self) -> None:
         """Keep the test split as it is on disk.

@@ -1,6 +1,5 @@
 """The sample table of a prepared folder: one row per slice, with its patient, label, mask and split."""
 
-import hashlib
 import logging
 import re
 from collections.abc import Iterable
@@ -11,6 +10,8 @@ from anomalib import TaskType
 from anomalib.data.utils import LabelName, Split
 
 from anomalib_patchgan.data.image_files import check_image, check_mask, find_images
+from anomalib_patchgan.data.prepare.samples import COLUMNS, SAMPLES, read_samples
+from anomalib_patchgan.data.prepare.splits import hash_fraction
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ def make_prepared_table(
 
     Returns:
         Columns `image_path`, `label`, `label_index` (0 normal, 1 abnormal), `mask_path` ("" for none),
-        `patient_id` and `split`; `attrs["task"]` is `segmentation` when the folder has masks.
+        `patient_id` and `split`, and those of `samples.csv` if there is one; `attrs["task"]` is `segmentation` when
+        the folder has masks.
 
     Raises:
         DatasetNotFoundError: The folder, or a part of it that is needed, is missing or empty.
@@ -89,6 +91,7 @@ def make_prepared_table(
     if Split.VAL not in splits:
         table = _take_validation(root, table, val_split_ratio, seed)
     _check_no_leak(root, table)
+    table = _add_details(root, table)
     table.attrs["task"] = (TaskType.SEGMENTATION if has_masks else TaskType.CLASSIFICATION).value
     return table
 
@@ -108,12 +111,7 @@ def choose_patients(patients: Iterable[str], ratio: float, seed: int) -> set[str
         >>> sorted(choose_patients(["A", "B", "C", "D"], 0.5, seed=0))
         ['B', 'C']
     """
-    return {patient for patient in patients if _hash_fraction(patient, seed) < ratio}
-
-
-def _hash_fraction(patient: str, seed: int) -> float:
-    digest = hashlib.sha256(f"{seed}:{patient}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+    return {patient for patient in patients if hash_fraction(patient, seed) < ratio}
 
 
 def _take_validation(root: Path, table: pd.DataFrame, ratio: float, seed: int) -> pd.DataFrame:
@@ -127,7 +125,7 @@ def _take_validation(root: Path, table: pd.DataFrame, ratio: float, seed: int) -
         )
         raise DataError(msg)
     chosen = choose_patients(set(table.patient_id[is_train]), ratio, seed)
-    ranked = sorted(normal_patients, key=lambda patient: _hash_fraction(patient, seed))
+    ranked = sorted(normal_patients, key=lambda patient: hash_fraction(patient, seed))
     # Both sides need normal slices, which a small ratio or few patients cannot promise.
     chosen = (chosen | {ranked[0]}) - {ranked[-1]}
     to_val = is_train & table.patient_id.isin(chosen)
@@ -151,6 +149,21 @@ def _read_label(folder: Path, label: str, *, has_masks: bool) -> list[tuple[Path
         check_mask(masks[stem], path, size)
         found.append((path, str(masks[stem])))
     return found
+
+
+def _add_details(root: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns of `samples.csv`; images that it does not name are left out."""
+    samples = read_samples(root)
+    if samples is None:
+        return table
+    names = [Path(path).relative_to(root).as_posix() for path in table.image_path]
+    unknown = sorted(set(names) - set(samples.image))
+    if unknown:
+        logger.warning("%d images are not in %s and left out, such as %s", len(unknown), root / SAMPLES, unknown[0])
+    details = samples.drop(columns=[*(name for name in COLUMNS if name != "image")])
+    details = details.drop(columns=[name for name in details.columns if name in table.columns])
+    merged = table.assign(image=names).merge(details, on="image", how="inner", validate="one_to_one")
+    return merged.drop(columns="image")
 
 
 def _check_complete(root: Path, table: pd.DataFrame) -> None:

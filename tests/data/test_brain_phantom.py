@@ -8,7 +8,8 @@ from anomalib.data.utils import LabelName
 from PIL import Image
 
 from anomalib_patchgan.data import BrainPhantom
-from anomalib_patchgan.data.prepare.phantom import PhantomSpec, make_subject, prepare_phantom
+from anomalib_patchgan.data.prepare import Case, prepare_folder
+from anomalib_patchgan.data.prepare.phantom import PhantomSpec, make_subject, plan_phantom
 from anomalib_patchgan.data.prepare.phantom_anatomy import Anatomy, load_templates, slice_points
 from anomalib_patchgan.data.prepare.phantom_lesions import KINDS, RADIUS_MM, draw_lesions
 from anomalib_patchgan.errors import ConfigurationError
@@ -64,9 +65,9 @@ def test_lesions_lie_in_the_brain_and_graze_no_slice(phantom):
 
 def test_a_slice_differs_from_its_healthy_twin_inside_the_mask_only(monkeypatch):
     spec = PhantomSpec(**SMALL)
-    with_lesions = [item for item in make_subject(spec, "sub-2001") if item.mask is not None]
+    with_lesions = [item for item in make_subject(spec, Case(name="sub-2001")) if item.mask is not None]
     monkeypatch.setattr("anomalib_patchgan.data.prepare.phantom_lesions.Lesion.apply", lambda _, signal, *__: signal)
-    healthy = {item.stem: item.image for item in make_subject(spec, "sub-2001")}
+    healthy = {item.stem: item.image for item in make_subject(spec, Case(name="sub-2001"))}
     assert with_lesions
     for item in with_lesions:
         changed = item.image != healthy[item.stem]
@@ -104,20 +105,22 @@ def test_lesions_have_the_documented_size_and_do_not_touch():
 
 
 def test_one_and_two_processes_write_the_same_bytes(phantom, tmp_path):
-    prepare_phantom(tmp_path, PhantomSpec(**SMALL), workers=2)
+    prepare_folder(tmp_path, plan_phantom(PhantomSpec(**SMALL)), workers=2)
     assert files(tmp_path) == files(phantom.root)
 
 
 def test_a_subject_more_leaves_the_others_unchanged():
     fewer, more = PhantomSpec(**SMALL), PhantomSpec(**SMALL | {"train_subjects": 5, "test_subjects": 4})
     assert set(fewer.cases) < set(more.cases)
-    assert fewer.folder_name != more.folder_name
-    for one, other in zip(make_subject(fewer, "sub-2001"), make_subject(more, "sub-2001"), strict=True):
+    assert plan_phantom(fewer).folder_name != plan_phantom(more).folder_name
+    for one, other in zip(
+        make_subject(fewer, Case(name="sub-2001")), make_subject(more, Case(name="sub-2001")), strict=True
+    ):
         assert np.array_equal(one.image, other.image)
 
 
 def test_another_seed_makes_other_brains():
-    first, second = (make_subject(PhantomSpec(**SMALL, seed=seed), "sub-0001") for seed in (0, 1))
+    first, second = (make_subject(PhantomSpec(**SMALL, seed=seed), Case(name="sub-0001")) for seed in (0, 1))
     assert not np.array_equal(first[5].image, second[5].image)
 
 
@@ -132,7 +135,7 @@ def test_a_second_start_reuses_the_files(phantom):
 
 def test_image_size_changes_the_pixels_not_the_field_of_view():
     small, large = (
-        make_subject(PhantomSpec(**SMALL | {"image_size": size}), "sub-0001")[5].image for size in (64, 128)
+        make_subject(PhantomSpec(**SMALL | {"image_size": size}), Case(name="sub-0001"))[5].image for size in (64, 128)
     )
     assert large.shape == (128, 128)
     assert abs((small > 0).mean() - (large > 0).mean()) < 0.02
@@ -141,7 +144,7 @@ def test_image_size_changes_the_pixels_not_the_field_of_view():
 def test_mean_intensity_does_not_give_the_lesions_away():
     """A phantom that a trivial rule solves would test nothing."""
     spec = PhantomSpec(**SMALL | {"slices_per_subject": 20})
-    slices = [item for number in range(2001, 2013) for item in make_subject(spec, f"sub-{number}")]
+    slices = [item for number in range(2001, 2013) for item in make_subject(spec, Case(name=f"sub-{number}"))]
     means = np.array([item.image[item.image > 0].mean() for item in slices])
     lesions = np.array([item.mask is not None for item in slices])
     auroc = (means[lesions][:, None] > means[~lesions]).mean()

@@ -3,144 +3,200 @@
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
-import sys
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from multiprocessing.connection import wait
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from anomalib_patchgan.data.prepare.writing import (
-    PreparedSlice,
-    count_files,
-    read_case,
-    read_json,
-    write_case,
-    write_json,
-)
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.data.prepare.cases import Case, MakeCase, read_case, write_case
+from anomalib_patchgan.data.prepare.parallel import run_parallel
+from anomalib_patchgan.data.prepare.samples import SAMPLES, write_samples
+from anomalib_patchgan.data.prepare.writing import count_files, read_json, write_json
+from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
 from anomalib_patchgan.version import __version__
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+OnError = Literal["stop", "skip"]
+PlanCases = Callable[[Path, Sequence[Case], int | None, bool], Sequence[Case]]
 
 logger = logging.getLogger(__name__)
 
 
-def folder_name(generator: str, parameters: Mapping[str, Any]) -> str:
-    """Name the folder of one set of parameters, so that other parameters never meet its files.
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What is to be prepared.
 
     Args:
         generator: Short name of what makes the slices.
-        parameters: JSON-able parameters that determine every pixel.
-
-    Returns:
-        `generator` with eight hexadecimal digits of the SHA-256 of the parameters.
-
-    Example:
-        >>> folder_name("phantom", {"seed": 0}) == folder_name("phantom", {"seed": 1})
-        False
+        parameters: JSON-able parameters that, with the sources, determine every pixel.
+        cases: All cases.
+        make_case: Makes the slices of a case. A module-level function or a `functools.partial` of one, because other
+            processes call it; its result may depend on nothing but its arguments and the sources.
+        remarks: What the manifest says besides, such as that a split leaks patients.
+        plan_cases: Sets `Case.plan` where it takes reading the sources. Called with the prepared folder, the cases,
+            the number of processes and whether cases that cannot be used are skipped.
     """
-    text = json.dumps([FORMAT_VERSION, generator, dict(parameters)], sort_keys=True)
-    return f"{generator}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    generator: str
+    parameters: Mapping[str, Any]
+    cases: Sequence[Case]
+    make_case: MakeCase
+    remarks: Mapping[str, Any] = field(default_factory=dict)
+    plan_cases: PlanCases | None = None
+
+    @property
+    def folder_name(self) -> str:
+        """`generator` with eight hexadecimal digits of the SHA-256 of parameters, source names and source sizes.
+
+        Other parameters or other sources never meet the files of these. A source that changes and keeps its size is
+        found by its date and SHA-256, and its case is prepared again.
+        """
+        sources = [
+            [name, path.stat().st_size if path.is_file() else -1]
+            for case in self.cases
+            for name, path in sorted(case.sources.items())
+        ]
+        text = json.dumps([FORMAT_VERSION, self.generator, dict(self.parameters), sources], sort_keys=True)
+        return f"{self.generator}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def prepare_folder(
     root: Path,
+    preparation: Preparation,
     *,
-    cases: Sequence[str],
-    make_case: Callable[[str], Iterable[PreparedSlice]],
-    generator: str,
-    parameters: Mapping[str, Any],
     workers: int | None = None,
+    shard: tuple[int, int] | None = None,
+    on_error: OnError = "stop",
 ) -> dict[str, Any]:
     """Bring a prepared folder to completion, making only the cases that are not yet there.
 
     Args:
-        root: Prepared folder; the parameters should be part of its name, see `folder_name`.
-        cases: Names of all cases.
-        make_case: Makes the slices of a case. A module-level function or a `functools.partial` of one, because
-            other processes call it; its result may depend on nothing but its arguments.
-        generator: Short name of what makes the slices.
-        parameters: JSON-able parameters that determine every pixel.
+        root: Prepared folder; `Preparation.folder_name` should be its name.
+        preparation: What to prepare.
         workers: Processes; `None` takes one per available core, 1 stays in this process.
+        shard: `(i, n)` makes every n-th case only, beginning with the i-th, 1 <= i <= n.
+        on_error: `skip` leaves out a case that cannot be used and lists it in the manifest.
 
     Returns:
-        The manifest: format version, generator, parameters, package version, counts per split and label, and
-        the names of the cases.
+        The manifest: format version, generator, parameters, remarks, package version, counts per split and label,
+        names of the `cases`, `skipped` ones with the reason, `missing` ones (of other shards), and size and SHA-256
+        of each source.
 
     Raises:
-        ConfigurationError: `workers` is below 1, or `root` was prepared with other parameters.
+        ConfigurationError: `workers` or `shard` is out of range, or `root` was prepared with other parameters.
+        PatchGanError: A case cannot be used and `on_error` is `stop`.
+        DataError: The folder cannot be written, or a source vanished meanwhile.
     """
-    if workers is not None and workers < 1:
-        msg = f"workers must be at least 1, or none for one per core, got {workers}."
-        raise ConfigurationError(msg)
-    head = {"format_version": FORMAT_VERSION, "generator": generator, "parameters": dict(parameters)}
+    _check_arguments(workers, shard)
+    try:
+        return _prepare(root, preparation, workers, shard, on_error)
+    except OSError as error:
+        # DatasetNotFoundError is an OSError, too, and says itself what to do.
+        if isinstance(error, PatchGanError):
+            raise
+        msg = (
+            f"Preparing {root} failed at {error.filename or root} ({error.strerror}): free space or check permissions, "
+            "then start again; finished cases are kept."
+        )
+        raise DataError(msg) from error
+
+
+def _prepare(
+    root: Path, preparation: Preparation, workers: int | None, shard: tuple[int, int] | None, on_error: OnError
+) -> dict[str, Any]:
+    head = {
+        "format_version": FORMAT_VERSION,
+        "generator": preparation.generator,
+        "parameters": dict(preparation.parameters),
+    }
     manifest = read_json(root / MANIFEST)
-    if manifest is not None and {key: manifest.get(key) for key in head} != head:
+    if manifest is not None and {key: manifest.get(key) for key in head} != json.loads(json.dumps(head)):
         msg = f"{root} was prepared with other parameters (see {root / MANIFEST}): choose another folder or delete it."
         raise ConfigurationError(msg)
 
-    missing = [case for case in cases if read_case(root, case) is None]
-    if manifest is not None and not missing and manifest["cases"] == list(cases):
-        return manifest
-    logger.info("Preparing %d of %d cases in %s", len(missing), len(cases), root)
-    _make_cases(root, missing, make_case, workers or _available_cores())
+    if preparation.plan_cases is not None:
+        planned = preparation.plan_cases(root, preparation.cases, workers, on_error == "skip")
+        preparation = replace(preparation, cases=planned)
+    cases = preparation.cases
+    records = _read_records(root, cases)
+    missing = [case for case in cases if _is_missing(records, case, on_error)]
+    if not missing and manifest is not None and manifest == _manifest(head, preparation, records, manifest):
+        if (root / SAMPLES).is_file():
+            return manifest
+    else:
+        names = {case.name for case in (cases if shard is None else cases[shard[0] - 1 :: shard[1]])}
+        own = [case for case in missing if case.name in names]
+        logger.info("Preparing %d of %d cases in %s", len(own), len(cases), root)
+        jobs = [(root, case, preparation.make_case, on_error == "skip") for case in own]
+        run_parallel(_write_one, jobs, workers=workers, description=f"Preparing {root.name}")
+    return _write_manifest(root, head, preparation)
 
-    files = [name for case in cases for name in read_case(root, case) or ()]
-    manifest = head | {"package_version": __version__, "counts": count_files(files), "cases": list(cases)}
-    write_json(root / MANIFEST, manifest)
+
+def _check_arguments(workers: int | None, shard: tuple[int, int] | None) -> None:
+    if workers is not None and workers < 1:
+        msg = f"workers must be at least 1, or none for one per core, got {workers}."
+        raise ConfigurationError(msg)
+    if shard is not None and not 1 <= shard[0] <= shard[1]:
+        msg = f"shard must be I/N with 1 <= I <= N, got {shard[0]}/{shard[1]}."
+        raise ConfigurationError(msg)
+
+
+def _write_one(root: Path, case: Case, make_case: MakeCase, skip_errors: bool) -> None:
+    write_case(root, case, make_case, skip_errors=skip_errors)
+
+
+def _is_missing(records: Mapping[str, Mapping[str, Any]], case: Case, on_error: OnError) -> bool:
+    return case.name not in records or (on_error == "stop" and "skipped" in records[case.name])
+
+
+def _read_records(root: Path, cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
+    found = {case.name: read_case(root, case) for case in cases}
+    return {name: record for name, record in found.items() if record is not None}
+
+
+def _write_manifest(root: Path, head: Mapping[str, Any], preparation: Preparation) -> dict[str, Any]:
+    """Write sample table and manifest, again if another shard has finished cases meanwhile.
+
+    Of two shards that finish together each may have read the records before the other's last one; whoever writes
+    last would leave an incomplete manifest if it did not look again afterwards.
+    """
+    records = _read_records(root, preparation.cases)
+    while True:
+        rows = [row | {"case": name} for name, record in records.items() for row in record["samples"]]
+        manifest = _manifest(head, preparation, records)
+        write_samples(root, rows)
+        write_json(root / MANIFEST, manifest)
+        found = _read_records(root, preparation.cases)
+        if found.keys() == records.keys():
+            break
+        records = found
+    for name, reason in manifest["skipped"].items():
+        logger.warning("Skipped %s: %s", name, reason)
     return manifest
 
 
-def _make_cases(
-    root: Path, cases: Sequence[str], make_case: Callable[[str], Iterable[PreparedSlice]], workers: int
-) -> None:
-    """Make and write cases, showing one progress bar when somebody is watching."""
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    progress = Progress(*columns, console=console, disable=not console.is_terminal)
-    if min(workers, len(cases)) <= 1:
-        with progress:
-            for case in progress.track(cases, description=f"Preparing {root.name}"):
-                write_case(root, case, make_case(case))
-        return
-
-    pool = ProcessPoolExecutor(min(workers, len(cases)), mp_context=_context(), initializer=_end_with_parent)
-    try:
-        # Submitted before the bar starts its thread: the first submission forks.
-        futures: list[Future[None]] = [pool.submit(_write_one, root, case, make_case) for case in cases]
-        with progress:
-            for future in progress.track(as_completed(futures), len(futures), description=f"Preparing {root.name}"):
-                future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _write_one(root: Path, case: str, make_case: Callable[[str], Iterable[PreparedSlice]]) -> None:
-    write_case(root, case, make_case(case))
-
-
-def _context() -> multiprocessing.context.BaseContext:
-    # A spawned worker imports anomalib again (about 8 s) and runs the user's script again, which fails without a
-    # `__main__` guard. Forking is what DataLoader workers do at every epoch, and is safe here for the same reason:
-    # workers use NumPy, SciPy and PIL, and never touch torch's threads or the GPU.
-    return multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-
-
-def _end_with_parent() -> None:
-    """End this worker when its parent is killed: it would otherwise wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
-
-
-def _available_cores() -> int:
-    # A container or a job scheduler may allow fewer cores than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _manifest(
+    head: Mapping[str, Any],
+    preparation: Preparation,
+    records: Mapping[str, Mapping[str, Any]],
+    written: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what the manifest of these records is; a written one keeps the package version that wrote it."""
+    cases = [case.name for case in preparation.cases]
+    sources = {
+        name: {"bytes": source["bytes"], "sha256": source["sha256"]}
+        for record in records.values()
+        for name, source in record["sources"].items()
+        if "sha256" in source
+    }
+    return {
+        **head,
+        **preparation.remarks,
+        "package_version": (written or {}).get("package_version", __version__),
+        "counts": count_files(file for record in records.values() for file in record["files"]),
+        "cases": cases,
+        "missing": [name for name in cases if name not in records],
+        "skipped": {name: record["skipped"] for name, record in records.items() if "skipped" in record},
+        "sources": sources,
+    }

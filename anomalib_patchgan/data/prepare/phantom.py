@@ -5,12 +5,12 @@ It is for trying and testing the plugin; nothing learned from it says anything a
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anomalib_patchgan.data.prepare.folder import folder_name, prepare_folder
+from anomalib_patchgan.data.prepare.cases import Case
+from anomalib_patchgan.data.prepare.folder import Preparation
 from anomalib_patchgan.data.prepare.phantom_anatomy import (
     FIELD_OF_VIEW_MM,
     Anatomy,
@@ -82,40 +82,33 @@ class PhantomSpec:
         ]
 
     @property
-    def folder_name(self) -> str:
-        """Name of the prepared folder, different for different parameters."""
-        return folder_name("phantom", self.parameters)
-
-    @property
     def parameters(self) -> dict[str, Any]:
         """What the manifest says about how the slices were made."""
         return {"recipe": RECIPE, **asdict(self)}
 
 
-def prepare_phantom(root: Path, spec: PhantomSpec, workers: int | None = None) -> dict[str, Any]:
-    """Prepare a phantom in `root`, or complete it; see `prepare_folder`."""
-    return prepare_folder(
-        root,
-        cases=spec.cases,
-        make_case=partial(make_subject, spec),
+def plan_phantom(spec: PhantomSpec) -> Preparation:
+    """Say what is to be prepared, for `prepare_folder`."""
+    return Preparation(
         generator="phantom",
         parameters=spec.parameters,
-        workers=workers,
+        cases=[Case(name=name) for name in spec.cases],
+        make_case=partial(make_subject, spec),
     )
 
 
-def make_subject(spec: PhantomSpec, case: str) -> list[PreparedSlice]:
+def make_subject(spec: PhantomSpec, case: Case) -> list[PreparedSlice]:
     """Make the slices of one subject, which depend on the seed and the subject's name only.
 
     Args:
         spec: The phantom.
-        case: Subject name, one of `spec.cases`.
+        case: The subject; its name is one of `spec.cases`.
 
     Returns:
         Slices from bottom to top, `(image_size, image_size)`, background exactly 0. Slices that only graze a lesion
         (under 20 mm2) are neither normal nor a fair test, and are left out.
     """
-    number = int(case.removeprefix("sub-"))
+    number = int(case.name.removeprefix("sub-"))
     split = SPLITS[number // _SUBJECTS_PER_SPLIT]
     # Streams of their own: the same subject without its lesions would have the same brain and the same noise.
     rng, lesion_rng, scan_rng = np.random.default_rng([spec.seed, number]).spawn(3)
@@ -145,7 +138,7 @@ def make_subject(spec: PhantomSpec, case: str) -> list[PreparedSlice]:
     return [
         PreparedSlice(
             split=split,
-            stem=f"{case}_slice-{index + 1:03d}",
+            stem=f"{case.name}_slice-{index + 1:03d}",
             image=pixels[index],
             mask=lesion_mask[index] if area[index] else None,
         )

@@ -1,11 +1,11 @@
-"""Writing the slices of one case, so that a case is either complete on disk or not there."""
+"""Writing the samples of one case, so that a case is either complete on disk or not there."""
 
 import io
 import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 
 RECORDS = ".cases"
+# zlib's run-length strategy: on slices with a black background half the time of the default, and smaller files.
+_RLE_STRATEGY = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,9 @@ class PreparedSlice:
         split: `train`, `val` or `test`.
         stem: File stem; begins with the patient id.
         image: Pixels, `(H, W)` or `(H, W, 3)`, uint8.
-        mask: Lesion mask, `(H, W)` bool; `None` makes the slice a normal one.
+        mask: Lesion mask, `(H, W)` bool; one makes the slice an abnormal one.
+        abnormal: Abnormal as a whole, without a mask.
+        details: What the sample table says about it, such as the slice number or the share of lesion.
 
     Raises:
         ValueError: The image is not uint8, or the mask is not bool or of another size.
@@ -37,6 +41,8 @@ class PreparedSlice:
     stem: str
     image: np.ndarray
     mask: np.ndarray | None = None
+    abnormal: bool = False
+    details: Mapping[str, str | int | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check what would only show in the files: PIL writes other types in other modes."""
@@ -49,50 +55,34 @@ class PreparedSlice:
 
     @property
     def label(self) -> str:
-        """`normal` without a mask, `abnormal` with one."""
-        return "normal" if self.mask is None else "abnormal"
+        """`abnormal` with a mask or when it is so as a whole, otherwise `normal`."""
+        return "abnormal" if self.abnormal or self.mask is not None else "normal"
 
 
-def write_case(root: Path, case: str, slices: Iterable[PreparedSlice]) -> None:
-    """Write the files of one case and, last of all, its record, which marks the case as complete.
+def write_slices(root: Path, slices: Iterable[PreparedSlice]) -> dict[str, Any]:
+    """Write the files of some slices.
 
     Args:
         root: Prepared folder.
-        case: Name of the case, unique in the folder.
-        slices: Slices of the case; a mask is written as 0 and 255.
+        slices: The slices; a mask is written as 0 and 255.
+
+    Returns:
+        `files`, relative path to size in bytes, and `samples`, the rows of the sample table.
     """
     sizes: dict[str, int] = {}
+    samples: list[dict[str, Any]] = []
     for item in slices:
-        files = {f"{item.split}/{item.label}/{item.stem}.png": item.image}
+        image = f"{item.split}/{item.label}/{item.stem}.png"
+        mask = "" if item.mask is None else f"{item.split}/mask/{item.stem}.png"
+        files = {image: item.image}
         if item.mask is not None:
-            files[f"{item.split}/mask/{item.stem}.png"] = item.mask.astype(np.uint8) * 255
+            files[mask] = item.mask.astype(np.uint8) * 255
         for name, pixels in files.items():
             content = _encode_png(pixels)
             write_atomically(root / name, content)
             sizes[name] = len(content)
-    write_json(root / RECORDS / f"{case}.json", {"case": case, "files": sizes})
-
-
-def read_case(root: Path, case: str) -> dict[str, int] | None:
-    """Read which files a case has.
-
-    Args:
-        root: Prepared folder.
-        case: Name of the case.
-
-    Returns:
-        Relative path to size in bytes, or `None` when the case is not complete: it has no record, or a file is
-        missing or of another size than the record says.
-    """
-    record = read_json(root / RECORDS / f"{case}.json")
-    if record is None:
-        return None
-    files: dict[str, int] = record["files"]
-    for name, size in files.items():
-        path = root / name
-        if not path.is_file() or path.stat().st_size != size:
-            return None
-    return files
+        samples.append({"image": image, "mask": mask, "split": item.split, "label": item.label, **item.details})
+    return {"files": sizes, "samples": samples}
 
 
 def count_files(files: Iterable[str]) -> dict[str, dict[str, int]]:
@@ -110,25 +100,29 @@ def count_files(files: Iterable[str]) -> dict[str, dict[str, int]]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically."""
-    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON file; `None` when it is not there or, after a crash of the disk, not whole."""
+    """Read a JSON object; `None` when it is not there or, after a crash of the disk, not whole."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        content = json.loads(path.read_bytes())
+    # Deep nesting and huge integers end in the last two.
+    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError):
         return None
-    return content
+    return content if isinstance(content, dict) else None
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file under a temporary name and rename it, so that nobody ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two processes that prepare the same folder apart; the dot hides it from every reader.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(content)
+        try:
+            temporary.write_bytes(content)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -136,5 +130,5 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def _encode_png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=6)
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1, compress_type=_RLE_STRATEGY)
     return buffer.getvalue()

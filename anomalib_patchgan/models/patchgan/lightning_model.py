@@ -25,8 +25,8 @@ from torch import Tensor, nn, optim
 from torchvision.transforms.v2 import Resize
 
 from anomalib_patchgan.errors import ConfigurationError, TrainingDivergedError
+from anomalib_patchgan.memory import keep_freed_memory
 from anomalib_patchgan.models.components import RankPreservingPostProcessor, check_checkpoint, make_evaluator
-from anomalib_patchgan.models.memory import keep_freed_memory
 from anomalib_patchgan.models.patchgan.loss import DiscriminatorLoss, Distance, ReconstructorLoss
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
 

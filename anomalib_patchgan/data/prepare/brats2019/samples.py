@@ -1,0 +1,150 @@
+"""One case of BraTS 2019: its volumes read, scaled to 8 bits, and cut into axial slices or tiles."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from anomalib_patchgan.data.prepare.brats2019.files import source_of
+from anomalib_patchgan.data.prepare.brats2019.spec import BratsSpec
+from anomalib_patchgan.data.prepare.cases import Case
+from anomalib_patchgan.data.prepare.intensity import GreyScale, Scaling
+from anomalib_patchgan.data.prepare.nifti import (
+    ReadLimits,
+    check_labels,
+    check_same_grid,
+    parse_nifti,
+    read_bytes,
+)
+from anomalib_patchgan.data.prepare.resizing import resize_image, resize_mask
+from anomalib_patchgan.data.prepare.tiles import Tile, choose_first, choose_for_split, cut_tiles
+from anomalib_patchgan.data.prepare.writing import PreparedSlice
+
+logger = logging.getLogger(__name__)
+
+LABELS = frozenset({0, 1, 2, 4})
+# Smaller cross-sections only graze the lesion: such a slice is neither normal nor a fair test.
+MIN_LESION_MM2 = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxialStack:
+    """Axial slices of one case, as radiologists see them: front up, the patient's right at the left.
+
+    Args:
+        channels: Voxels of each modality with their scaling, `(Z, H, W)` each, from bottom to top.
+        lesion: `(Z, H, W)` bool.
+        brain: `(Z, H, W)` bool, voxels that are not background in some modality.
+        pixel_mm2: Area of a pixel.
+    """
+
+    channels: list[tuple[np.ndarray, GreyScale]]
+    lesion: np.ndarray
+    brain: np.ndarray
+    pixel_mm2: float
+
+    def image(self, index: int) -> np.ndarray:
+        """Return one slice, `(H, W)`, or `(H, W, 3)` for three modalities, uint8."""
+        # Slices that nobody asks for are never scaled.
+        grey = [scale(voxels[index]) for voxels, scale in self.channels]
+        return grey[0] if len(grey) == 1 else np.stack(grey, axis=-1)
+
+
+def make_samples(spec: BratsSpec, limits: ReadLimits, case: Case) -> Iterator[PreparedSlice]:
+    """Make the samples of one case.
+
+    Args:
+        spec: What to make.
+        limits: Bounds of what is read.
+        case: The case, with the split in its `plan`, or for the paper's protocol the tiles before it.
+
+    Yields:
+        Slices or tiles from bottom to top.
+
+    Raises:
+        DatasetNotFoundError: A file has gone.
+        DataError: A file cannot be used.
+    """
+    stack = read_stack(spec, limits, case)
+    if spec.protocol == "slices":
+        yield from _slices(spec, stack, case)
+        return
+    tiles = _tiles(spec, stack)
+    chosen = (
+        choose_first(tiles, spec.tiles, case.plan)
+        if spec.protocol == "paper"
+        else choose_for_split(tiles, case.plan["split"])
+    )
+    for split, index, tile in chosen:
+        yield tile.sample(split, f"{case.name}_slice-{index:03d}", {"slice": index})
+
+
+def count_tiles(spec: BratsSpec, limits: ReadLimits, case: Case) -> tuple[int, int]:
+    """Count the normal and the novel tiles of a case for the paper's protocol."""
+    strata = [tile.stratum for _, tile in _tiles(spec, read_stack(spec, limits, case))]
+    return strata.count(""), strata.count("large")
+
+
+def read_stack(spec: BratsSpec, limits: ReadLimits, case: Case) -> AxialStack:
+    """Read and check the volumes of a case; see `make_samples`."""
+    seg_path = source_of(case, "seg")
+    segmentation = parse_nifti(read_bytes(seg_path, limits), seg_path, limits, strict=spec.strict)
+    check_labels(segmentation, seg_path, LABELS)
+    channels = []
+    scaling: Scaling = "minmax" if spec.protocol == "paper" else "robust"
+    brain = np.zeros(segmentation.voxels.T.shape, dtype=bool)
+    for modality in spec.modalities:
+        path = source_of(case, modality)
+        volume = parse_nifti(read_bytes(path, limits), path, limits, strict=spec.strict)
+        check_same_grid(volume, segmentation, path, seg_path)
+        if volume.nonfinite:
+            logger.warning("%s: %d NaN or infinite voxels taken for background", path, volume.nonfinite)
+        # Axes to the left, back and top: transposed, rows run from front to back and columns from right to left.
+        channels.append((volume.voxels.T, GreyScale(volume.voxels, scaling, path)))
+        brain |= (volume.voxels != 0).T
+    width, height, _ = segmentation.spacing_mm
+    return AxialStack(
+        channels=channels,
+        lesion=(segmentation.voxels != 0).T,
+        brain=brain,
+        pixel_mm2=width * height,
+    )
+
+
+def _slices(spec: BratsSpec, stack: AxialStack, case: Case) -> Iterator[PreparedSlice]:
+    brain_area = np.count_nonzero(stack.brain, axis=(1, 2))
+    lesion_mm2 = np.count_nonzero(stack.lesion, axis=(1, 2)) * stack.pixel_mm2
+    split = case.plan["split"]
+    for index in _indices(spec, stack):
+        if brain_area[index] < spec.min_brain * brain_area.max() or 0 < lesion_mm2[index] < MIN_LESION_MM2:
+            continue
+        mask = resize_mask(stack.lesion[index], spec.image_size) if lesion_mm2[index] else None
+        if mask is not None and (split == "train" or not mask.any()):
+            continue
+        yield PreparedSlice(
+            split=split,
+            stem=f"{case.name}_slice-{index:03d}",
+            image=resize_image(stack.image(index), spec.image_size),
+            mask=mask,
+            details={"slice": index, "lesion_mm2": round(float(lesion_mm2[index]), 1)},
+        )
+
+
+def _tiles(spec: BratsSpec, stack: AxialStack) -> Iterator[tuple[int, Tile]]:
+    """Cut the tiles of the slices that have lesion, as the scripts do."""
+    has_lesion = np.count_nonzero(stack.lesion, axis=(1, 2)) > 0
+    for index in _indices(spec, stack):
+        if has_lesion[index]:
+            image, lesion = (
+                resize_image(stack.image(index), spec.image_size),
+                resize_mask(stack.lesion[index], spec.image_size),
+            )
+            background = ~resize_mask(stack.brain[index], spec.image_size)
+            for tile in cut_tiles(image, lesion, background):
+                yield index, tile
+
+
+def _indices(spec: BratsSpec, stack: AxialStack) -> range:
+    first, last = spec.slice_range or (0, len(stack.lesion) - 1)
+    return range(first, min(last + 1, len(stack.lesion)))

@@ -1,0 +1,96 @@
+"""What is to be made of BraTS 2019."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from anomalib_patchgan.data.prepare.brats2019.files import GRADES, MODALITIES
+from anomalib_patchgan.data.prepare.quota import TileCounts
+from anomalib_patchgan.data.prepare.splits import check_ratios
+from anomalib_patchgan.data.prepare.tiles import TILE
+from anomalib_patchgan.errors import ConfigurationError
+
+# Raised whenever the pixels change, so that folders of an older recipe are not taken for this one's.
+RECIPE = 1
+MAX_IMAGE_SIZE = 1024
+
+BratsProtocol = Literal["paper", "tiles", "slices"]
+# Arguments that change nothing in a protocol, so that they make no other folder either.
+_UNUSED = {
+    "paper": {"val_split_ratio", "test_split_ratio", "seed", "min_brain"},
+    "tiles": {"tiles", "min_brain"},
+    "slices": {"tiles"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BratsSpec:
+    """Protocol and arguments; `BraTS2019` explains each.
+
+    Args:
+        protocol: `paper`, `tiles` or `slices`.
+        modalities: One of flair, t1, t1ce, t2, or three for red, green and blue.
+        grades: HGG, LGG or both; `None` is HGG for `paper`, as in the scripts, and what is there otherwise.
+        image_size: Height and width in pixels that slices are resized to, before tiles are cut; `None` keeps them.
+        slice_range: First and last axial slice, counted from the bottom from 0; `None` for all.
+        min_brain: Least area of brain in a slice, as a share of that in the volume's largest cross-section, in (0, 1].
+        tiles: How many tiles go where, for `paper`.
+        val_split_ratio: Share of validation patients, in (0, 1).
+        test_split_ratio: Share of test patients, in (0, 1).
+        split_file: Splits from a file instead.
+        strict: NaN and infinite voxels are errors.
+        seed: Seed of the split.
+
+    Raises:
+        ConfigurationError: An argument is out of its range.
+    """
+
+    protocol: BratsProtocol = "slices"
+    modalities: tuple[str, ...] = ("flair",)
+    grades: tuple[str, ...] | None = None
+    image_size: int | None = None
+    slice_range: tuple[int, int] | None = None
+    min_brain: float = 0.25
+    tiles: TileCounts = field(default_factory=lambda: TileCounts(test=2200, val=500))
+    val_split_ratio: float = 0.15
+    test_split_ratio: float = 0.2
+    split_file: Path | None = None
+    strict: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        check_ratios(self.val_split_ratio, self.test_split_ratio)
+        self._check("test_split_ratio", "above 0", self.test_split_ratio > 0)
+        self._check("protocol", f"one of {', '.join(get_args(BratsProtocol))}", self.protocol in _UNUSED)
+        distinct = len(set(self.modalities) & set(MODALITIES)) == len(self.modalities)
+        self._check(
+            "modalities", f"one or three of {', '.join(MODALITIES)}", distinct and len(self.modalities) in {1, 3}
+        )
+        self._check("grades", f"{' or '.join(GRADES)} or both", self.grades is None or set(self.grades) <= set(GRADES))
+        in_range = self.image_size is None or TILE <= self.image_size <= MAX_IMAGE_SIZE
+        self._check("image_size", f"none or {TILE} to {MAX_IMAGE_SIZE}", in_range)
+        self._check("min_brain", "in (0, 1]", 0 < self.min_brain <= 1)
+        first, last = self.slice_range or (0, 0)
+        self._check("slice_range", "none or [first, last] with 0 <= first <= last", 0 <= first <= last)
+
+    def _check(self, name: str, expected: str, valid: bool) -> None:
+        if not valid:
+            msg = f"{name} must be {expected}, got {getattr(self, name)!r}."
+            raise ConfigurationError(msg)
+
+    @property
+    def wanted_grades(self) -> tuple[str, ...] | None:
+        """Grades to look for; `None` for those that are there."""
+        return self.grades or (("HGG",) if self.protocol == "paper" else None)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What, with the sources, determines the prepared folder."""
+        # The content of a split file counts, not its name.
+        unused = (
+            _UNUSED[self.protocol]
+            | {"split_file"}
+            | ({"val_split_ratio", "test_split_ratio", "seed"} if self.split_file else set())
+        )
+        return {"recipe": RECIPE} | {name: value for name, value in asdict(self).items() if name not in unused}

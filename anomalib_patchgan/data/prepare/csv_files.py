@@ -1,0 +1,146 @@
+"""Reading the two-column CSV files of archives and users, and checking the ids in them."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
+from anomalib_patchgan.errors import DataError
+
+MAX_ID_LENGTH = 128
+_LIMITS = ReadLimits(max_bytes=1 << 24)
+_COLUMNS = 2
+# First cells of a header; anything else in the first line is data, whose misspelt value must not pass for a header.
+_ID_HEADERS = frozenset(
+    {"id", "image", "image_id", "image_name", "isic_id", "name", "case", "case_id", "patient", "patient_id"}
+)
+# The official training file has words, the official test file numbers.
+_MALIGNANT = {"benign": False, "malignant": True, "0": False, "0.0": False, "1": True, "1.0": True}
+_SPLITS = {"train": "train", "val": "val", "test": "test"}
+
+Value = TypeVar("Value")
+
+
+def read_diagnoses(path: Path) -> dict[str, bool]:
+    r"""Read diagnoses as ISIC 2016 Part 3 publishes them, `id,benign` or `id,0.0` per line.
+
+    Args:
+        path: CSV file in UTF-8, with or without a header; at most 16 MiB.
+
+    Returns:
+        Image id to whether it is malignant.
+
+    Raises:
+        DatasetNotFoundError: There is no such file.
+        DataError: A line is not valid, an id is there twice, or the file is empty or no text.
+
+    Example:
+        >>> path = Path("diagnoses.csv")
+        >>> path.write_text("ISIC_0000000,benign\nISIC_0000002,malignant\n")
+        43
+        >>> read_diagnoses(path)
+        {'ISIC_0000000': False, 'ISIC_0000002': True}
+    """
+    return _read(path, _MALIGNANT, "benign or malignant (or 0.0 or 1.0)")
+
+
+def read_split_file(path: Path) -> dict[str, str]:
+    r"""Read splits that a user wrote, `id,split` per line.
+
+    Args:
+        path: CSV file in UTF-8, with or without a header; at most 16 MiB.
+
+    Returns:
+        Id to `train`, `val` or `test`.
+
+    Raises:
+        DatasetNotFoundError: There is no such file.
+        DataError: A line is not valid, an id is there twice, or the file is empty or no text.
+
+    Example:
+        >>> path = Path("splits.csv")
+        >>> path.write_text("id,split\nBraTS19_2013_2_1,Train\n")
+        32
+        >>> read_split_file(path)
+        {'BraTS19_2013_2_1': 'train'}
+    """
+    return _read(path, _SPLITS, "train, val or test")
+
+
+def check_id(name: str, path: Path) -> None:
+    """Check that an id can be part of a file name everywhere and cannot lead out of a folder.
+
+    Args:
+        name: Id, such as the name of a case.
+        path: Where it was found, for the message.
+
+    Raises:
+        DataError: It is empty, longer than 128 bytes in UTF-8, begins with a dot, or contains a path separator, a
+            colon, `..` or a character that cannot be printed.
+
+    Example:
+        >>> check_id("../secret", Path("splits.csv"))
+        Traceback (most recent call last):
+            ...
+        anomalib_patchgan.errors.DataError: splits.csv holds an id that cannot be a file name, '../secret': rename it.
+    """
+    # Lone surrogates, which cannot be encoded, are not printable.
+    is_name = name.isprintable() and 0 < len(name.encode()) <= MAX_ID_LENGTH
+    if not is_name or name.startswith(".") or ".." in name or any(character in name for character in "/\\:"):
+        shown = name if len(name) <= 40 else f"{name[:40]}..."  # noqa: PLR2004
+        msg = f"{path} holds an id that cannot be a file name, {shown!r}: rename it."
+        raise DataError(msg)
+
+
+def _read(path: Path, values: Mapping[str, Value], expected: str) -> dict[str, Value]:
+    """Read `id,value` lines; values are compared in lower case."""
+    text = _read_text(path)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    found: dict[str, Value] = {}
+    seen: dict[str, int] = {}
+    is_first = True
+    try:
+        for row in reader:
+            line = Path(f"{path}, line {reader.line_num}")
+            cells = [cell.strip() for cell in row]
+            if cells in ([], [""]):
+                continue
+            if len(cells) != _COLUMNS:
+                msg = f"{line} has {len(cells)} columns instead of 2: write `id,value` with a comma, one per line."
+                raise DataError(msg)
+            name, value = cells[0], cells[1].lower()
+            is_header = is_first and name.lower() in _ID_HEADERS and value not in values
+            is_first = False
+            if is_header:
+                continue
+            check_id(name, line)
+            if value not in values:
+                msg = f"{line} has {value[:40]!r} where {expected} belongs: correct it."
+                raise DataError(msg)
+            # File systems of Windows and macOS take ids that differ in case only for one.
+            if name.casefold() in seen:
+                msg = f"{line} names {name} again, which line {seen[name.casefold()]} does already: remove one of them."
+                raise DataError(msg)
+            seen[name.casefold()] = reader.line_num
+            found[name] = values[value]
+    except csv.Error as error:
+        msg = f"{path}, line {reader.line_num}, is no valid CSV ({error}): correct the quotes."
+        raise DataError(msg) from error
+    if not found:
+        msg = f"{path} is empty: write one line `id,value` per id."
+        raise DataError(msg)
+    return found
+
+
+def _read_text(path: Path) -> str:
+    try:
+        text = read_bytes(path, _LIMITS).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        msg = f"{path} is not UTF-8 (byte {error.start}): save it as CSV in UTF-8."
+        raise DataError(msg) from error
+    if "\0" in text:
+        msg = f"{path} contains NUL bytes, so it is no text file or damaged: save it again as CSV in UTF-8."
+        raise DataError(msg)
+    return text

@@ -1,0 +1,128 @@
+"""Base of the data modules that prepare an archive before they read it."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from torchvision.transforms.v2 import Transform
+
+from anomalib_patchgan.data.prepare import OnError, Preparation, prepare_folder
+from anomalib_patchgan.data.prepare.folder import MANIFEST
+from anomalib_patchgan.data.prepared_folder import PreparedFolder
+from anomalib_patchgan.errors import ConfigurationError
+
+Stratum = Literal["large", "small"]
+
+
+class PreparedArchive(PreparedFolder, ABC):
+    """Prepares an archive once into a folder of `cache_dir`, and reads that folder.
+
+    A subclass says in `plan` what is to be prepared. The folder's name depends on parameters and sources; a second
+    start reuses it and an interrupted one completes it.
+
+    Args:
+        cache_dir: Folder that holds the prepared folders.
+        id_pattern: See `PreparedFolder`.
+        stratum: Keeps, of the abnormal tiles, those of one lesion size; `None` keeps all.
+        on_error: `stop` at a case that cannot be used, or `skip` it and list it in the manifest.
+        workers: Processes that prepare; `None` for one per core.
+        train_batch_size: Images per training batch.
+        eval_batch_size: Images per validation, test and prediction batch.
+        num_workers: Loader processes.
+        train_augmentations: Transforms of the training images.
+        val_augmentations: Transforms of the validation images.
+        test_augmentations: Transforms of the test images.
+        augmentations: Transforms of every split that has none of its own.
+        seed: Seed of the splits.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache_dir: str | Path,
+        id_pattern: str,
+        stratum: Stratum | None = None,
+        on_error: OnError = "stop",
+        workers: int | None = None,
+        train_batch_size: int,
+        eval_batch_size: int,
+        num_workers: int,
+        train_augmentations: Transform | None,
+        val_augmentations: Transform | None,
+        test_augmentations: Transform | None,
+        augmentations: Transform | None,
+        seed: int,
+    ) -> None:
+        super().__init__(
+            root=cache_dir,
+            id_pattern=id_pattern,
+            train_batch_size=train_batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            train_augmentations=train_augmentations,
+            val_augmentations=val_augmentations,
+            test_augmentations=test_augmentations,
+            augmentations=augmentations,
+            seed=seed,
+        )
+        self.cache_dir = Path(cache_dir).expanduser()
+        self.stratum = stratum
+        self.on_error = on_error
+        self.workers = workers
+        # The class already names the data set in anomalib's result paths.
+        self.category = ""
+
+    @abstractmethod
+    def plan(self) -> Preparation:
+        """Say what is to be prepared; nothing but the archive's file names and sizes is read."""
+
+    @property
+    def prepared_root(self) -> Path:
+        """The prepared folder; the archive has to be there."""
+        return self.cache_dir / self.plan().folder_name
+
+    def prepare(self, *, workers: int | None = None, shard: tuple[int, int] | None = None) -> dict[str, Any]:
+        """Prepare what is missing.
+
+        Args:
+            workers: Processes; `None` for those given to the class.
+            shard: `(i, n)` prepares every n-th case only, beginning with the i-th, 1 <= i <= n.
+
+        Returns:
+            The manifest, see `prepare_folder`.
+
+        Raises:
+            PatchGanError: The archive is not there, or a case cannot be used; see `prepare_folder`.
+        """
+        preparation = self.plan()
+        self.root = self.cache_dir / preparation.folder_name
+        workers = workers or self.workers
+        return prepare_folder(self.root, preparation, workers=workers, shard=shard, on_error=self.on_error)
+
+    def prepare_data(self) -> None:
+        """Prepare the samples, or complete or reuse what is there; Lightning calls this on one process per node."""
+        self.prepare()
+
+    def _setup(self, _stage: str | None = None) -> None:
+        # `setup()` by hand, as anomalib's examples do, has no trainer that prepares first; on a prepared folder this
+        # only looks at the sizes of its files.
+        manifest = self.prepare()
+        if not manifest["counts"].get("train", {}).get("normal"):
+            msg = (
+                f"{self.root} has no normal sample to train on: check slice_range and min_brain if you gave them, and "
+                f"see which cases were skipped in {self.root / MANIFEST}."
+            )
+            raise ConfigurationError(msg)
+        super()._setup(_stage)
+
+    def _select(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Keep the abnormal samples of the stratum asked for."""
+        if self.stratum is None:
+            return table
+        if "stratum" not in table.columns:
+            msg = (
+                f"stratum={self.stratum!r} needs a protocol that makes tiles: leave it out, or choose another protocol."
+            )
+            raise ConfigurationError(msg)
+        return table[(table.label == "normal") | (table.stratum == self.stratum)].reset_index(drop=True)
