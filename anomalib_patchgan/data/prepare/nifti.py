@@ -136,12 +136,12 @@ def check_labels(volume: Volume, path: Path, allowed: Collection[int]) -> None:
     Example:
         >>> check_labels(Volume(np.full((2, 2, 2), 4.0), np.eye(4), 0), Path("a_seg.nii"), {0, 1, 2, 4})
     """
-    # Without np.unique, which sorts and takes many times as long.
-    unknown = np.ones_like(volume.voxels, dtype=bool)
-    for label in allowed:
-        unknown &= volume.voxels != label
+    # Most voxels are background, which is quickest to tell apart; np.unique would sort them all.
+    voxels = volume.voxels.ravel(order="K")
+    labelled = voxels[voxels != 0] if 0 in allowed else voxels
+    unknown = ~np.isin(labelled, list(allowed))
     if unknown.any():
-        values = np.unique(volume.voxels[unknown])[:5].tolist()
+        values = np.unique(labelled[unknown])[:5].tolist()
         msg = (
             f"{path} holds labels that are not known, such as {', '.join(map(str, values))}: expected "
             f"{', '.join(map(str, sorted(allowed)))}, so use the original segmentation or relabel it."

@@ -13,7 +13,9 @@ from anomalib_patchgan.data.prepare.writing import read_json, write_json
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError
 
 COUNTS = ".tiles.json"
-LEAK = "published split: training and test tiles come from the same patients; report no number of it as evidence"
+LEAK = (
+    "published split: training and test tiles come from the same patients or images; report no number of it as evidence"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
