@@ -22,12 +22,15 @@ from pathlib import Path
 from anomalib_patchgan import BraTS2019
 
 PROTOCOLS = ("slices", "tiles")
+# The peak of this process alone: `ru_maxrss` would begin with that of the process that started it.
 PEAK = """
-import resource, sys
+import sys
+from pathlib import Path
 from anomalib_patchgan import BraTS2019
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = lambda: next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+before = peak()
 BraTS2019(sys.argv[1], cache_dir=sys.argv[2], workers=1).prepare()
-print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(before, peak())
 """
 
 
