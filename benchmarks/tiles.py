@@ -146,7 +146,7 @@ def summarise(results: list[dict], command: str) -> str:
             seconds = statistics.mean(result["training_seconds"] for result in own)
             lines.append(f"| {preset} preset, {way} | {' | '.join(cells)} | {seconds:.0f} |")
     for rule in results[0]["rules"]:
-        cells = [cell(results[: len(results)], ("rules", rule, stratum), seeds[:1]) for stratum in STRATA]
+        cells = [cell(results, ("rules", rule, stratum), seeds[:1]) for stratum in STRATA]
         lines.append(f"| {rule} | {' | '.join(cells)} | 0 |")
     folds = sorted({result["fold"] for result in results})
     lines += ["", f"AUROC, mean ± sd over seeds {seeds}; folds: {', '.join(folds)}.", ""]

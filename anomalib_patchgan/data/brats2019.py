@@ -9,7 +9,7 @@ from anomalib_patchgan.data.prepare import OnError, Preparation
 from anomalib_patchgan.data.prepare.brats2019 import BratsProtocol, BratsSpec, plan_brats2019
 from anomalib_patchgan.data.prepare.nifti import ReadLimits
 from anomalib_patchgan.data.prepare.quota import TileCounts
-from anomalib_patchgan.data.prepared_archive import PreparedArchive, Stratum
+from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive, Stratum
 
 _ID_PATTERNS = {
     # Published split: a tile is a sample of its own, and patients are on both sides.
@@ -83,8 +83,8 @@ class BraTS2019(PreparedArchive):
         self,
         root: str | Path = "./datasets/MICCAI_BraTS_2019_Data_Training",
         protocol: BratsProtocol = "slices",
-        modalities: Sequence[str] = ("flair",),
-        grades: Sequence[str] | None = None,
+        modalities: str | Sequence[str] = ("flair",),
+        grades: str | Sequence[str] | None = None,
         image_size: int | None = None,
         slice_range: tuple[int, int] | None = None,
         min_brain: float = 0.25,
@@ -111,8 +111,8 @@ class BraTS2019(PreparedArchive):
     ) -> None:
         self.spec = BratsSpec(
             protocol=protocol,
-            modalities=tuple(modalities),
-            grades=tuple(grades) if grades else None,
+            modalities=(modalities,) if isinstance(modalities, str) else tuple(modalities),
+            grades=(grades,) if isinstance(grades, str) else tuple(grades) if grades else None,
             image_size=image_size,
             slice_range=slice_range,
             min_brain=min_brain,
@@ -129,6 +129,7 @@ class BraTS2019(PreparedArchive):
             cache_dir=cache_dir,
             id_pattern=_ID_PATTERNS[protocol],
             stratum=stratum,
+            strata=STRATA.get(protocol, ()),
             on_error=on_error,
             workers=workers,
             train_batch_size=train_batch_size,

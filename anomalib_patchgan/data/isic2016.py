@@ -8,7 +8,7 @@ from anomalib_patchgan.data.prepare import OnError, Preparation
 from anomalib_patchgan.data.prepare.isic2016 import IsicProtocol, IsicSpec, plan_isic2016
 from anomalib_patchgan.data.prepare.nifti import ReadLimits
 from anomalib_patchgan.data.prepare.quota import TileCounts
-from anomalib_patchgan.data.prepared_archive import PreparedArchive, Stratum
+from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive, Stratum
 
 _ID_PATTERNS = {
     # Published split: a tile is a sample of its own, and images are on both sides.
@@ -109,6 +109,7 @@ class ISIC2016(PreparedArchive):
             cache_dir=cache_dir,
             id_pattern=_ID_PATTERNS[protocol],
             stratum=stratum,
+            strata=STRATA.get(protocol, ()),
             on_error=on_error,
             workers=workers,
             train_batch_size=train_batch_size,

@@ -1,8 +1,9 @@
 """Base of the data modules that prepare an archive before they read it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 from torchvision.transforms.v2 import Transform
@@ -10,9 +11,10 @@ from torchvision.transforms.v2 import Transform
 from anomalib_patchgan.data.prepare import OnError, Preparation, prepare_folder
 from anomalib_patchgan.data.prepare.folder import MANIFEST
 from anomalib_patchgan.data.prepared_folder import PreparedFolder
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
 
 Stratum = Literal["large", "small"]
+STRATA: dict[str, tuple[Stratum, ...]] = {"tiles": ("large", "small"), "paper": ("large",)}
 
 
 class PreparedArchive(PreparedFolder, ABC):
@@ -25,6 +27,7 @@ class PreparedArchive(PreparedFolder, ABC):
         cache_dir: Folder that holds the prepared folders.
         id_pattern: See `PreparedFolder`.
         stratum: Keeps, of the abnormal tiles, those of one lesion size; `None` keeps all.
+        strata: Strata that the protocol makes.
         on_error: `stop` at a case that cannot be used, or `skip` it and list it in the manifest.
         workers: Processes that prepare; `None` for one per core.
         train_batch_size: Images per training batch.
@@ -43,6 +46,7 @@ class PreparedArchive(PreparedFolder, ABC):
         cache_dir: str | Path,
         id_pattern: str,
         stratum: Stratum | None = None,
+        strata: Collection[Stratum] = (),
         on_error: OnError = "stop",
         workers: int | None = None,
         train_batch_size: int,
@@ -54,6 +58,13 @@ class PreparedArchive(PreparedFolder, ABC):
         augmentations: Transform | None,
         seed: int,
     ) -> None:
+        if stratum is not None and stratum not in strata:
+            made = f"makes {' and '.join(strata)} tiles" if strata else "makes no tiles"
+            msg = f"stratum={stratum!r} cannot work, the protocol {made}: leave it out, or choose another protocol."
+            raise ConfigurationError(msg)
+        if on_error not in get_args(OnError):
+            msg = f"on_error must be {' or '.join(get_args(OnError))}, got {on_error!r}."
+            raise ConfigurationError(msg)
         super().__init__(
             root=cache_dir,
             id_pattern=id_pattern,
@@ -95,22 +106,46 @@ class PreparedArchive(PreparedFolder, ABC):
         Raises:
             PatchGanError: The archive is not there, or a case cannot be used; see `prepare_folder`.
         """
-        preparation = self.plan()
-        self.root = self.cache_dir / preparation.folder_name
-        workers = workers or self.workers
-        return prepare_folder(self.root, preparation, workers=workers, shard=shard, on_error=self.on_error)
+        return self._prepare(workers, shard, retry_skipped=True)
 
     def prepare_data(self) -> None:
         """Prepare the samples, or complete or reuse what is there; Lightning calls this on one process per node."""
         self.prepare()
 
+    def _prepare(
+        self, workers: int | None = None, shard: tuple[int, int] | None = None, *, retry_skipped: bool
+    ) -> dict[str, Any]:
+        try:
+            preparation = self.plan()
+            self.root = self.cache_dir / preparation.folder_name
+        except OSError as error:
+            # DatasetNotFoundError is an OSError, too, and says itself what to do.
+            if isinstance(error, PatchGanError):
+                raise
+            msg = f"{error.filename} cannot be looked at ({error.strerror}): check the path and its permissions."
+            raise DataError(msg) from error
+        return prepare_folder(
+            self.root,
+            preparation,
+            workers=self.workers if workers is None else workers,
+            shard=shard,
+            on_error=self.on_error,
+            retry_skipped=retry_skipped,
+        )
+
     def _setup(self, _stage: str | None = None) -> None:
         # `setup()` by hand, as anomalib's examples do, has no trainer that prepares first; on a prepared folder this
         # only looks at the sizes of its files.
-        manifest = self.prepare()
-        if not manifest["counts"].get("train", {}).get("normal"):
+        counts = self._prepare(retry_skipped=False)["counts"]
+        needed = {
+            "normal sample to train on": counts.get("train", {}).get("normal"),
+            "sample to validate with": counts.get("val"),
+            "sample to test with": counts.get("test"),
+        }
+        lacking = [name for name, found in needed.items() if not found]
+        if lacking:
             msg = (
-                f"{self.root} has no normal sample to train on: check slice_range and min_brain if you gave them, and "
+                f"{self.root} has no {' and no '.join(lacking)}: check slice_range and min_brain if you gave them, and "
                 f"see which cases were skipped in {self.root / MANIFEST}."
             )
             raise ConfigurationError(msg)
@@ -120,9 +155,4 @@ class PreparedArchive(PreparedFolder, ABC):
         """Keep the abnormal samples of the stratum asked for."""
         if self.stratum is None:
             return table
-        if "stratum" not in table.columns:
-            msg = (
-                f"stratum={self.stratum!r} needs a protocol that makes tiles: leave it out, or choose another protocol."
-            )
-            raise ConfigurationError(msg)
         return table[(table.label == "normal") | (table.stratum == self.stratum)].reset_index(drop=True)

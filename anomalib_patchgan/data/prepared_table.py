@@ -160,7 +160,7 @@ def _add_details(root: Path, table: pd.DataFrame) -> pd.DataFrame:
     unknown = sorted(set(names) - set(samples.image))
     if unknown:
         logger.warning("%d images are not in %s and left out, such as %s", len(unknown), root / SAMPLES, unknown[0])
-    details = samples.drop(columns=[*(name for name in COLUMNS if name != "image")])
+    details = samples.drop(columns=[*(name for name in COLUMNS if name not in {"image", "case"})])
     details = details.drop(columns=[name for name in details.columns if name in table.columns])
     merged = table.assign(image=names).merge(details, on="image", how="inner", validate="one_to_one")
     return merged.drop(columns="image")

@@ -1,6 +1,7 @@
 """`BraTS2019`: protocols, splits, orientation and bad archives, on fakes in the official tree."""
 
 import multiprocessing
+import os
 import shutil
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from anomalib_patchgan import BraTS2019
+from anomalib_patchgan.data.prepare.reading import ReadLimits
 from anomalib_patchgan.data.prepare.tiles import TILE
 from anomalib_patchgan.data.prepare.writing import read_json
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
@@ -111,7 +113,7 @@ def test_a_stratum_keeps_its_tiles_and_all_normal_ones(archive, cache, stratum):
 
 
 def test_a_stratum_of_slices_is_refused(archive, cache):
-    with pytest.raises(ConfigurationError, match="protocol that makes tiles"):
+    with pytest.raises(ConfigurationError, match="makes no tiles"):
         make(archive, cache, stratum="small")
 
 
@@ -314,6 +316,11 @@ def test_a_grade_asked_for_must_be_there(tmp_path):
         {"slice_range": (5, 3)},
         {"test_split_ratio": 0},
         {"val_tiles": 0},
+        {"slice_range": (1, 2, 3)},
+        {"grades": ["HGG", "HGG"]},
+        {"stratum": "huge", "protocol": "tiles"},
+        {"stratum": "small", "protocol": "paper"},
+        {"on_error": "skipp"},
     ],
 )
 def test_wrong_arguments_are_refused_at_once(arguments):
@@ -351,6 +358,57 @@ def test_killed_at_random_points_it_ends_with_the_same_bytes(archive, tmp_path, 
         }
 
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+def test_a_complete_folder_is_used_as_it_is(archive, tmp_path):
+    """Every process of a training looks at it, and a shared one may be read-only."""
+    data = make(archive, tmp_path, protocol="tiles")
+    before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in data.root.rglob("*")}
+    make(archive, tmp_path, protocol="tiles")
+    assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in data.root.rglob("*")} == before
+
+
+def test_a_damaged_sample_table_is_repaired(archive, tmp_path):
+    data = make(archive, tmp_path)
+    table = data.root / "samples.csv"
+    whole = table.read_bytes()
+    table.write_bytes(whole[: len(whole) // 2].rsplit(b"\n", 1)[0] + b"\n")
+    assert len(make(archive, tmp_path).train_data) == len(data.train_data)
+    assert table.read_bytes() == whole
+
+
+def test_cases_skipped_for_a_limit_count_once_it_is_raised(archive, tmp_path):
+    name = HGG[1]
+    copy, case = damaged(archive, tmp_path, name)
+    path = case / f"{name}_flair.nii.gz"
+    largest = max(file.stat().st_size for file in copy.rglob("*.nii.gz"))
+    path.write_bytes(path.read_bytes() + bytes(3_000_000))  # zeros after the last gzip member are padding
+    limits = ReadLimits(max_bytes=max(largest, 2_000_000))
+    arguments = {"workers": 1, "on_error": "skip", **PAPER}
+    assert list(BraTS2019(copy, cache_dir=tmp_path / "one", limits=limits, **arguments).prepare()["skipped"]) == [name]
+    again = BraTS2019(copy, cache_dir=tmp_path / "one", **arguments).prepare()
+    assert again == BraTS2019(copy, cache_dir=tmp_path / "two", **arguments).prepare()
+    assert again["counts"]["test"]["normal"] == PAPER["test_tiles"]
+
+
+def test_archives_with_the_same_names_and_sizes_do_not_share_a_folder(tmp_path):
+    first, second = (
+        write_brats2019(tmp_path / str(seed), suffix=".nii", modalities=["flair"], seed=seed) for seed in (0, 1)
+    )
+    assert make(first, tmp_path).root != make(second, tmp_path).root
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_an_archive_that_may_not_be_read_is_one_line(archive, tmp_path):
+    copy, case = damaged(archive, tmp_path)
+    case.chmod(0)
+    with pytest.raises(DataError, match="check"):
+        make(copy, tmp_path / "cache")
+
+
+def test_a_path_that_no_file_system_takes_is_one_line(tmp_path):
+    with pytest.raises(DataError, match="name too long"):
+        make(tmp_path / ("x" * 300), tmp_path)
 
 
 def test_real_cases_in_every_protocol(shared_data, tmp_path):

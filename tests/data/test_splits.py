@@ -67,8 +67,9 @@ CASES = {"A_1": "A", "A_2": "A", "B_1": "B", "C_1": "C"}
 
 
 def test_a_file_names_cases_or_patients_and_leaves_out_the_rest(tmp_path):
-    path = write(tmp_path, "id,split\nA,train\nB_1,test\n")
-    assert splits_from_file(path, CASES) == {"A_1": "train", "A_2": "train", "B_1": "test"}
+    path = write(tmp_path, "id,split\nA,train\nB_1,test\nC,val\n")
+    cases = CASES | {"D_1": "D"}
+    assert splits_from_file(path, cases) == {"A_1": "train", "A_2": "train", "B_1": "test", "C_1": "val"}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,7 @@ def test_a_file_names_cases_or_patients_and_leaves_out_the_rest(tmp_path):
         ("A,train\nX,test\n", "names X"),
         ("A,train\nB,val\n", "gives no case to test"),
         ("A,test\n", "gives no case to train"),
+        ("A,test\nB,train\n", "gives no case to val"),
     ],
 )
 def test_files_that_cannot_work_are_refused(tmp_path, text, message):

@@ -227,12 +227,18 @@ def test_a_record_that_somebody_changed_is_not_believed(tmp_path, key):
         assert contents(tmp_path / "root") == before
 
 
-def test_a_repaired_source_of_a_skipped_case_is_tried_again(tmp_path):
+def test_a_skipped_case_is_tried_again_when_asked_or_when_its_source_changes(tmp_path):
     cases = raw_cases(tmp_path / "raw", {"a": b"1" * 300, "b": b"2" * 300})
+
+    def again(cases, **options):
+        return list(prepare_folder(tmp_path / "root", preparation(cases), on_error="skip", **options)["skipped"])
+
     assert list(prepare(tmp_path / "root", cases=cases, on_error="skip", fails="a")["skipped"]) == ["a"]
-    assert list(prepare(tmp_path / "root", cases=cases, on_error="skip")["skipped"]) == ["a"], "nothing has changed"
-    cases = raw_cases(tmp_path / "raw", {"a": b"3" * 300, "b": b"2" * 300})
-    assert prepare(tmp_path / "root", cases=cases, on_error="skip")["skipped"] == {}
+    assert again(cases, retry_skipped=False) == ["a"]
+    repaired = raw_cases(tmp_path / "raw", {"a": b"3" * 300, "b": b"2" * 300})
+    assert again(repaired, retry_skipped=False) == []
+    assert list(prepare(tmp_path / "other", cases=cases, on_error="skip", fails="a")["skipped"]) == ["a"]
+    assert list(prepare(tmp_path / "other", cases=cases, on_error="skip")["skipped"]) == []
 
 
 def test_a_changed_plan_makes_the_case_again(tmp_path):

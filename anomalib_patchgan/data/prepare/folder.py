@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,13 +11,17 @@ from typing import Any, Literal
 
 from anomalib_patchgan.data.prepare.cases import Case, MakeCase, read_case, write_case
 from anomalib_patchgan.data.prepare.parallel import run_parallel
-from anomalib_patchgan.data.prepare.samples import SAMPLES, write_samples
+from anomalib_patchgan.data.prepare.samples import digest_samples, write_samples
 from anomalib_patchgan.data.prepare.writing import count_files, read_json, write_json
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
 from anomalib_patchgan.version import __version__
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+# Of samples.csv, whose rows say which images belong to the folder.
+DIGEST = "samples_sha256"
+_STALE_SECONDS = 3600
+_SAMPLE_BYTES = 4096
 OnError = Literal["stop", "skip"]
 PlanCases = Callable[[Path, Sequence[Case], int | None, bool], Sequence[Case]]
 
@@ -47,16 +52,13 @@ class Preparation:
 
     @property
     def folder_name(self) -> str:
-        """`generator` with eight hexadecimal digits of the SHA-256 of parameters, source names and source sizes.
+        """`generator` with eight hexadecimal digits of the SHA-256 of parameters and sources.
 
-        Other parameters or other sources never meet the files of these. A source that changes and keeps its size is
+        Of each source count its name, its size and 4 KiB from its middle, so that the archive may move and that
+        another one with files of the same names and sizes gets a folder of its own. A change elsewhere in a file is
         found by its date and SHA-256, and its case is prepared again.
         """
-        sources = [
-            [name, path.stat().st_size if path.is_file() else -1]
-            for case in self.cases
-            for name, path in sorted(case.sources.items())
-        ]
+        sources = [[name, *_fingerprint(path)] for case in self.cases for name, path in sorted(case.sources.items())]
         text = json.dumps([FORMAT_VERSION, self.generator, dict(self.parameters), sources], sort_keys=True)
         return f"{self.generator}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -68,6 +70,7 @@ def prepare_folder(
     workers: int | None = None,
     shard: tuple[int, int] | None = None,
     on_error: OnError = "stop",
+    retry_skipped: bool = True,
 ) -> dict[str, Any]:
     """Bring a prepared folder to completion, making only the cases that are not yet there.
 
@@ -77,6 +80,7 @@ def prepare_folder(
         workers: Processes; `None` takes one per available core, 1 stays in this process.
         shard: `(i, n)` makes every n-th case only, beginning with the i-th, 1 <= i <= n.
         on_error: `skip` leaves out a case that cannot be used and lists it in the manifest.
+        retry_skipped: Try cases again that were skipped before.
 
     Returns:
         The manifest: format version, generator, parameters, remarks, package version, counts per split and label,
@@ -90,7 +94,7 @@ def prepare_folder(
     """
     _check_arguments(workers, shard)
     try:
-        return _prepare(root, preparation, workers, shard, on_error)
+        return _prepare(root, preparation, workers, shard, on_error, retry_skipped=retry_skipped)
     except OSError as error:
         # DatasetNotFoundError is an OSError, too, and says itself what to do.
         if isinstance(error, PatchGanError):
@@ -103,15 +107,22 @@ def prepare_folder(
 
 
 def _prepare(
-    root: Path, preparation: Preparation, workers: int | None, shard: tuple[int, int] | None, on_error: OnError
+    root: Path,
+    preparation: Preparation,
+    workers: int | None,
+    shard: tuple[int, int] | None,
+    on_error: OnError,
+    *,
+    retry_skipped: bool,
 ) -> dict[str, Any]:
     head = {
         "format_version": FORMAT_VERSION,
         "generator": preparation.generator,
-        "parameters": dict(preparation.parameters),
+        # As JSON gives it back, with lists for tuples.
+        "parameters": json.loads(json.dumps(dict(preparation.parameters))),
     }
     manifest = read_json(root / MANIFEST)
-    if manifest is not None and {key: manifest.get(key) for key in head} != json.loads(json.dumps(head)):
+    if manifest is not None and {key: manifest.get(key) for key in head} != head:
         msg = f"{root} was prepared with other parameters (see {root / MANIFEST}): choose another folder or delete it."
         raise ConfigurationError(msg)
 
@@ -120,17 +131,34 @@ def _prepare(
         preparation = replace(preparation, cases=planned)
     cases = preparation.cases
     records = _read_records(root, cases)
-    missing = [case for case in cases if _is_missing(records, case, on_error)]
-    if not missing and manifest is not None and manifest == _manifest(head, preparation, records, manifest):
-        if (root / SAMPLES).is_file():
-            return manifest
-    else:
+    retry = on_error == "stop" or retry_skipped
+    missing = [case for case in cases if case.name not in records or (retry and "skipped" in records[case.name])]
+    whole = manifest is not None and manifest == _manifest(head, preparation, records, manifest)
+    if manifest is not None and whole and not missing and manifest.get(DIGEST) == digest_samples(root):
+        return manifest
+    if missing:
         names = {case.name for case in (cases if shard is None else cases[shard[0] - 1 :: shard[1]])}
         own = [case for case in missing if case.name in names]
         logger.info("Preparing %d of %d cases in %s", len(own), len(cases), root)
         jobs = [(root, case, preparation.make_case, on_error == "skip") for case in own]
         run_parallel(_write_one, jobs, workers=workers, description=f"Preparing {root.name}")
     return _write_manifest(root, head, preparation)
+
+
+def _fingerprint(path: Path) -> tuple[int, str]:
+    if not path.is_file():
+        return -1, ""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, (size - _SAMPLE_BYTES) // 2))
+        return size, hashlib.sha256(file.read(_SAMPLE_BYTES)).hexdigest()
+
+
+def _remove_temporary_files(root: Path) -> None:
+    """Remove what killed processes left; younger files may be another machine's at work."""
+    for path in root.rglob(".*.tmp"):
+        if path.is_file() and time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            path.unlink(missing_ok=True)
 
 
 def _check_arguments(workers: int | None, shard: tuple[int, int] | None) -> None:
@@ -144,10 +172,6 @@ def _check_arguments(workers: int | None, shard: tuple[int, int] | None) -> None
 
 def _write_one(root: Path, case: Case, make_case: MakeCase, skip_errors: bool) -> None:
     write_case(root, case, make_case, skip_errors=skip_errors)
-
-
-def _is_missing(records: Mapping[str, Mapping[str, Any]], case: Case, on_error: OnError) -> bool:
-    return case.name not in records or (on_error == "stop" and "skipped" in records[case.name])
 
 
 def _read_records(root: Path, cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
@@ -166,11 +190,14 @@ def _write_manifest(root: Path, head: Mapping[str, Any], preparation: Preparatio
         rows = [row | {"case": name} for name, record in records.items() for row in record["samples"]]
         manifest = _manifest(head, preparation, records)
         write_samples(root, rows)
+        manifest[DIGEST] = digest_samples(root)
         write_json(root / MANIFEST, manifest)
         found = _read_records(root, preparation.cases)
         if found.keys() == records.keys():
             break
         records = found
+    if not manifest["missing"]:
+        _remove_temporary_files(root)
     for name, reason in manifest["skipped"].items():
         logger.warning("Skipped %s: %s", name, reason)
     return manifest
@@ -199,4 +226,5 @@ def _manifest(
         "missing": [name for name in cases if name not in records],
         "skipped": {name: record["skipped"] for name, record in records.items() if "skipped" in record},
         "sources": sources,
+        **({DIGEST: written.get(DIGEST)} if written else {}),
     }

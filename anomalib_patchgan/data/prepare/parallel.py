@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from anomalib_patchgan.errors import DataError
 from anomalib_patchgan.memory import keep_freed_memory
 
 Result = TypeVar("Result")
@@ -45,6 +47,7 @@ def run_parallel(
         The results in the order of the jobs.
 
     Raises:
+        DataError: A worker process was killed.
         Exception: The first one that a call raises; jobs that have not begun are given up.
     """
     console = Console(stderr=True)
@@ -55,7 +58,6 @@ def run_parallel(
     progress = Progress(*columns, console=console, disable=not console.is_terminal)
     workers = min(workers or _available_cores(), len(jobs))
     if workers <= 1:
-        keep_freed_memory()
         with progress:
             return [function(*job) for job in progress.track(jobs, description=description)]
 
@@ -67,6 +69,9 @@ def run_parallel(
             for future in progress.track(as_completed(futures), len(futures), description=description):
                 future.result()
         return [future.result() for future in futures]
+    except BrokenProcessPool as error:
+        msg = "A worker process was ended from outside, probably for want of memory: start again with fewer workers."
+        raise DataError(msg) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

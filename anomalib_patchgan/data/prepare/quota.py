@@ -3,14 +3,18 @@
 A tile's split depends on how many tiles the cases before it have. They are counted once, before any case is made.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.parallel import run_parallel
 from anomalib_patchgan.data.prepare.writing import read_json, write_json
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError
+
+logger = logging.getLogger(__name__)
 
 COUNTS = ".tiles.json"
 LEAK = (
@@ -87,14 +91,7 @@ class FirstTiles:
             ConfigurationError: No tile would be left to train on.
             PatchGanError: A case cannot be used, unless `skip_errors`.
         """
-        path = root / COUNTS
-        key = {case.name: _stamp(case) for case in cases}
-        known = read_json(path) or {}
-        if known.get("sources") != key or not _are_counts(known.get("counts"), key):
-            jobs = [(self.count_case, case, skip_errors) for case in cases]
-            found = run_parallel(_count, jobs, workers=workers, description="Counting tiles")
-            known = {"sources": key, "counts": dict(zip(key, map(list, found), strict=True))}
-            write_json(path, known)
+        found = self._count_cases(root, cases, workers, skip_errors)
         planned = []
         before = [0, 0]
         # Beyond it all tiles fare alike, so that a change in one case does not concern all later ones.
@@ -102,7 +99,7 @@ class FirstTiles:
         for case in cases:
             plan = {"normal_before": min(before[0], limit), "novel_before": min(before[1], limit)}
             planned.append(replace(case, plan=plan))
-            before = [sum(pair) for pair in zip(before, known["counts"][case.name], strict=True)]
+            before = [sum(pair) for pair in zip(before, found[case.name], strict=True)]
         if before[0] <= self.counts.test + self.counts.val:
             msg = (
                 f"The archive has {before[0]} normal tiles, and test_tiles={self.counts.test} with "
@@ -111,6 +108,32 @@ class FirstTiles:
             raise ConfigurationError(msg)
         return planned
 
+    def _count_cases(
+        self, root: Path, cases: Sequence[Case], workers: int | None, skip_errors: bool
+    ) -> dict[str, tuple[int, int]]:
+        """Return normal and novel tiles of each case, counting those that are new, changed or could not be read."""
+        known = read_json(root / COUNTS) or {}
+        found: dict[str, Any] = {case.name: _recall(known.get(case.name), case) for case in cases}
+        unknown = [case for case in cases if found[case.name] is None]
+        jobs = [(self.count_case, case, skip_errors) for case in unknown]
+        counted = run_parallel(_count, jobs, workers=workers, description="Counting tiles")
+        found |= {case.name: counts for case, counts in zip(unknown, counted, strict=True)}
+        if any(counts is not None for counts in counted):
+            record = {case.name: {"sources": _stamp(case), "counts": found[case.name]} for case in cases}
+            try:
+                write_json(root / COUNTS, record)
+            except OSError as error:
+                # A cache shared read-only stays right; it only costs the counting again next time.
+                logger.debug("Counts not kept: %s", error)
+        return {name: tuple(counts or (0, 0)) for name, counts in found.items()}
+
+
+def _recall(record: object, case: Case) -> list[int] | None:
+    if not isinstance(record, dict) or record.get("sources") != _stamp(case):
+        return None
+    counts = record.get("counts")
+    return counts if isinstance(counts, list) and [type(value) for value in counts] == [int, int] else None
+
 
 def _stamp(case: Case) -> dict[str, list[int]]:
     if case.problem is not None:
@@ -118,13 +141,8 @@ def _stamp(case: Case) -> dict[str, list[int]]:
     return {name: [path.stat().st_size, path.stat().st_mtime_ns] for name, path in case.sources.items()}
 
 
-def _are_counts(counts: object, names: Iterable[str]) -> bool:
-    return isinstance(counts, dict) and all(
-        isinstance(pair := counts.get(name), list) and [type(value) for value in pair] == [int, int] for name in names
-    )
-
-
-def _count(count_case: Callable[[Case], tuple[int, int]], case: Case, skip_errors: bool) -> tuple[int, int]:
+def _count(count_case: Callable[[Case], tuple[int, int]], case: Case, skip_errors: bool) -> tuple[int, int] | None:
+    """Count the tiles of a case; `None` when it is skipped, so that it is tried again the next time."""
     try:
         if case.problem is not None:
             raise case.problem
@@ -132,4 +150,4 @@ def _count(count_case: Callable[[Case], tuple[int, int]], case: Case, skip_error
     except PatchGanError:
         if not skip_errors:
             raise
-        return 0, 0
+        return None

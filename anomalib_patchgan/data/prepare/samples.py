@@ -1,5 +1,6 @@
 """`samples.csv`: one row per prepared sample, with what its file name does not say."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,14 @@ def write_samples(root: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             table[name] = table[name].astype("Int64")
     text = table.sort_values("image").to_csv(index=False, lineterminator="\n")
     write_atomically(root / SAMPLES, text.encode())
+
+
+def digest_samples(root: Path) -> str | None:
+    """Return the SHA-256 of the table; `None` without one."""
+    try:
+        return hashlib.sha256((root / SAMPLES).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def read_samples(root: Path) -> pd.DataFrame | None:

@@ -75,7 +75,7 @@ def splits_from_file(path: Path, patients: Mapping[str, str]) -> dict[str, str]:
     Raises:
         DatasetNotFoundError: There is no such file.
         DataError: The file is not valid, names an id that the archive has not, has a patient in two splits, or
-            leaves `train` or `test` empty.
+            leaves a split empty.
     """
     given = read_split_file(path)
     unknown = sorted(given.keys() - patients.keys() - set(patients.values()))
@@ -88,7 +88,7 @@ def splits_from_file(path: Path, patients: Mapping[str, str]) -> dict[str, str]:
         if case in given or patient in given
     }
     check_no_leak(splits, patients, path)
-    for split in ("train", "test"):
+    for split in SPLITS:
         if split not in splits.values():
             msg = f"{path} gives no case to {split}: add at least one line `id,{split}`."
             raise DataError(msg)

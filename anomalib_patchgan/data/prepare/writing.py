@@ -2,7 +2,7 @@
 
 import io
 import json
-import os
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -115,8 +115,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file under a temporary name and rename it, so that nobody ever sees half of it."""
-    # The process id keeps two processes that prepare the same folder apart; the dot hides it from every reader.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Random, because machines that fill one shared folder may have equal process ids; the dot hides it from readers.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         try:
             temporary.write_bytes(content)

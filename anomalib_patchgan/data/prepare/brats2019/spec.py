@@ -67,12 +67,15 @@ class BratsSpec:
         self._check(
             "modalities", f"one or three of {', '.join(MODALITIES)}", distinct and len(self.modalities) in {1, 3}
         )
-        self._check("grades", f"{' or '.join(GRADES)} or both", self.grades is None or set(self.grades) <= set(GRADES))
+        grades = self.grades if self.grades is not None else GRADES
+        once = len(set(grades) & set(GRADES)) == len(grades)
+        self._check("grades", f"{' or '.join(GRADES)} or both", once)
         in_range = self.image_size is None or TILE <= self.image_size <= MAX_IMAGE_SIZE
         self._check("image_size", f"none or {TILE} to {MAX_IMAGE_SIZE}", in_range)
         self._check("min_brain", "in (0, 1]", 0 < self.min_brain <= 1)
-        first, last = self.slice_range or (0, 0)
-        self._check("slice_range", "none or [first, last] with 0 <= first <= last", 0 <= first <= last)
+        ends = tuple(self.slice_range or (0, 0))
+        in_order = len(ends) == 2 and 0 <= ends[0] <= ends[1]  # noqa: PLR2004
+        self._check("slice_range", "none or [first, last] with 0 <= first <= last", in_order)
 
     def _check(self, name: str, expected: str, valid: bool) -> None:
         if not valid:
