@@ -86,12 +86,13 @@ class PreparedArchive(PreparedFolder, ABC):
 
     @abstractmethod
     def plan(self) -> Preparation:
-        """Say what is to be prepared; nothing but the archive's file names and sizes is read."""
+        """Say what is to be prepared; of the archive, only names of files and CSV files are read."""
 
     @property
     def prepared_root(self) -> Path:
-        """The prepared folder; the archive has to be there."""
-        return self.cache_dir / self.plan().folder_name
+        """The prepared folder; before anything is prepared, the archive has to be there to name it."""
+        # Preparing has found it already; naming it again would walk the whole archive.
+        return self.root if self.root != self.cache_dir else self.cache_dir / self.plan().folder_name
 
     def prepare(self, *, workers: int | None = None, shard: tuple[int, int] | None = None) -> dict[str, Any]:
         """Prepare what is missing.
@@ -118,10 +119,10 @@ class PreparedArchive(PreparedFolder, ABC):
         try:
             preparation = self.plan()
             self.root = self.cache_dir / preparation.folder_name
+        # DatasetNotFoundError is an OSError, too, and says itself what to do.
+        except PatchGanError:
+            raise
         except OSError as error:
-            # DatasetNotFoundError is an OSError, too, and says itself what to do.
-            if isinstance(error, PatchGanError):
-                raise
             msg = f"{error.filename} cannot be looked at ({error.strerror}): check the path and its permissions."
             raise DataError(msg) from error
         return prepare_folder(

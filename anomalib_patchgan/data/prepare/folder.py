@@ -95,10 +95,10 @@ def prepare_folder(
     _check_arguments(workers, shard)
     try:
         return _prepare(root, preparation, workers, shard, on_error, retry_skipped=retry_skipped)
+    # DatasetNotFoundError is an OSError, too, and says itself what to do.
+    except PatchGanError:
+        raise
     except OSError as error:
-        # DatasetNotFoundError is an OSError, too, and says itself what to do.
-        if isinstance(error, PatchGanError):
-            raise
         msg = (
             f"Preparing {root} failed at {error.filename or root} ({error.strerror}): free space or check permissions, "
             "then start again; finished cases are kept."
