@@ -7,8 +7,8 @@ from torchvision.transforms.v2 import Transform
 
 from anomalib_patchgan.data.prepare import OnError, Preparation
 from anomalib_patchgan.data.prepare.brats2019 import BratsProtocol, BratsSpec, plan_brats2019
+from anomalib_patchgan.data.prepare.first_tiles import TileCounts
 from anomalib_patchgan.data.prepare.nifti import ReadLimits
-from anomalib_patchgan.data.prepare.quota import TileCounts
 from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive, Stratum
 
 _ID_PATTERNS = {

@@ -5,9 +5,9 @@ from pathlib import Path
 from torchvision.transforms.v2 import Transform
 
 from anomalib_patchgan.data.prepare import OnError, Preparation
+from anomalib_patchgan.data.prepare.first_tiles import TileCounts
 from anomalib_patchgan.data.prepare.isic2016 import IsicProtocol, IsicSpec, plan_isic2016
 from anomalib_patchgan.data.prepare.nifti import ReadLimits
-from anomalib_patchgan.data.prepare.quota import TileCounts
 from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive, Stratum
 
 _ID_PATTERNS = {

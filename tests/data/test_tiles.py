@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anomalib_patchgan.data.prepare import Case
-from anomalib_patchgan.data.prepare.quota import COUNTS, FirstTiles, TileCounts
+from anomalib_patchgan.data.prepare.first_tiles import COUNTS, FirstTiles, TileCounts
 from anomalib_patchgan.data.prepare.tiles import choose_first, choose_for_split, cut_tiles
 from anomalib_patchgan.errors import ConfigurationError, DataError
 

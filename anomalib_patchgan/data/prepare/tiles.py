@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalib_patchgan.data.prepare.quota import TileCounts
+from anomalib_patchgan.data.prepare.first_tiles import TileCounts
 from anomalib_patchgan.data.prepare.writing import PreparedSlice
 
 TILE = 32
@@ -92,6 +92,22 @@ def cut_tiles(image: np.ndarray, mask: np.ndarray, background: np.ndarray | None
                 yield Tile(
                     number=number, row=row, column=column, image=image[window], mask=mask[window], stratum=stratum
                 )
+
+
+def choose_tiles(
+    tiles: Iterable[tuple[int, Tile]], counts: TileCounts, plan: Mapping[str, Any]
+) -> Iterator[tuple[str, int, Tile]]:
+    """Choose among a case's tiles by its split or, in the published split, by the tiles before it.
+
+    Args:
+        tiles: Slice index and tile, in order.
+        counts: How many tiles go where, in the published split.
+        plan: Plan of the case, see `choose_for_split` and `choose_first`.
+
+    Returns:
+        Split, slice index and tile.
+    """
+    return choose_for_split(tiles, plan["split"]) if "split" in plan else choose_first(tiles, counts, plan)
 
 
 def choose_for_split(tiles: Iterable[tuple[int, Tile]], split: str) -> Iterator[tuple[str, int, Tile]]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from anomalib_patchgan.data.prepare.brats2019.files import find_cases, patient_of
 from anomalib_patchgan.data.prepare.brats2019.samples import count_tiles, make_samples
 from anomalib_patchgan.data.prepare.brats2019.spec import BratsSpec
+from anomalib_patchgan.data.prepare.first_tiles import LEAK, FirstTiles
 from anomalib_patchgan.data.prepare.folder import Preparation
 from anomalib_patchgan.data.prepare.nifti import ReadLimits
-from anomalib_patchgan.data.prepare.quota import LEAK, FirstTiles
 from anomalib_patchgan.data.prepare.splits import assign_splits, splits_from_file
 
 

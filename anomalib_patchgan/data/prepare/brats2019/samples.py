@@ -18,7 +18,7 @@ from anomalib_patchgan.data.prepare.nifti import (
     read_bytes,
 )
 from anomalib_patchgan.data.prepare.resizing import resize_image, resize_mask
-from anomalib_patchgan.data.prepare.tiles import Tile, choose_first, choose_for_split, cut_tiles
+from anomalib_patchgan.data.prepare.tiles import Tile, choose_tiles, cut_tiles
 from anomalib_patchgan.data.prepare.writing import PreparedSlice
 
 logger = logging.getLogger(__name__)
@@ -71,12 +71,7 @@ def make_samples(spec: BratsSpec, limits: ReadLimits, case: Case) -> Iterator[Pr
         yield from _slices(spec, stack, case)
         return
     tiles = _tiles(spec, stack)
-    chosen = (
-        choose_first(tiles, spec.tiles, case.plan)
-        if spec.protocol == "paper"
-        else choose_for_split(tiles, case.plan["split"])
-    )
-    for split, index, tile in chosen:
+    for split, index, tile in choose_tiles(tiles, spec.tiles, case.plan):
         yield tile.sample(split, f"{case.name}_slice-{index:03d}", {"slice": index})
 
 

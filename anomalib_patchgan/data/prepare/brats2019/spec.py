@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from anomalib_patchgan.data.prepare.brats2019.files import GRADES, MODALITIES
-from anomalib_patchgan.data.prepare.quota import TileCounts
+from anomalib_patchgan.data.prepare.first_tiles import TileCounts
 from anomalib_patchgan.data.prepare.splits import check_ratios
 from anomalib_patchgan.data.prepare.tiles import TILE
 from anomalib_patchgan.errors import ConfigurationError

@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 
 from anomalib_patchgan.data.prepare.cases import Case
+from anomalib_patchgan.data.prepare.first_tiles import LEAK, FirstTiles
 from anomalib_patchgan.data.prepare.folder import Preparation
 from anomalib_patchgan.data.prepare.isic2016.files import PARTS, find_diagnoses, find_images
 from anomalib_patchgan.data.prepare.isic2016.samples import count_tiles, make_samples
 from anomalib_patchgan.data.prepare.isic2016.spec import IsicSpec
 from anomalib_patchgan.data.prepare.nifti import ReadLimits
-from anomalib_patchgan.data.prepare.quota import LEAK, FirstTiles
 from anomalib_patchgan.data.prepare.splits import assign_splits, splits_from_file
 
 

@@ -10,7 +10,7 @@ from anomalib_patchgan.data.prepare.isic2016.spec import IsicSpec
 from anomalib_patchgan.data.prepare.nifti import ReadLimits, read_bytes
 from anomalib_patchgan.data.prepare.photographs import read_mask, read_photograph
 from anomalib_patchgan.data.prepare.resizing import resize_image, resize_mask
-from anomalib_patchgan.data.prepare.tiles import Tile, choose_first, choose_for_split, cut_tiles
+from anomalib_patchgan.data.prepare.tiles import Tile, choose_tiles, cut_tiles
 from anomalib_patchgan.data.prepare.writing import PreparedSlice
 
 # Crops along each side of the image: large enough for hair and texture, small enough to fit beside most lesions.
@@ -42,12 +42,7 @@ def make_samples(spec: IsicSpec, limits: ReadLimits, case: Case) -> Iterator[Pre
         yield from _images(image, lesion, case)
         return
     tiles: Iterator[tuple[int, Tile]] = ((0, tile) for tile in cut_tiles(image, lesion))
-    chosen = (
-        choose_first(tiles, spec.tiles, case.plan)
-        if spec.protocol == "paper"
-        else choose_for_split(tiles, case.plan["split"])
-    )
-    for split, _, tile in chosen:
+    for split, _, tile in choose_tiles(tiles, spec.tiles, case.plan):
         yield tile.sample(split, case.name, {})
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from anomalib_patchgan.data.prepare.quota import TileCounts
+from anomalib_patchgan.data.prepare.first_tiles import TileCounts
 from anomalib_patchgan.data.prepare.splits import check_ratios
 from anomalib_patchgan.data.prepare.tiles import TILE
 from anomalib_patchgan.errors import ConfigurationError
