@@ -18,16 +18,46 @@ from anomalib_patchgan.version import __version__
 
 if TYPE_CHECKING:
     from anomalib_patchgan.data import ISIC2016, BrainPhantom, BraTS2019, PreparedFolder
-    from anomalib_patchgan.models import PatchGan
+    from anomalib_patchgan.models import (
+        Alocc,
+        Autoencoder,
+        MeanIntensity,
+        MirrorDifference,
+        OneClassSvm,
+        PatchGan,
+        SlicePosition,
+        StandardDeviation,
+    )
 
-__all__ = ["ISIC2016", "BraTS2019", "BrainPhantom", "PatchGan", "PreparedFolder", "__version__"]
+__all__ = [
+    "ISIC2016",
+    "Alocc",
+    "Autoencoder",
+    "BraTS2019",
+    "BrainPhantom",
+    "MeanIntensity",
+    "MirrorDifference",
+    "OneClassSvm",
+    "PatchGan",
+    "PreparedFolder",
+    "SlicePosition",
+    "StandardDeviation",
+    "__version__",
+]
 
 _HOMES = {
+    "Alocc": "anomalib_patchgan.models",
+    "Autoencoder": "anomalib_patchgan.models",
     "BraTS2019": "anomalib_patchgan.data",
     "BrainPhantom": "anomalib_patchgan.data",
     "ISIC2016": "anomalib_patchgan.data",
+    "MeanIntensity": "anomalib_patchgan.models",
+    "MirrorDifference": "anomalib_patchgan.models",
+    "OneClassSvm": "anomalib_patchgan.models",
     "PatchGan": "anomalib_patchgan.models",
     "PreparedFolder": "anomalib_patchgan.data",
+    "SlicePosition": "anomalib_patchgan.models",
+    "StandardDeviation": "anomalib_patchgan.models",
 }
 
 

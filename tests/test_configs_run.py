@@ -48,6 +48,9 @@ def test_every_configuration_is_covered(repo_root):
         "data/prepared_folder.yaml",
         "experiment/lgg_flair.yaml",
         *(f"experiment/{name}.yaml" for name in (*BRATS, *ISIC)),
+        "model/alocc.yaml",
+        "model/autoencoder.yaml",
+        "model/ocsvm.yaml",
         "model/patchgan.yaml",
         "model/patchgan_paper.yaml",
     }
@@ -90,6 +93,9 @@ def test_archives_on_fakes(run, repo_root, tmp_path, archives, name):
         ("patchgan_paper", "prepared_folder"),
         ("patchgan", "brats2019"),
         ("patchgan", "isic2016"),
+        ("alocc", "brain_phantom"),
+        ("autoencoder", "brain_phantom"),
+        ("ocsvm", "brain_phantom"),
     ],
 )
 def test_model_and_data_configs_combine(run, repo_root, tmp_path, archives, preset, data):

@@ -1,5 +1,18 @@
 """Models of the plugin."""
 
+from anomalib_patchgan.models.alocc import Alocc
+from anomalib_patchgan.models.autoencoder import Autoencoder
+from anomalib_patchgan.models.ocsvm import OneClassSvm
 from anomalib_patchgan.models.patchgan import PatchGan
+from anomalib_patchgan.models.rules import MeanIntensity, MirrorDifference, SlicePosition, StandardDeviation
 
-__all__ = ["PatchGan"]
+__all__ = [
+    "Alocc",
+    "Autoencoder",
+    "MeanIntensity",
+    "MirrorDifference",
+    "OneClassSvm",
+    "PatchGan",
+    "SlicePosition",
+    "StandardDeviation",
+]

@@ -84,7 +84,8 @@ def check_checkpoint(module: LightningModule, checkpoint: Mapping[str, Any]) -> 
     name = type(module).__name__
     found = {key: value for key, value in checkpoint.get("state_dict", {}).items() if key.startswith("model.")}
     expected = {key: value for key, value in module.state_dict().items() if key.startswith("model.")}
-    if not found.keys() & expected.keys():
+    # A trivial rule has no weights, and nor has its checkpoint.
+    if expected and not found.keys() & expected.keys():
         msg = f"the checkpoint holds none of the weights of {name}, it is another model's; give one of {name}"
         raise DataError(msg)
 
@@ -108,6 +109,29 @@ def check_checkpoint(module: LightningModule, checkpoint: Mapping[str, Any]) -> 
         raise DataError(msg)
     if settings:
         logger.warning("%s was trained with other settings than it has now: %s", name, settings)
+
+
+def check_multiple(name: str, size: tuple[int, int], multiple: int) -> None:
+    """Check that both sides of images are multiples of a number.
+
+    Args:
+        name: Name of the model.
+        size: Height and width in pixels.
+        multiple: What both sides must be multiples of.
+
+    Raises:
+        DataError: If they are not; the message names the nearest size that is.
+
+    Example:
+        >>> check_multiple("Autoencoder", (64, 96), 16)
+    """
+    if any(side < multiple or side % multiple for side in size):
+        nearest = [max(round(side / multiple), 1) * multiple for side in size]
+        msg = (
+            f"{name} got images of {size[0]}x{size[1]} pixels, but both sides must be multiples of {multiple}; set "
+            f"image_size of the model, e.g. --model.init_args.image_size '{nearest}'"
+        )
+        raise DataError(msg)
 
 
 def _plain(value: object) -> object:

@@ -118,6 +118,7 @@ class PatchDiscriminator(nn.Module):
         if not widths or min(widths) < 1:
             msg = f"discriminator_widths must be positive numbers, got {list(widths)}"
             raise ConfigurationError(msg)
+        self.stride = 2 ** len(widths)
         layers: list[nn.Module] = []
         channels = in_channels
         for width in widths:

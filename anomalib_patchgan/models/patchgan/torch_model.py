@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from anomalib.data import InferenceBatch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.models.calibration import CalibratedModel
 from anomalib_patchgan.models.patchgan.corruption import make_corruption
 from anomalib_patchgan.models.patchgan.foreground import foreground_mask
 from anomalib_patchgan.models.patchgan.loss import Distance
@@ -18,15 +17,13 @@ from anomalib_patchgan.models.patchgan.ranking import PatchRanking
 from anomalib_patchgan.models.patchgan.residual import ResidualMap
 
 
-class PatchGanModel(nn.Module):
+class PatchGanModel(CalibratedModel):
     """Reconstructor, discriminator and the way from their outputs to a score and a map.
 
     At inference nothing is hidden: R restores the image as it is, and what it cannot reproduce is
     the residual. See `ResidualMap` for how it is cleaned, `PatchRanking` for how it is ranked.
 
-    Scores and maps are ``r / (r + scale)``: monotone, in [0, 1), 0.5 where the residual is as
-    large as the largest usual one of normal training images. The two scales are buffers, learned
-    by `calibrate` and stored in the checkpoint, so no score depends on other test images.
+    See `CalibratedModel` for how residuals become scores and maps in [0, 1).
 
     Args:
         width: Channels of R's first level.
@@ -61,9 +58,6 @@ class PatchGanModel(nn.Module):
         >>> prediction.pred_score.shape, prediction.anomaly_map.shape
         (torch.Size([2]), torch.Size([2, 1, 64, 64]))
     """
-
-    score_scale: Tensor
-    map_scale: Tensor
 
     def __init__(
         self,
@@ -112,8 +106,6 @@ class PatchGanModel(nn.Module):
             residual, edge_damping, smoothing, image_context, mirror_context, foreground_margin
         )
         self.ranking = PatchRanking(patch_size, rank_weights)
-        self.register_buffer("score_scale", torch.tensor(1.0))
-        self.register_buffer("map_scale", torch.tensor(1.0))
 
     def check_size(self, height: int, width: int) -> None:
         """Check that images of this size suit the network and the patches.
@@ -178,41 +170,3 @@ class PatchGanModel(nn.Module):
         if self.downscale > 1:
             residual = F.interpolate(residual, size, mode="bilinear", align_corners=False)
         return scores, residual
-
-    def forward(self, images: Tensor) -> InferenceBatch:
-        """Predict anomaly scores and maps.
-
-        Args:
-            images: Images of shape ``(B, 3, H, W)``, values in [0, 1].
-
-        Returns:
-            ``pred_score`` of shape ``(B,)`` and ``anomaly_map`` of shape ``(B, 1, H, W)``, both in
-            [0, 1) and detached.
-
-        Raises:
-            DataError: If the image size does not suit the network.
-        """
-        scores, residual = self.residuals(images)
-        return InferenceBatch(
-            pred_score=(scores / (scores + self.score_scale)).detach(),
-            anomaly_map=(residual / (residual + self.map_scale)).detach(),
-        )
-
-    @torch.no_grad()
-    def calibrate(self, images: Tensor, quantile: float = 0.99, batch_size: int = 16) -> None:
-        """Learn the scales of score and map from normal training images.
-
-        A scale stays as it was when all residuals are 0 (images without foreground).
-
-        Args:
-            images: Normal images of shape ``(B, 3, H, W)``, values in [0, 1].
-            quantile: Share of normal scores, and of normal foreground pixels, below the scale.
-            batch_size: Images per forward pass.
-        """
-        outputs = [self.residuals(batch) for batch in images.split(batch_size)]
-        for scale, index in ((self.score_scale, 0), (self.map_scale, 1)):
-            values = torch.cat([output[index].flatten() for output in outputs]).float()
-            values = values[values > 0]
-            if len(values):
-                # numpy, because torch.quantile refuses more than 2**24 elements.
-                scale.fill_(float(np.quantile(values.cpu().numpy(), quantile)))

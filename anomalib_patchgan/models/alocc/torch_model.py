@@ -1,0 +1,114 @@
+"""PyTorch model of ALOCC: restore, then ask a discriminator of the whole image."""
+
+from collections.abc import Sequence
+
+import torch
+from anomalib.data import InferenceBatch
+from torch import Tensor
+
+from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.calibration import CalibratedModel
+from anomalib_patchgan.models.components import check_multiple
+from anomalib_patchgan.models.patchgan.networks import PatchDiscriminator, Reconstructor
+from anomalib_patchgan.models.patchgan.residual import ResidualMap
+
+
+class AloccModel(CalibratedModel):
+    """Denoising reconstructor R without skip connections and discriminator D of the whole input.
+
+    D has the layers of PatchGan's, and the mean of its last layer is the one logit of the image. The score is
+    ``1 - D(R(x))`` as it is, the map the smoothed absolute residual, calibrated as `CalibratedModel` does it.
+
+    Args:
+        width: Channels of R's first level; doubled at each further level.
+        depth: Levels of R.
+        kernel_size: Odd side of R's kernels.
+        decoder_widths: Channels of R's decoder, deepest level first; ``None`` mirrors the encoder.
+        discriminator_widths: Channels of D's strided layers.
+        sigma: Standard deviation of the noise that R learns to remove, for brightness in [0, 1].
+        smoothing: Standard deviation in pixels of the Gaussian that smooths the map; 0 for none.
+
+    Raises:
+        ConfigurationError: If an argument is out of its range.
+
+    Example:
+        >>> prediction = AloccModel(width=8).eval()(torch.rand(2, 3, 64, 64))
+        >>> prediction.pred_score.shape, prediction.anomaly_map.shape
+        (torch.Size([2]), torch.Size([2, 1, 64, 64]))
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int = 16,
+        depth: int = 4,
+        kernel_size: int = 3,
+        decoder_widths: Sequence[int] | None = None,
+        discriminator_widths: Sequence[int] = (16, 32, 64, 128),
+        sigma: float = 0.155,
+        smoothing: float = 1.5,
+    ) -> None:
+        super().__init__()
+        if not sigma >= 0:
+            msg = f"sigma must not be negative, got {sigma}"
+            raise ConfigurationError(msg)
+        self.sigma = sigma
+        self.reconstructor = Reconstructor(
+            width=width,
+            depth=depth,
+            kernel_size=kernel_size,
+            decoder_widths=decoder_widths,
+            skip_connections=False,
+        )
+        self.discriminator = PatchDiscriminator(widths=discriminator_widths)
+        self.residual_map = ResidualMap("l1", smoothing=smoothing)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Check that images of this size suit both networks.
+
+        Raises:
+            DataError: If they do not.
+        """
+        check_multiple("Alocc", (height, width), max(self.reconstructor.stride, self.discriminator.stride))
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Check images of shape ``(B, 3, H, W)`` and lay them out as the networks are.
+
+        Raises:
+            DataError: If the size does not suit the networks.
+        """
+        self.check_size(*images.shape[-2:])
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def disturb(self, images: Tensor) -> Tensor:
+        """Add the noise of training to images of shape ``(B, 3, H, W)``."""
+        return images + self.sigma * torch.randn_like(images)
+
+    def judge(self, images: Tensor) -> Tensor:
+        """One logit for each image of shape ``(B, 3, H, W)``, positive for "original": ``(B,)``."""
+        logits: Tensor = self.discriminator(images)
+        return logits.mean((1, 2, 3))
+
+    def residuals(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Score ``1 - D(R(x))`` of shape ``(B,)`` and uncalibrated map ``(B, 1, H, W)`` of images in [0, 1].
+
+        Raises:
+            DataError: If the size does not suit the networks.
+        """
+        images = self.prepare(images)
+        restored = self.reconstructor(images)
+        residual = self.residual_map(images, restored, torch.ones_like(images[:, :1]))
+        # 1 - sigmoid(t) without losing digits where D is sure.
+        return torch.sigmoid(-self.judge(restored)), residual
+
+    def forward(self, images: Tensor) -> InferenceBatch:
+        """Predict scores ``(B,)`` in [0, 1] and maps ``(B, 1, H, W)`` in [0, 1) for images ``(B, 3, H, W)`` in [0, 1].
+
+        Raises:
+            DataError: If the size does not suit the networks.
+        """
+        scores, residual = self.residuals(images)
+        return InferenceBatch(
+            pred_score=scores.detach(),
+            anomaly_map=(residual / (residual + self.map_scale)).detach(),
+        )

@@ -1,0 +1,103 @@
+"""What every model of the plugin has in anomalib's Engine, trained or not."""
+
+from typing import TYPE_CHECKING, Any
+
+from anomalib import LearningType
+from anomalib.data import Batch
+from anomalib.metrics import Evaluator
+from anomalib.post_processing import PostProcessor
+from anomalib.pre_processing import PreProcessor
+from anomalib.visualization import Visualizer
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import nn
+from torchvision.transforms.v2 import Resize
+
+from anomalib_patchgan.models.components import RankPreservingPostProcessor, check_checkpoint, make_evaluator
+
+# anomalib lists the direct subclasses of `AnomalibModule` only: a model derives from it itself, after the class here,
+# which would hide the model if it derived from it too. To a type checker it does.
+if TYPE_CHECKING:
+    from anomalib.models.components import AnomalibModule as _Base
+else:
+    _Base = LightningModule
+
+
+class PluginModule(_Base):
+    """Pre-processing, thresholds, metrics, validation and checkpoints; stands left of `AnomalibModule`.
+
+    Args:
+        image_size: Height and width to which the default pre-processor resizes images; ``None`` leaves them.
+        pre_processor: Pre-processor, or whether to use the default.
+        post_processor: Post-processor, or whether to use the default.
+        evaluator: Evaluator, or whether to use the default.
+        visualizer: Visualizer, or whether to use the default.
+
+    Attributes:
+        resized: Height and width of the images that the model gets, if its own settings say so.
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int] | None,
+        pre_processor: nn.Module | bool,
+        post_processor: nn.Module | bool,
+        evaluator: Evaluator | bool,
+        visualizer: Visualizer | bool,
+    ) -> None:
+        resized = image_size if pre_processor is True else None
+        if pre_processor is True:
+            pre_processor = self.configure_pre_processor(image_size) if image_size else False
+        super().__init__(
+            pre_processor=pre_processor,
+            post_processor=post_processor,
+            evaluator=evaluator,
+            visualizer=visualizer,
+        )
+        self.resized = resized
+
+    def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
+        """Predict a validation batch.
+
+        Args:
+            batch: Batch whose ``image`` has shape ``(B, 3, H, W)``, values in [0, 1].
+            *args: Unused.
+            **kwargs: Unused.
+
+        Returns:
+            The batch with score and map.
+        """
+        del args, kwargs
+        return batch.update(**self.model(batch.image)._asdict())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse checkpoints of other models or with NaN in them, in one line.
+
+        Raises:
+            DataError: If the weights do not fit this model or are not finite.
+        """
+        check_checkpoint(self, checkpoint)
+        super().on_load_checkpoint(checkpoint)
+
+    @property
+    def learning_type(self) -> LearningType:
+        """The model learns from normal images only."""
+        return LearningType.ONE_CLASS
+
+    @staticmethod
+    def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
+        """Resize only; values stay in [0, 1].
+
+        Without antialiasing, because an exported model cannot antialias and would disagree with
+        training. Prepare images at the model's size, or a little larger, to lose nothing.
+        """
+        return PreProcessor(transform=Resize(image_size or (192, 192), antialias=False))
+
+    def configure_post_processor(self) -> PostProcessor:
+        """Thresholds of anomalib, and a normalisation that keeps the order of scores."""
+        return RankPreservingPostProcessor()
+
+    @staticmethod
+    def configure_evaluator() -> Evaluator:
+        """Metrics of `make_evaluator`."""
+        return make_evaluator()

@@ -1,0 +1,166 @@
+"""Trivial rule: how near the slice is to the middle of its volume."""
+
+from typing import Any, NoReturn, cast
+
+import pandas as pd
+from anomalib.data import Batch, ImageBatch, InferenceBatch
+from anomalib.metrics import Evaluator
+from anomalib.models.components import AnomalibModule
+from anomalib.visualization import Visualizer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor, nn
+
+from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.rules.base import Rule
+
+NO_IMAGE = (
+    "SlicePosition scores slices by their number in the sample table, not by their image: it can neither be exported "
+    "nor predict without a data module"
+)
+
+
+def central_positions(table: pd.DataFrame) -> pd.Series:
+    """How near each slice is to the middle of its case.
+
+    Args:
+        table: Sample table with the columns ``slice`` (numbers) and ``case`` or, without it, ``patient_id``.
+
+    Returns:
+        1 for the middle between the first and the last slice of the case, 0 for these two, with straight lines
+        between; 1 for the only slice of a case.
+
+    Raises:
+        ConfigurationError: If a column is missing or a slice has no number.
+
+    Example:
+        >>> table = pd.DataFrame({"slice": [2, 3, 4, 6, 7], "case": ["A", "A", "A", "A", "B"]})
+        >>> central_positions(table).tolist()
+        [0.0, 0.5, 1.0, 0.0, 1.0]
+    """
+    case = next((name for name in ("case", "patient_id") if name in table.columns), None)
+    if "slice" not in table.columns or case is None:
+        msg = (
+            f"SlicePosition needs the columns `slice` and `case` or `patient_id` in the sample table, which has only "
+            f"{', '.join(map(str, table.columns))}; name files <patient>_<slice number>.png, or add samples.csv"
+        )
+        raise ConfigurationError(msg)
+    numbers = pd.to_numeric(table["slice"], errors="coerce")
+    if numbers.isna().any():
+        msg = f"SlicePosition needs a slice number for every image; {table.image_path[numbers.isna()].iloc[0]} has none"
+        raise ConfigurationError(msg)
+    groups = numbers.groupby(table[case])
+    first, last = groups.transform("min"), groups.transform("max")
+    half = (last - first) / 2
+    return 1.0 - ((numbers - (first + last) / 2).abs() / half.where(half > 0, 1.0))
+
+
+class SlicePositionModel(nn.Module):
+    """Stands where a torch model is expected: an image alone has no known position, so all it gives is NaN.
+
+    Example:
+        >>> import torch
+        >>> SlicePositionModel()(torch.rand(1, 3, 8, 8)).pred_score
+        tensor([nan])
+    """
+
+    def forward(self, images: Tensor) -> InferenceBatch:
+        """Return NaN scores ``(B,)`` and maps ``(B, 1, H, W)`` for images ``(B, 3, H, W)``."""
+        unknown = images[:, :1] * float("nan")
+        return InferenceBatch(pred_score=unknown[:, 0, 0, 0], anomaly_map=unknown)
+
+
+class SlicePosition(Rule, AnomalibModule):
+    """Trivial rule: slices near the middle of the volume show lesions more often.
+
+    The score is 1 minus the distance to the middle of the case's slices, relative to half of their range; the map is
+    constant. Slice numbers come from the data module's sample table: the number at the end of the file name, or
+    `samples.csv`. Only the slices that the table holds count: where a data set keeps no lesion slices of a training
+    patient, their ends are those of the normal slices. It cannot be exported.
+
+    Args:
+        image_size: Height and width to which the default pre-processor resizes images; ``None`` leaves them.
+        pre_processor: Pre-processor, or whether to use the default.
+        post_processor: Post-processor, or whether to use the default.
+        evaluator: Evaluator, or whether to use the default.
+        visualizer: Visualizer, or whether to use the default.
+
+    Raises:
+        ConfigurationError: At validation, test or prediction, if there is no table or it has no slice numbers; at
+            export.
+
+    Example:
+        >>> from anomalib.engine import Engine
+        >>> from anomalib_patchgan import BrainPhantom, SlicePosition
+        >>> Engine().train(SlicePosition(), datamodule=BrainPhantom())  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int] | None = (192, 192),
+        pre_processor: nn.Module | bool = True,
+        post_processor: nn.Module | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        super().__init__(
+            image_size=image_size,
+            pre_processor=pre_processor,
+            post_processor=post_processor,
+            evaluator=evaluator,
+            visualizer=visualizer,
+        )
+        self.model = SlicePositionModel()
+        self._scores: dict[str, float] = {}
+
+    def on_validation_start(self) -> None:
+        """Read the slice numbers of all splits: a case counts with all slices that it has in the table."""
+        data = getattr(self.trainer, "datamodule", None)
+        splits = [getattr(data, name, None) for name in ("train_data", "val_data", "test_data")]
+        tables = [split.samples for split in splits if split is not None]
+        if not tables:
+            raise ConfigurationError(NO_IMAGE)
+        table = pd.concat(tables, ignore_index=True)
+        self._scores = dict(zip(table.image_path.map(str), central_positions(table), strict=True))
+
+    on_test_start = on_validation_start
+    on_predict_start = on_validation_start
+
+    def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
+        """Look up the scores of a batch.
+
+        Args:
+            batch: Batch with ``image`` of shape ``(B, 3, H, W)`` and ``image_path``.
+            *args: Unused.
+            **kwargs: Unused.
+
+        Returns:
+            The batch with scores ``(B,)`` in [0, 1] and constant maps ``(B, 1, H, W)``.
+        """
+        del args, kwargs
+        batch = cast("ImageBatch", batch)
+        image = cast("Tensor", batch.image)
+        scores = image.new_tensor([self._scores[str(path)] for path in batch.image_path or []])
+        maps = scores.reshape(-1, 1, 1, 1).expand(-1, 1, *image.shape[-2:]).contiguous()
+        return batch.update(pred_score=scores, anomaly_map=maps)
+
+    def test_step(self, batch: Batch, batch_idx: int, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
+        """Look up the scores of a batch, as in validation."""
+        del batch_idx, args, kwargs
+        return self.validation_step(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
+        """Look up the scores of a batch, as in validation."""
+        del batch_idx, dataloader_idx
+        return self.validation_step(batch)
+
+    def to_torch(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ANN401
+        """Refuse to export.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        del args, kwargs
+        raise ConfigurationError(NO_IMAGE)
+
+    to_onnx = to_torch
+    to_openvino = to_torch

@@ -1,0 +1,201 @@
+"""What the trained models of the plugin share: optimizers, guarded steps and calibration."""
+
+import math
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor, nn, optim
+
+from anomalib_patchgan.errors import ConfigurationError, TrainingDivergedError
+from anomalib_patchgan.memory import keep_freed_memory
+from anomalib_patchgan.models.base import PluginModule
+from anomalib_patchgan.models.calibration import CalibratedModel
+
+# Enough normal images for a stable 99th percentile of pixels, few enough to cost under a second.
+CALIBRATION_IMAGES = 64
+
+OptimizerName = Literal["adamw", "rmsprop"]
+SchedulerName = Literal["cosine"]
+
+
+class TrainedModule(PluginModule):
+    """Manual optimization of one or more networks, and calibration on normal images.
+
+    A model calls `configure_training` at the end of its ``__init__``, and in its ``training_step`` first `collect`,
+    then `take_step` for each network.
+    """
+
+    model: CalibratedModel
+
+    @abstractmethod
+    def trained_networks(self) -> Sequence[nn.Module]:
+        """Networks with an optimizer of their own, in the order of the learning rates."""
+
+    def configure_training(
+        self,
+        *,
+        lrs: dict[str, float],
+        optimizer: OptimizerName,
+        betas: tuple[float, float],
+        weight_decay: float,
+        scheduler: SchedulerName | None,
+        clip_value: float | None,
+        remedies: Sequence[str] = (),
+    ) -> None:
+        """Keep the settings of the optimizers.
+
+        Args:
+            lrs: Learning rate of each network, by the name of the argument that sets it.
+            optimizer: ``adamw`` or ``rmsprop``.
+            betas: Coefficients of AdamW.
+            weight_decay: Weight decay.
+            scheduler: ``cosine`` lets learning rates fall towards 0 over ``max_epochs``; ``None`` keeps them.
+            clip_value: Largest absolute value of a gradient's element; ``None`` does not clip.
+            remedies: Further arguments worth lowering when training diverges.
+
+        Raises:
+            ConfigurationError: If an argument is out of its range.
+        """
+        if optimizer not in {"adamw", "rmsprop"} or scheduler not in {"cosine", None}:
+            msg = f"optimizer must be adamw or rmsprop, scheduler cosine or null; got {optimizer!r} and {scheduler!r}"
+            raise ConfigurationError(msg)
+        for name, value in (lrs | {"clip_value": 1.0 if clip_value is None else clip_value}).items():
+            if not value > 0:
+                msg = f"{name} must be positive, got {value}"
+                raise ConfigurationError(msg)
+        self.optimizer_settings: dict[str, Any] = {
+            "name": optimizer,
+            "lrs": tuple(lrs.values()),
+            "betas": betas,
+            "weight_decay": weight_decay,
+            "scheduler": scheduler,
+        }
+        self.clip_value = clip_value
+        *first, last = (*lrs, *remedies)
+        self._remedy = f"{', '.join(first)} or {last}" if first else last
+        self.automatic_optimization = False
+        self._normal_images: deque[Tensor] = deque()
+        self._calibrated = False
+
+    def configure_optimizers(self) -> list[optim.Optimizer]:
+        """Configure one optimizer for each network, in the order of `trained_networks`."""
+        settings = self.optimizer_settings
+        arguments: dict[str, Any] = {"weight_decay": settings["weight_decay"]}
+        if settings["name"] == "adamw":
+            arguments["betas"] = settings["betas"]
+        kind = optim.AdamW if settings["name"] == "adamw" else optim.RMSprop
+        return [
+            kind(network.parameters(), lr=lr, **arguments)
+            for network, lr in zip(self.trained_networks(), settings["lrs"], strict=True)
+        ]
+
+    def on_fit_start(self) -> None:
+        """Refuse trainings that would lose their result; on a CPU, keep freed memory for the next step.
+
+        Raises:
+            ConfigurationError: If the last epochs would be neither validated nor saved, or with 16-bit floats.
+        """
+        trainer = self.trainer
+        every, epochs = trainer.check_val_every_n_epoch or 1, trainer.max_epochs or 0
+        if every > 1 and epochs > 0 and (epochs % every or not trainer.enable_validation):
+            msg = (
+                f"max_epochs={epochs} with check_val_every_n_epoch={every} would end without a checkpoint of the last "
+                f"epochs, because lightning then saves at validation only; make max_epochs a multiple and keep "
+                f"validation on, or set check_val_every_n_epoch=1"
+            )
+            raise ConfigurationError(msg)
+        if str(trainer.precision).startswith("16"):
+            name = type(self).__name__
+            msg = f"{name} cannot train with precision={trainer.precision}; use 32-true or bf16-mixed"
+            raise ConfigurationError(msg)
+        if self.device.type == "cpu":
+            keep_freed_memory()
+
+    def on_train_epoch_start(self) -> None:
+        """Set the learning rates of this epoch.
+
+        Worked out from the epoch instead of kept by a scheduler: a checkpoint taken at a validation is older than the
+        scheduler's step of that epoch, and a resumed training may have more epochs than the first.
+        """
+        epochs = self.trainer.max_epochs or 0
+        if self.optimizer_settings["scheduler"] is None or epochs < 1:
+            return
+        share = (1 + math.cos(math.pi * self.current_epoch / epochs)) / 2
+        for optimizer, lr in zip(self.trainer.optimizers, self.optimizer_settings["lrs"], strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = share * lr
+
+    def collect(self, images: Tensor) -> None:
+        """Keep the first normal images of the epoch, shape ``(B, 3, H, W)``, for the calibration."""
+        if sum(map(len, self._normal_images)) < CALIBRATION_IMAGES:
+            self._normal_images.append(images.detach())
+
+    def take_step(self, optimizer: LightningOptimizer, network: nn.Module, name: str, loss: Tensor) -> None:
+        """Move one network down its loss, unless the loss or a gradient is not finite.
+
+        Args:
+            optimizer: Optimizer of the network.
+            network: The network.
+            name: What the message calls it.
+            loss: Its loss, a scalar.
+
+        Raises:
+            TrainingDivergedError: If the loss or a gradient is not finite; the step is not taken.
+        """
+        # Another network's backward pass can leave gradients in this one: clear before, not after.
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        value = float(loss.detach())
+        # torch's maximum keeps a NaN; Python's would lose it.
+        largest = float(torch.stack([p.grad.abs().max() for p in network.parameters() if p.grad is not None]).max())
+        if not math.isfinite(value) or not math.isfinite(largest):
+            msg = (
+                f"training stopped in epoch {self.current_epoch}, step {self.global_step}: the {name}'s loss is "
+                f"{value:g}, its largest gradient {largest:g}. The last checkpoint, if one was due before, "
+                f"is kept; lower {self._remedy}, or set clip_value, and resume from it with --ckpt_path"
+            )
+            raise TrainingDivergedError(msg)
+        if self.clip_value is not None:
+            # Not self.clip_gradients: Lightning refuses it beside the Trainer's own gradient_clip_val.
+            nn.utils.clip_grad_value_(network.parameters(), self.clip_value)
+        optimizer.step()
+
+    def log_losses(self, losses: dict[str, Tensor], batch_size: int) -> dict[str, Tensor]:
+        """Log the losses of a step and return them detached."""
+        losses = {name: value.detach() for name, value in losses.items()}
+        self.log_dict(losses, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=True)
+        return losses
+
+    def on_validation_epoch_start(self) -> None:
+        """Calibrate before validation: thresholds are found on calibrated scores."""
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self._calibrate()
+
+    def on_train_epoch_end(self) -> None:
+        """Calibrate if no validation of this epoch did."""
+        if not self._calibrated:
+            self._calibrate()
+        self._calibrated = False
+        self._normal_images.clear()
+
+    def _calibrate(self) -> None:
+        """Learn the scales of score and map from this epoch's first training images."""
+        if not self._normal_images:
+            return
+        training = self.model.training
+        self.model.eval()
+        self.model.calibrate(torch.cat(list(self._normal_images))[:CALIBRATION_IMAGES])
+        self.model.train(training)
+        for scale in (self.model.score_scale, self.model.map_scale):
+            scale.copy_(self.trainer.strategy.reduce(scale, reduce_op="mean"))
+        self._calibrated = True
+
+    @property
+    def trainer_arguments(self) -> dict[str, Any]:
+        """Trainer arguments that manual optimization needs; they override the user's."""
+        return {"gradient_clip_val": 0, "num_sanity_val_steps": 0}
