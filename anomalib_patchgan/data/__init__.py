@@ -1,8 +1,36 @@
-"""Data modules of the plugin: medical archives, prepared folders of images, and synthetic brains to try it on."""
+"""Data modules of the plugin: medical archives, prepared folders of images, and synthetic brains to try it on.
 
-from anomalib_patchgan.data.brain_phantom import BrainPhantom
-from anomalib_patchgan.data.brats2019 import BraTS2019
-from anomalib_patchgan.data.isic2016 import ISIC2016
-from anomalib_patchgan.data.prepared_folder import PreparedFolder, PreparedFolderDataset
+They are imported when they are first asked for (PEP 562): what only reads and writes prepared files needs no anomalib.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anomalib_patchgan.data.brain_phantom import BrainPhantom
+    from anomalib_patchgan.data.brats2019 import BraTS2019
+    from anomalib_patchgan.data.isic2016 import ISIC2016
+    from anomalib_patchgan.data.prepared_folder import PreparedFolder, PreparedFolderDataset
 
 __all__ = ["ISIC2016", "BraTS2019", "BrainPhantom", "PreparedFolder", "PreparedFolderDataset"]
+
+_HOMES = {
+    "BraTS2019": "anomalib_patchgan.data.brats2019",
+    "BrainPhantom": "anomalib_patchgan.data.brain_phantom",
+    "ISIC2016": "anomalib_patchgan.data.isic2016",
+    "PreparedFolder": "anomalib_patchgan.data.prepared_folder",
+    "PreparedFolderDataset": "anomalib_patchgan.data.prepared_folder",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public class when it is first asked for."""
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, those not imported yet included."""
+    return sorted({*globals(), *__all__})

@@ -85,11 +85,14 @@ class PreparedFolder(AnomalibDataModule):
         augmentations: Transforms of every split that has none of its own.
         val_split_ratio: Share of training patients taken for validation, in (0, 1); unused when there is `val/`.
         seed: Chooses the validation patients.
+        folds: Cross-validation by patient: pool the patients of all splits and test on one of this many equal parts
+            of them, chosen by `seed`; `None` keeps the splits on disk.
+        fold: Which part is the test split, from 0.
 
     Raises:
         DatasetNotFoundError: At setup, the folder or a needed part of it is missing or empty.
         DataError: At setup, a file cannot be used, a mask is missing, or a patient is in two splits.
-        ConfigurationError: At setup, `id_pattern` or `val_split_ratio` is not valid.
+        ConfigurationError: At setup, `id_pattern`, `val_split_ratio`, `folds` or `fold` is not valid.
 
     Example:
         >>> import tempfile
@@ -119,6 +122,8 @@ class PreparedFolder(AnomalibDataModule):
         augmentations: Transform | None = None,
         val_split_ratio: float = 0.2,
         seed: int = 0,
+        folds: int | None = None,
+        fold: int = 0,
     ) -> None:
         super().__init__(
             train_batch_size=train_batch_size,
@@ -136,6 +141,8 @@ class PreparedFolder(AnomalibDataModule):
         self.id_pattern = id_pattern
         # Set here because the base class would turn a ratio of 0 into 0.5.
         self.val_split_ratio = val_split_ratio
+        self.folds = folds
+        self.fold = fold
         self.category = self.root.absolute().name
 
     def _setup(self, _stage: str | None = None) -> None:
@@ -144,6 +151,8 @@ class PreparedFolder(AnomalibDataModule):
             id_pattern=self.id_pattern,
             val_split_ratio=self.val_split_ratio,
             seed=self.seed or 0,
+            folds=self.folds,
+            fold=self.fold,
         )
         table = self._select(table)
         self.train_data = PreparedFolderDataset(table, Split.TRAIN, self.category)

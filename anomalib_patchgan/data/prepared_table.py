@@ -30,6 +30,8 @@ def make_prepared_table(
     id_pattern: str = DEFAULT_ID_PATTERN,
     val_split_ratio: float = 0.2,
     seed: int = 0,
+    folds: int | None = None,
+    fold: int = 0,
 ) -> pd.DataFrame:
     """Read a prepared folder into anomalib's sample table and check every file's header.
 
@@ -41,17 +43,20 @@ def make_prepared_table(
         id_pattern: Regular expression searched in each file stem; its group 1, or the whole match when it has
             no group, is the patient id.
         val_split_ratio: Share of the training patients that become validation patients, in (0, 1).
-        seed: Chooses which patients these are.
+        seed: Chooses which patients these are, and which patients are in which fold.
+        folds: Pool the patients of all splits on disk and test on one of this many equal parts of them (cross-
+            validation by patient); `None` keeps the splits on disk.
+        fold: Which part, from 0.
 
     Returns:
         Columns `image_path`, `label`, `label_index` (0 normal, 1 abnormal), `mask_path` ("" for none),
-        `patient_id` and `split`, and those of `samples.csv` if there is one; `attrs["task"]` is `segmentation` when
-        the folder has masks.
+        `patient_id` and `split`, and those of `samples.csv` if there is one, or else `slice`, the number at the end of
+        the file stem, if every stem has one; `attrs["task"]` is `segmentation` when the folder has masks.
 
     Raises:
         DatasetNotFoundError: The folder, or a part of it that is needed, is missing or empty.
         DataError: A file cannot be used, a mask is missing, or a patient is in two splits.
-        ConfigurationError: `id_pattern` or `val_split_ratio` is not valid.
+        ConfigurationError: `id_pattern`, `val_split_ratio`, `folds` or `fold` is not valid.
 
     Example:
         >>> import tempfile
@@ -70,6 +75,9 @@ def make_prepared_table(
     if not 0 < val_split_ratio < 1:
         msg = f"val_split_ratio must lie between 0 and 1, got {val_split_ratio}."
         raise ConfigurationError(msg)
+    if folds is not None and not (folds > 1 and 0 <= fold < folds):
+        msg = f"folds must be at least 2 and fold one of 0 to folds - 1, got folds={folds} and fold={fold}."
+        raise ConfigurationError(msg)
     if not root.is_dir():
         msg = f"No prepared folder at {root.absolute()}: there is no such folder. Expected there: {LAYOUT}."
         raise DatasetNotFoundError(msg)
@@ -83,12 +91,15 @@ def make_prepared_table(
         | {"patient_id": _patient_id(path, pattern), "split": split.value}
         for split in splits
         for label in _LABELS
-        if not (split is Split.TRAIN and label == "abnormal" and Split.VAL in splits)
+        if not (split is Split.TRAIN and label == "abnormal" and Split.VAL in splits and folds is None)
         for path, mask in _read_label(root / split.value, label, has_masks=has_masks)
     ]
     table = pd.DataFrame(rows, columns=["image_path", "label", "label_index", "mask_path", "patient_id", "split"])
     _check_complete(root, table)
-    if Split.VAL not in splits:
+    if folds is not None:
+        _check_no_leak(root, table)
+        table = _take_fold(root, table, folds, fold, seed)
+    if folds is not None or Split.VAL not in splits:
         table = _take_validation(root, table, val_split_ratio, seed)
     _check_no_leak(root, table)
     table = _add_details(root, table)
@@ -112,6 +123,16 @@ def choose_patients(patients: Iterable[str], ratio: float, seed: int) -> set[str
         ['B', 'C']
     """
     return {patient for patient in patients if hash_fraction(patient, seed) < ratio}
+
+
+def _take_fold(root: Path, table: pd.DataFrame, folds: int, fold: int, seed: int) -> pd.DataFrame:
+    """Make one fold of the patients the test split and all others training patients."""
+    ranked = sorted(set(table.patient_id), key=lambda patient: hash_fraction(patient, seed))
+    if len(ranked) < folds:
+        msg = f"{root} has {len(ranked)} patients, too few for folds={folds}: take fewer folds."
+        raise ConfigurationError(msg)
+    test = table.patient_id.isin(ranked[fold::folds])
+    return table.assign(split=test.map({True: Split.TEST.value, False: Split.TRAIN.value}))
 
 
 def _take_validation(root: Path, table: pd.DataFrame, ratio: float, seed: int) -> pd.DataFrame:
@@ -155,7 +176,8 @@ def _add_details(root: Path, table: pd.DataFrame) -> pd.DataFrame:
     """Add the columns of `samples.csv`; images that it does not name are left out."""
     samples = read_samples(root)
     if samples is None:
-        return table
+        numbers = table.image_path.map(lambda path: Path(path).stem).str.extract(r"_(\d{1,9})$", expand=False)
+        return table if numbers.isna().any() else table.assign(slice=numbers.astype(int))
     names = [Path(path).relative_to(root).as_posix() for path in table.image_path]
     unknown = sorted(set(names) - set(samples.image))
     if unknown:

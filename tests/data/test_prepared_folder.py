@@ -252,3 +252,30 @@ def test_truncated_pixels_name_the_file(tmp_path):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(DataError, match=f"{path} cannot be read .*truncated.*intact copy"):
         data.train_data[0]
+
+
+def test_folds_test_on_every_patient_once(template):
+    everyone = patients(make_prepared_table(template), "test") | set(TRAIN_PATIENTS)
+    tested = []
+    for fold in range(3):
+        table = make_prepared_table(template, val_split_ratio=0.4, folds=3, fold=fold)
+        tested += sorted(patients(table, "test"))
+        assert patients(table, "train")
+        assert patients(table, "val")
+        assert patients(table, "train") | patients(table, "val") | patients(table, "test") == everyone
+        assert set(table.label[table.split == "train"]) == {"normal"}
+        assert set(table.label[table.split == "test"]) == {"normal", "abnormal"}
+    assert sorted(tested) == sorted(everyone)
+
+
+def test_folds_need_enough_patients(template):
+    for arguments in ({"folds": 1}, {"folds": 3, "fold": 3}, {"folds": 3, "fold": -1}, {"folds": 99}):
+        with pytest.raises(ConfigurationError, match="folds"):
+            make_prepared_table(template, **arguments)
+
+
+def test_slice_numbers_come_from_the_file_names_if_all_have_one(root):
+    table = make_prepared_table(root)
+    assert table.slice.tolist() == [int(Path(path).stem.rsplit("_", 1)[1]) for path in table.image_path]
+    (root / "test" / "normal" / "T01_00.png").rename(root / "test" / "normal" / "T01.png")
+    assert "slice" not in make_prepared_table(root).columns

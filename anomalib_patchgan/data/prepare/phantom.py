@@ -23,7 +23,7 @@ from anomalib_patchgan.data.prepare.writing import PreparedSlice
 from anomalib_patchgan.errors import ConfigurationError
 
 # Raised whenever the pixels change, so that folders of an older recipe are not taken for this one's.
-RECIPE = 1
+RECIPE = 2
 SPLITS = ("train", "val", "test")
 LESIONS_PER_SUBJECT = (2, 4)
 _SUBJECTS_PER_SPLIT = 1000
@@ -141,6 +141,7 @@ def make_subject(spec: PhantomSpec, case: Case) -> list[PreparedSlice]:
             stem=f"{case.name}_slice-{index + 1:03d}",
             image=pixels[index],
             mask=lesion_mask[index] if area[index] else None,
+            details={"slice": index + 1},
         )
         for index in range(spec.slices_per_subject)
         if area[index] == 0 or area[index] >= _MIN_LESION_MM2
