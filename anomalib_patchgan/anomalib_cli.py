@@ -1,22 +1,18 @@
 """anomalib's command line, corrected where it loses a seed, a configuration or an exit code."""
 
-import logging
 import os
 import secrets
 from pathlib import Path
 from typing import Any
 
 from anomalib.cli.cli import AnomalibCLI
-from anomalib.cli.pipelines import pipeline_subcommands
 from anomalib.engine import Engine
 from jsonargparse import ArgumentParser
 from lightning.pytorch import seed_everything
 from lightning.pytorch.cli import SaveConfigCallback
 
 from anomalib_patchgan.cli import one_line
-from anomalib_patchgan.errors import ConfigurationError, PatchGanError
-
-logger = logging.getLogger(__name__)
+from anomalib_patchgan.errors import ConfigurationError
 
 TRAINING = {"fit", "train"}
 
@@ -31,7 +27,6 @@ class PatchGanCLI(AnomalibCLI):
     Raises:
         argparse.ArgumentError: If the arguments or a configuration file are wrong.
         ConfigurationError: If they ask for something that cannot work.
-        PatchGanError: If a benchmark job fails.
 
     Example:
         >>> from anomalib_patchgan.anomalib_cli import PatchGanCLI
@@ -118,9 +113,6 @@ class PatchGanCLI(AnomalibCLI):
 
     def _run_subcommand(self) -> None:
         """Run the subcommand, turning failures that anomalib hides or leaves unexplained into errors."""
-        if self.subcommand in pipeline_subcommands():
-            self._run_pipeline()
-            return
         try:
             super()._run_subcommand()
         except RuntimeError as error:
@@ -132,30 +124,6 @@ class PatchGanCLI(AnomalibCLI):
                 "model arguments; pass the config.yaml of its training with --config"
             )
             raise ConfigurationError(msg) from error
-
-    def _run_pipeline(self) -> None:
-        """Run a pipeline such as the benchmark.
-
-        anomalib 2.7 logs the errors of a pipeline's jobs and then exits with 0. Its log handlers are replaced
-        while it runs, so a filter on its logger is what sees them.
-        """
-        errors: list[str] = []
-
-        def remember(record: logging.LogRecord) -> bool:
-            if record.levelno >= logging.ERROR:
-                error = record.exc_info[1] if record.exc_info else record.getMessage()
-                errors.append(str(error) or type(error).__name__)
-            return True
-
-        pipeline_logger = logging.getLogger("anomalib.pipelines.components.base.pipeline")
-        pipeline_logger.addFilter(remember)
-        try:
-            super()._run_subcommand()
-        finally:
-            pipeline_logger.removeFilter(remember)
-        if errors:
-            msg = f"{self.subcommand} failed: {errors[0]}; see runs/pipeline.log for each job"
-            raise PatchGanError(msg)
 
 
 def _share_results_folder(engine: Engine) -> None:

@@ -15,11 +15,17 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from anomalib_patchgan.benchmark_command import COMMAND as BENCHMARK
+from anomalib_patchgan.benchmark_command import DESCRIPTION as BENCHMARK_DESCRIPTION
+from anomalib_patchgan.benchmark_command import add_benchmark_arguments, run_benchmark
 from anomalib_patchgan.configs_command import run_configs
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError
 from anomalib_patchgan.prepare_command import COMMAND as PREPARE
 from anomalib_patchgan.prepare_command import DESCRIPTION as PREPARE_DESCRIPTION
 from anomalib_patchgan.prepare_command import add_prepare_arguments, read_options, run_prepare
+from anomalib_patchgan.report_command import COMMAND as REPORT
+from anomalib_patchgan.report_command import DESCRIPTION as REPORT_DESCRIPTION
+from anomalib_patchgan.report_command import add_report_arguments, run_report
 from anomalib_patchgan.version import __version__
 
 PROGRAM = "anomalib-patchgan"
@@ -37,7 +43,6 @@ ANOMALIB_COMMANDS = {
     "test": "Evaluate a model on the test set and write heat-map images.",
     "predict": "Write heat maps of a folder of images or a data module.",
     "export": "Export a trained model to OpenVINO, ONNX or torch.",
-    "benchmark": "Run anomalib's benchmark of several models and data sets.",
     "install": "Install optional dependencies of anomalib.",
 }
 
@@ -145,6 +150,10 @@ def light_parser() -> argparse.ArgumentParser:
         PREPARE, help=PREPARE_DESCRIPTION, description=PREPARE_DESCRIPTION, allow_abbrev=False
     )
     add_prepare_arguments(prepare)
+    benchmark = subcommands.add_parser(BENCHMARK, help=BENCHMARK_DESCRIPTION, description=BENCHMARK_DESCRIPTION)
+    add_benchmark_arguments(benchmark)
+    report = subcommands.add_parser(REPORT, help=REPORT_DESCRIPTION, description=REPORT_DESCRIPTION)
+    add_report_arguments(report)
     return parser
 
 
@@ -167,6 +176,11 @@ def _dispatch(arguments: list[str]) -> int:
         return run_prepare(others, options)
     if others:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
+    if namespace.subcommand == BENCHMARK:
+        _load_anomalib()
+        return run_benchmark(namespace, arguments)
+    if namespace.subcommand == REPORT:
+        return run_report(namespace)
     if namespace.subcommand is None:
         parser.print_help(sys.stderr)
         return USAGE_ERROR

@@ -199,7 +199,7 @@ def make_data_module(arguments: Sequence[str]) -> "AnomalibDataModule":
 
 def _data_parser() -> "ArgumentParser":
     """Return a parser of the data part of `train`'s arguments."""
-    import yaml  # type: ignore[import-untyped]
+    import yaml
     from anomalib.data import AnomalibDataModule
     from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 

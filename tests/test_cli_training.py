@@ -1,7 +1,5 @@
 """Training through the command line: seeds, saved configurations, and how a failing run ends."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import onnx
@@ -166,19 +164,6 @@ def test_export_writes_the_onnx_version_that_it_asks_for(config, tmp_path, caplo
     (path,) = (tmp_path / "exported").rglob("model.onnx")
     assert [opset.version for opset in onnx.load(path).opset_import if opset.domain == ""] == [18]
     assert "Failed to convert" not in caplog.text
-
-
-def test_failed_benchmark_does_not_end_with_success(tmp_path):
-    content = {
-        "accelerator": ["cpu"],
-        "benchmark": {"seed": 1, "model": {"class_path": "NoSuchModel"}, "data": {"class_path": "PreparedFolder"}},
-    }
-    (tmp_path / "benchmark.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    # In a process of its own, because anomalib's benchmark turns all logging into a file, for good.
-    command = [sys.executable, "-m", "anomalib_patchgan", "benchmark", "--config", "benchmark.yaml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == FAILURE
-    assert "anomalib-patchgan: error: benchmark failed: UnknownModelError" in done.stderr.splitlines()[-1]
 
 
 def test_commands_of_the_readme_follow_a_training(config, tmp_path):

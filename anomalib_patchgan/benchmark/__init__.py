@@ -1,0 +1,1 @@
+"""Comparing models on a data set: jobs, their results, the report."""

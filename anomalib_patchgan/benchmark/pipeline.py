@@ -1,0 +1,103 @@
+"""The benchmark as an anomalib pipeline: which jobs are missing, and who runs them."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from anomalib.pipelines.benchmark.generator import BenchmarkJobGenerator
+from anomalib.pipelines.benchmark.pipeline import Benchmark
+from anomalib.pipelines.components.base import Runner
+from anomalib.pipelines.components.runners import ParallelRunner, SerialRunner
+from anomalib.pipelines.components.runners.parallel import ParallelExecutionError
+from anomalib.pipelines.components.runners.serial import SerialExecutionError
+
+from anomalib_patchgan.benchmark.job import RawScoreBenchmarkJob
+from anomalib_patchgan.benchmark.plan import JobSpec, Plan
+from anomalib_patchgan.benchmark.results import JOBS, read_result
+
+
+class JobQueue:
+    """The jobs to run, with a length, from which the runner's progress bar tells the remaining time."""
+
+    def __init__(self, specs: list[JobSpec], run_folder: Path) -> None:
+        self.specs = specs
+        self.run_folder = run_folder
+
+    def __len__(self) -> int:
+        """Count the jobs."""
+        return len(self.specs)
+
+    def __iter__(self) -> Iterator[RawScoreBenchmarkJob]:
+        """Make one job after the other."""
+        return (RawScoreBenchmarkJob(spec, self.run_folder) for spec in self.specs)
+
+
+class MissingJobs(BenchmarkJobGenerator):
+    """Generates the jobs of one accelerator that have no result yet.
+
+    Args:
+        accelerator: `cpu` or `cuda`.
+        plan: The benchmark.
+        run_folder: Where results are.
+    """
+
+    def __init__(self, accelerator: str, plan: Plan, run_folder: Path) -> None:
+        super().__init__(accelerator)
+        self.plan = plan
+        self.run_folder = run_folder
+
+    @property
+    def job_class(self) -> type[RawScoreBenchmarkJob]:
+        """The class of the jobs."""
+        return RawScoreBenchmarkJob
+
+    def generate_jobs(  # type: ignore[override] # anomalib's is a generator, which has no length
+        self,
+        args: Any = None,  # noqa: ANN401
+        previous_stage_result: Any = None,  # noqa: ANN401
+    ) -> JobQueue:
+        """Return the jobs; both arguments are anomalib's and say nothing that the plan does not."""
+        del args, previous_stage_result
+        mine = [spec for spec in self.plan.jobs if spec.accelerator == self.accelerator]
+        return JobQueue([spec for spec in mine if not is_finished(self.run_folder, spec)], self.run_folder)
+
+
+class RawScoreBenchmark(Benchmark):
+    """anomalib's benchmark pipeline over a plan: resumes, and tells which jobs failed.
+
+    Args:
+        plan: The benchmark.
+        run_folder: Where results go.
+    """
+
+    def __init__(self, plan: Plan, run_folder: Path) -> None:
+        self.plan = plan
+        self.run_folder = run_folder
+
+    def runners(self) -> list[Runner]:
+        """Make the runners: one job after the other on a CPU, one per GPU where there are several."""
+        runners: list[Runner] = []
+        for accelerator in self.plan.accelerators:
+            jobs = MissingJobs(accelerator, self.plan, self.run_folder)
+            devices = torch.cuda.device_count() if accelerator == "cuda" else 1
+            runners.append(ParallelRunner(jobs, n_jobs=devices) if devices > 1 else SerialRunner(jobs))
+        return runners
+
+    def run(self, args: Any = None) -> None:  # noqa: ANN401 - anomalib's signature
+        """Run what is missing. Failed jobs do not end the run and are found in their files; anomalib only logs them."""
+        del args
+        for runner in self.runners():
+            with contextlib.suppress(SerialExecutionError, ParallelExecutionError):
+                runner.run({})
+
+
+def is_finished(run_folder: Path, spec: JobSpec) -> bool:
+    """Tell whether a job has a result; a failed one has not.
+
+    Raises:
+        DataError: Its file is of another version.
+    """
+    result = read_result(run_folder / JOBS / f"{spec.id}.json")
+    return result is not None and result.error is None and (run_folder / JOBS / f"{spec.id}.npz").is_file()

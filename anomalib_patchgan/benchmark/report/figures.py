@@ -1,0 +1,201 @@
+"""The figures of a comparison: curves, score histograms, accuracy against latency."""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.ticker import LogLocator, NullFormatter
+from PIL import Image
+
+from anomalib_patchgan.benchmark.report.view import ModelView
+
+MAX_BYTES = 150_000
+NORMAL, LESION = "#9ecae1", "#b33c00"
+# Okabe and Ito's colours without the yellow, which is lost on white; the dashes tell them apart in grey.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6a3d9a")
+_DASHES = ("--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 2, 1, 2, 1, 2)))
+_DPI = (110, 90, 70, 55)
+# Inches of the square of a curve.
+_SIDE = 3.3
+
+
+def draw_curves(
+    views: Sequence[ModelView], reference: str | None, values: Mapping[str, float], kind: str
+) -> Figure | None:
+    """Draw a curve of each model, at most eight in one panel; the reference is in every panel.
+
+    Args:
+        views: The models.
+        reference: Model drawn as a thick line.
+        values: Area under the curve of each model, for the legend.
+        kind: `roc` or `precision_recall`.
+
+    Returns:
+        The figure; `None` when no model has such a curve.
+    """
+    curves = {view.model: curve for view in views if (curve := getattr(view, kind)) is not None}
+    if not curves:
+        return None
+    rivals = [model for model in curves if model != reference]
+    size = len(_COLOURS)
+    groups = [rivals[start : start + size] for start in range(0, len(rivals), size)] or [[]]
+    # By hand, because no layout engine leaves room for a legend below a square.
+    entries = 1 + max(len(group) for group in groups)
+    columns, lines = min(2, len(groups)), math.ceil(len(groups) / 2)
+    width, height = columns * (_SIDE + 0.75), lines * (_SIDE + 0.75 + 0.165 * entries)
+    figure = Figure(figsize=(width, height), facecolor="white")
+    labels = ("false-positive rate", "true-positive rate") if kind == "roc" else ("recall", "precision")
+    for number, group in enumerate(groups):
+        left = number % columns * width / columns + 0.6
+        bottom = height - number // columns * height / lines - _SIDE - 0.12
+        axes = figure.add_axes((left / width, bottom / height, _SIDE / width, _SIDE / height))
+        styles = {model: (_COLOURS[i], _DASHES[i], 1.5) for i, model in enumerate(group)}
+        if reference in curves:
+            styles = {reference: ("black", "-", 2.2), **styles}
+        handles, names = [], []
+        for model, (colour, dashes, thickness) in styles.items():
+            curve = curves[model]
+            # ROC curves are lines between their points; precision drops at once where another image is found.
+            drawstyle = "default" if kind == "roc" else "steps-pre"
+            handles += axes.plot(
+                curve.x, curve.y, color=colour, linestyle=dashes, linewidth=thickness, drawstyle=drawstyle
+            )
+            names.append(f"{model} ({values[model]:.3f})" if model in values else model)
+        if kind == "roc":
+            axes.plot([0, 1], [0, 1], color="0.8", linewidth=0.8, zorder=0)
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=labels[0], ylabel=labels[1])
+        axes.grid(color="0.93")
+        _legend(axes, handles, names)
+    return figure
+
+
+def draw_scores(views: Sequence[ModelView]) -> Figure:
+    """Draw the histograms of normal and lesion images' scores, each model on its own axis."""
+    figure, panels = _panels(len(views), width=2.4, height=1.6, columns=4 if len(views) > 3 else len(views))  # noqa: PLR2004
+    for number, (axes, view) in enumerate(zip(panels, views, strict=True)):
+        low, high = np.percentile(view.scores, [0.5, 99.5])
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        bins = np.linspace(low, high, 31).tolist()
+        parts = [np.clip(view.scores[chosen], low, high) for chosen in (~view.labels, view.labels)]
+        if parts[0].size:
+            axes.hist(parts[0], bins, density=True, color=NORMAL, label="normal")
+        if parts[1].size:
+            axes.hist(parts[1], bins, density=True, histtype="step", color=LESION, linewidth=1.3, label="lesion")
+        axes.set_title(_short(view.model, 34), size=8, parse_math=False)
+        axes.tick_params(labelsize=6)
+        axes.xaxis.get_offset_text().set_fontsize(6)
+        axes.set_yticks([])
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        if number == 0:
+            axes.legend(fontsize=6, frameon=False)
+    return figure
+
+
+def draw_latency(points: Mapping[str, tuple[float, float, bool]], reference: str | None) -> Figure | None:
+    """Draw accuracy against latency.
+
+    Args:
+        points: Milliseconds, image AUROC and whether OpenVINO ran it (else torch), of each model.
+        reference: Model drawn in black.
+
+    Returns:
+        The figure; `None` without a point.
+    """
+    if not points:
+        return None
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained", facecolor="white")
+    axes = figure.subplots()
+    times = [point[0] for point in points.values()]
+    axes.set(xscale="log", xlim=(min(times) / 1.6, max(times) * 2.5), xlabel="ms per image (median, CPU)")
+    axes.set_ylabel("image AUROC")
+    axes.margins(y=0.12)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(color="0.93")
+    for model, (time, value, exported) in points.items():
+        colour = "black" if model == reference else _COLOURS[0]
+        axes.plot(time, value, "o", color=colour, markerfacecolor=colour if exported else "white")
+    # Places of the axes are known only then.
+    figure.draw_without_rendering()
+    _write_names(axes, points)
+    return figure
+
+
+def encode(figure: Figure) -> bytes:
+    """Encode a figure as a PNG file of 150 kB at most, with fewer colours and pixels if need be."""
+    png = b""
+    for dpi in _DPI:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        with Image.open(buffer) as image:
+            for colours in (256, 64):
+                small = io.BytesIO()
+                image.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+                png = small.getvalue()
+                if len(png) <= MAX_BYTES:
+                    return png
+    return png
+
+
+def _write_names(axes: Axes, points: Mapping[str, tuple[float, float, bool]]) -> None:
+    """Write the name of each point where it covers neither a point nor another name."""
+    scale = 72 / axes.figure.dpi
+    places = {model: axes.transData.transform(point[:2]) * scale for model, point in points.items()}
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in places.values()]
+    shifts = [0, 10, -10, 20, -20, 30, -30, 40, -40]
+    for model, (x, y) in places.items():
+        name = _short(model, 40)
+        width = 4.1 * len(name)
+        options = [(dx, dy - 3) for dy in shifts for dx in ((7, -7 - width) if x > width else (7,))]
+        free = [(dx, dy) for dx, dy in options if not _covers((x + dx, y + dy, x + dx + width, y + dy + 8), taken)]
+        dx, dy = next(iter(free), options[0])
+        taken.append((x + dx, y + dy, x + dx + width, y + dy + 8))
+        line = (
+            {"arrowstyle": "-", "color": "0.7", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
+            if abs(dy + 3) > 0
+            else None
+        )
+        # Set afterwards, because a dollar sign in a name is no formula.
+        text = axes.annotate("", points[model][:2], (dx, dy), textcoords="offset points", size=7.5, arrowprops=line)
+        _set_text(text, name)
+
+
+def _covers(box: tuple[float, float, float, float], taken: Sequence[tuple[float, float, float, float]]) -> bool:
+    left, bottom, right, top = box
+    return any(left < r and right > l and bottom < t and top > b for l, b, r, t in taken)  # noqa: E741
+
+
+def _legend(axes: Axes, handles: Sequence[Line2D], names: Sequence[str]) -> None:
+    legend = axes.legend(
+        handles, [" "] * len(handles), loc="upper center", bbox_to_anchor=(0.5, -0.46 / _SIDE), fontsize=7.5,
+        frameon=False, handlelength=3.5,
+    )  # fmt: skip
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        _set_text(text, _short(name, 60))
+
+
+def _set_text(text: Text, content: str) -> None:
+    # Set afterwards: a legend drops labels with an underscore in front, and reads formulas between dollar signs.
+    text.set_parse_math(False)
+    text.set_text(content)
+
+
+def _panels(number: int, *, width: float, height: float, columns: int) -> tuple[Figure, list[Axes]]:
+    columns = max(1, min(columns, number))
+    rows = math.ceil(number / columns)
+    figure = Figure(figsize=(columns * width, rows * height), layout="constrained", facecolor="white")
+    panels = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for axes in panels[number:]:
+        axes.remove()
+    return figure, panels[:number]
+
+
+def _short(name: str, length: int) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"

@@ -1,0 +1,201 @@
+"""Reads run folders and puts together the jobs that belong to one comparison."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anomalib_patchgan.benchmark.results import JOBS, JobResult, JobScores, read_run, read_scores
+from anomalib_patchgan.errors import ConfigurationError, DatasetNotFoundError
+
+# Of a list of jobs in a note.
+NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job and the run folder it lies in."""
+
+    run: Path
+    result: JobResult
+
+    def scores(self) -> JobScores:
+        """Read the raw scores.
+
+        Raises:
+            DatasetNotFoundError: There are none.
+            DataError: They are damaged.
+        """
+        return read_scores(self.run / JOBS / f"{self.result.id}.npz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All jobs on data of one name.
+
+    Args:
+        data: Name of the data.
+        slug: The name as part of a file's name, unique in the report.
+        jobs: In the order of the tables: by model, then fold, then seed.
+        reference: Model that the others are tested against; `None` for no tests.
+        commands: The commands of the runs.
+        notes: What a reader of the tables has to know.
+    """
+
+    data: str
+    slug: str
+    jobs: tuple[Job, ...]
+    reference: str | None
+    commands: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def models(self) -> list[str]:
+        """Models with a finished job, in the order of the tables."""
+        return list(dict.fromkeys(job.result.model for job in self.jobs if job.result.error is None))
+
+    @property
+    def failed(self) -> list[JobResult]:
+        """Jobs that did not finish."""
+        return [job.result for job in self.jobs if job.result.error is not None]
+
+    def finished(self, model: str) -> list[Job]:
+        """Finished jobs of a model."""
+        return [job for job in self.jobs if job.result.error is None and job.result.model == model]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """What several runs hold.
+
+    Args:
+        name: Names of the runs.
+        comparisons: One for each name of data, in the order in which they come.
+        notes: Jobs left out or not run yet.
+    """
+
+    name: str
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...]
+
+
+def merge_runs(runs: Sequence[Path], reference: str | None = None) -> Merged:
+    """Read runs and sort their jobs by the name of their data.
+
+    A job that several runs hold counts once; one that failed in one run and finished in another has finished. Jobs of
+    an earlier version of a run's configuration are left out.
+
+    Args:
+        runs: Run folders, at least one.
+        reference: Model that the others are tested against; by default what the runs say.
+
+    Raises:
+        ConfigurationError: No run is given, two runs hold different results of one job or different settings of one
+            model, seed and fold, or no data have the reference.
+        DatasetNotFoundError: A folder holds no run or no job.
+        DataError: A job's file is not usable.
+    """
+    if not runs:
+        msg = "No run folder is given: name at least one --out of `benchmark`"
+        raise ConfigurationError(msg)
+    jobs: dict[str, Job] = {}
+    descriptions: dict[Path, Mapping[str, Any]] = {}
+    notes: list[str] = []
+    for run in dict.fromkeys(runs):
+        description, results = read_run(run)
+        wanted = description.get("jobs")
+        kept = [result for result in results if wanted is None or result.id in wanted]
+        if not kept:
+            msg = f"No job in {run.absolute() / JOBS} is of the configuration in its run.json: run the benchmark again"
+            raise DatasetNotFoundError(msg)
+        if len(kept) < len(results):
+            notes.append(f"{len(results) - len(kept)} jobs of earlier settings in {run.name} are left out.")
+        missing = [name for name in wanted or [] if name not in {result.id for result in kept}]
+        if missing:
+            listing = ", ".join(missing[:NAMES_SHOWN]) + (", ..." if len(missing) > NAMES_SHOWN else "")
+            notes.append(f"Not run yet, {len(missing)} of {len(wanted or [])} jobs of {run.name}: {listing}.")
+        descriptions[run] = description
+        for result in kept:
+            jobs[result.id] = _choose(jobs.get(result.id), Job(run=run, result=result))
+    _check_settings(list(jobs.values()))
+    every = list(dict.fromkeys(job.result.data for job in jobs.values()))
+    models = {job.result.model for job in jobs.values()}
+    if reference is not None and reference not in models:
+        msg = f"The reference {reference!r} is none of the models: {', '.join(sorted(models))}"
+        raise ConfigurationError(msg)
+    slugs = _unique_slugs(every)
+    order = list(dict.fromkeys(model for one in descriptions.values() for model in one.get("models", [])))
+    groups = {data: [job for job in jobs.values() if job.result.data == data] for data in every}
+    comparisons = [_compare(data, slugs[data], groups[data], descriptions, order, reference) for data in every]
+    names = dict.fromkeys(str(one.get("name") or run.name) for run, one in descriptions.items())
+    return Merged(name=", ".join(names), comparisons=tuple(comparisons), notes=tuple(notes))
+
+
+def _compare(
+    data: str,
+    slug: str,
+    jobs: Sequence[Job],
+    descriptions: Mapping[Path, Mapping[str, Any]],
+    order: Sequence[str],
+    reference: str | None,
+) -> Comparison:
+    ranks = {model: rank for rank, model in enumerate(order)}
+    jobs = sorted(
+        jobs,
+        key=lambda job: (ranks.get(job.result.model, len(ranks)), job.result.model, job.result.fold, job.result.seed,
+                         job.result.id),
+    )  # fmt: skip
+    runs = [run for run in descriptions if any(job.run == run for job in jobs)]
+    finished = {job.result.model for job in jobs if job.result.error is None}
+    wishes = [reference] if reference else [descriptions[run].get("reference") for run in runs]
+    chosen = next((wish for wish in wishes if wish in finished), None)
+    notes = []
+    if chosen is None and any(wishes):
+        wished = ", ".join(dict.fromkeys(wish for wish in wishes if wish))
+        notes.append(f"The reference {wished} has no finished job on these data: no model is tested against it.")
+    commands = dict.fromkeys(str(descriptions[run]["command"]) for run in runs if descriptions[run].get("command"))
+    return Comparison(
+        data=data, slug=slug, jobs=tuple(jobs), reference=chosen, commands=tuple(commands), notes=tuple(notes)
+    )
+
+
+def _choose(first: Job | None, second: Job) -> Job:
+    """Choose between two results of one job."""
+    if first is None or first.result.error is not None:
+        return second
+    if second.result.error is None and _numbers(first.result) != _numbers(second.result):
+        msg = f"{first.run} and {second.run} hold different results of the job {first.result.id}: report one of them"
+        raise ConfigurationError(msg)
+    return first
+
+
+def _numbers(result: JobResult) -> str:
+    return json.dumps([result.metrics, result.strata, result.thresholds], sort_keys=True)
+
+
+def _check_settings(jobs: Sequence[Job]) -> None:
+    """Refuse to average over different settings of one name."""
+    seen: dict[tuple[Any, ...], Job] = {}
+    for job in jobs:
+        result = job.result
+        key = (result.data, result.model, result.fold, result.seed, result.spec.get("accelerator"))
+        other = seen.setdefault(key, job)
+        if other is not job:
+            msg = (
+                f"{other.run} and {job.run} hold {result.model} on {result.data}, seed {result.seed}, with different "
+                f"settings ({other.result.id}, {result.id}): give one of the two another name, or report them apart"
+            )
+            raise ConfigurationError(msg)
+
+
+def _unique_slugs(names: Sequence[str]) -> dict[str, str]:
+    slugs: dict[str, str] = {}
+    for name in names:
+        base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "data"
+        slug, number = base, 2
+        while slug in slugs.values():
+            slug, number = f"{base}-{number}", number + 1
+        slugs[name] = slug
+    return slugs

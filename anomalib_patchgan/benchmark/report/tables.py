@@ -1,0 +1,214 @@
+"""The tables of the report, for Markdown and HTML alike."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from anomalib_patchgan.benchmark.report.aggregate import Aggregate
+from anomalib_patchgan.benchmark.report.merge import Comparison, Job
+from anomalib_patchgan.benchmark.report.resampling import RESAMPLES
+from anomalib_patchgan.benchmark.results import PIXEL_BINS
+
+METRICS = {
+    "image_AUROC": "image AUROC",
+    "image_AP": "image AP",
+    "image_TPR_at_5FPR": "TPR at 5 % FPR",
+    "pixel_AUROC": "pixel AUROC",
+    "pixel_AP": "pixel AP",
+    "pixel_AUPRO": "AUPRO",
+    "pixel_best_dice": "best Dice",
+    "pixel_dice": "Dice at val. threshold",
+    "case_dice": "case Dice",
+    "patient_AUROC_max": "patient AUROC",
+}
+EMPTY = "-"
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A cell: a number, its spread, and what stands below or behind it."""
+
+    value: str = EMPTY
+    spread: str = ""
+    detail: str = ""
+    bold: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table.
+
+    Args:
+        title: What it shows.
+        columns: Heads of the columns; the first is that of the rows' names.
+        rows: Name and cells of each row.
+        notes: Sentences below it.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+    notes: Sequence[str]
+
+
+def make_tables(comparison: Comparison, aggregates: Sequence[Aggregate]) -> list[Table]:
+    """Make the tables of one comparison; one without any number is left out.
+
+    Args:
+        comparison: The jobs.
+        aggregates: Its metrics over the jobs.
+    """
+    found = {(one.model, one.stratum, one.metric): one for one in aggregates}
+    tables = [
+        _metrics(comparison, found),
+        _differences(comparison, found),
+        _strata(comparison, found),
+        _cost(comparison),
+    ]
+    return [table for table in tables if table.rows and len(table.columns) > 1]
+
+
+Found = Mapping[tuple[str, str, str], Aggregate]
+
+
+def _metrics(comparison: Comparison, found: Found) -> Table:
+    columns = [metric for metric in METRICS if any((model, "", metric) in found for model in comparison.models)]
+    best = {metric: _best(found[key] for key in found if key[1:] == ("", metric)) for metric in columns}
+    rows = []
+    for model in comparison.models:
+        jobs = comparison.finished(model)
+        cells = [Cell(value=str(len({job.result.seed for job in jobs})))]
+        cells += [_cell(found.get((model, "", metric)), best[metric]) for metric in columns]
+        rows.append((model, cells))
+    spread = (
+        "Mean over seeds ± standard deviation over seeds, where there are several. In brackets, where given: 95 % "
+        f"percentile interval of a bootstrap over patients ({RESAMPLES} resamples; a patient is drawn with all its "
+        "images, seeds and folds are averaged), so it says how much the number depends on the patients of the test "
+        "split. The best mean of a column is bold."
+    )
+    notes = [spread]
+    if len({job.result.fold for job in comparison.jobs}) > 1:
+        notes.append("Folds are averaged within each seed.")
+    if "pixel_AUROC" in columns:
+        notes.append(
+            "Pixel metrics take all pixels of a test split together; a model without a map has none. Their intervals "
+            f"come from counts of pixels in {PIXEL_BINS} bins of the map's value."
+        )
+    if any("at val" in METRICS[metric] for metric in columns):
+        notes.append("The validation threshold was chosen on validation data, best Dice on the test data themselves.")
+    return Table(
+        title="Metrics", columns=["model", "seeds", *(METRICS[name] for name in columns)], rows=rows, notes=notes
+    )
+
+
+def _differences(comparison: Comparison, found: Found) -> Table:
+    reference = comparison.reference
+    tested = {(one.stratum, one.metric): None for one in found.values() if not math.isnan(one.p)}
+    columns = sorted(tested, key=lambda key: (key[0], list(METRICS).index(key[1])))
+    rows = []
+    for model in comparison.models:
+        if model == reference:
+            continue
+        ones = [found.get((model, *key)) for key in columns]
+        rows.append((model, [_difference(one) for one in ones]))
+    heads = [f"{METRICS[metric]}, {stratum}" if stratum else METRICS[metric] for stratum, metric in columns]
+    how = (
+        f"Model minus {reference}, positive where the model is better, with its 95 % interval and p-value from the "
+        "paired bootstrap over patients (the same patients are drawn for both; two-sided), p corrected by Holm's "
+        f"method for the rivals in a column. Differences with p below {SIGNIFICANT} are bold. Only folds that both "
+        "have are compared, and only models tested on the same images."
+    )
+    return Table(title=f"Differences to {reference}", columns=["model", *heads], rows=rows, notes=[how])
+
+
+def _strata(comparison: Comparison, found: Found) -> Table:
+    keys = dict.fromkeys((stratum, metric) for _, stratum, metric in found if stratum)
+    columns = [key for metric in ("image_AUROC", "image_AP") for key in sorted(keys) if key[1] == metric]
+    best = {key: _best(one for name, one in found.items() if name[1:] == key) for key in columns}
+    rows = [
+        (model, [_cell(found.get((model, *key)), best[key]) for key in columns])
+        for model in comparison.models
+        if any((model, *key) in found for key in columns)
+    ]
+    notes = ["The lesion images of one stratum against all normal images; mean, spread and interval as above."]
+    heads = [f"{METRICS[metric]}, {stratum}" for stratum, metric in columns]
+    return Table(title="Strata", columns=["model", *heads], rows=rows, notes=notes)
+
+
+def _cost(comparison: Comparison) -> Table:
+    rows = []
+    for model in comparison.models:
+        jobs = comparison.finished(model)
+        training = jobs[0].result.training
+        size = [_mean(jobs, "cost", name) for name in ("image_height", "image_width")]
+        flops = _mean(jobs, "cost", "flops")
+        numbers = [
+            (_mean(jobs, "cost", "parameters"), ",.0f"),
+            (None if flops is None else flops / 1e9, ".3g"),
+            (_mean(jobs, "training", "epochs"), "g"),
+            (_mean(jobs, "cost", "training_seconds"), ".0f"),
+            (_mean(jobs, "cost", "training_images_per_second"), ".3g"),
+            (_mean(jobs, "cost", "peak_memory_MiB"), ".0f"),
+            *((_mean(jobs, "cost", f"torch_{name}_ms"), ".3g") for name in ("p50", "p95")),
+            *((_mean(jobs, "cost", f"openvino_{name}_ms"), ".3g") for name in ("p50", "p95")),
+            (_mean(jobs, "cost", "openvino_MB"), ".3g"),
+        ]
+        cells = [Cell(value=EMPTY if number is None else _plain(number, form)) for number, form in numbers]
+        cells.insert(2, Cell(value=EMPTY if None in size else "x".join(f"{side:g}" for side in size)))
+        rows.append((model, [*cells, Cell(value=str(training.get("backbone") or EMPTY))]))
+    heads = ["parameters", "GFLOP", "image size", "epochs", "training s", "images/s", "peak MiB", "torch p50 ms",
+             "torch p95 ms", "OpenVINO p50 ms", "OpenVINO p95 ms", "OpenVINO MB", "backbone"]  # fmt: skip
+    how = (
+        "Mean over the jobs that measured it. GFLOP: one forward pass of one image, a multiplication and an addition "
+        "count as two. Images/s: during training, without validation. Peak MiB: memory that training took above what "
+        "the process held before. Latency: one image at a time on this machine's CPU."
+    )
+    errors = {model: _first(comparison.finished(model), "export_error") for model in comparison.models}
+    notes = [how, *(f"{model} could not be exported to OpenVINO: {error}" for model, error in errors.items() if error)]
+    kept = [column for column in range(len(heads)) if any(cells[column].value != EMPTY for _, cells in rows)]
+    columns = ["model", *(heads[column] for column in kept)]
+    rows = [(model, [cells[column] for column in kept]) for model, cells in rows]
+    return Table(title="Cost", columns=columns, rows=rows, notes=notes)
+
+
+def _cell(one: Aggregate | None, best: str) -> Cell:
+    if one is None:
+        return Cell()
+    value = f"{one.mean:.3f}"
+    return Cell(
+        value=value,
+        spread="" if math.isnan(one.sd) else f" ± {one.sd:.3f}",
+        detail="" if math.isnan(one.low) else f"[{one.low:.3f}, {one.high:.3f}]",
+        bold=value == best,
+    )
+
+
+def _difference(one: Aggregate | None) -> Cell:
+    if one is None or math.isnan(one.p_holm):
+        return Cell()
+    return Cell(
+        value=f"{one.difference:+.3f}",
+        detail=f"[{one.difference_low:+.3f}, {one.difference_high:+.3f}], p = {one.p_holm:.3f}",
+        bold=one.p_holm < SIGNIFICANT,
+    )
+
+
+def _best(ones: Iterable[Aggregate]) -> str:
+    """The highest mean as the table writes it, so that equal numbers are equally bold."""
+    return f"{max(one.mean for one in ones):.3f}"
+
+
+def _mean(jobs: Sequence[Job], part: str, name: str) -> float | None:
+    values = [value for job in jobs if (value := getattr(job.result, part).get(name)) is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _first(jobs: Sequence[Job], name: str) -> str | None:
+    return next((str(job.result.training[name]) for job in jobs if job.result.training.get(name)), None)
+
+
+def _plain(number: float, form: str) -> str:
+    """Write a number without an exponent."""
+    text = format(number, form)
+    return f"{float(text):,.0f}" if "e" in text else text

@@ -1,0 +1,105 @@
+"""Writes the report: numbers as CSV, tables as Markdown, figures as PNG, and all of it as one page."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from anomalib_patchgan.benchmark.report.aggregate import Aggregate, aggregate_model, as_table, correct, tidy, to_csv
+from anomalib_patchgan.benchmark.report.drawings import draw
+from anomalib_patchgan.benchmark.report.html import write_html
+from anomalib_patchgan.benchmark.report.markdown import write_markdown
+from anomalib_patchgan.benchmark.report.merge import Comparison, merge_runs
+from anomalib_patchgan.benchmark.report.resampling import Resampler
+from anomalib_patchgan.benchmark.report.section import Fact, Section, make_facts
+from anomalib_patchgan.benchmark.report.tables import make_tables
+from anomalib_patchgan.benchmark.report.view import ModelView, choose_examples, view_model
+from anomalib_patchgan.data.prepare.writing import write_atomically
+from anomalib_patchgan.errors import ConfigurationError
+
+RESULTS = "results.csv"
+AGGREGATE = "aggregate.csv"
+SUMMARY = "summary.md"
+REPORT = "report.html"
+FIGURES = "figures"
+
+
+def write_report(runs: Sequence[Path], out: Path, *, reference: str | None = None, examples: bool = True) -> list[Path]:
+    """Write the report of one run, or of several together.
+
+    Every file is written under a temporary name and renamed. Figures of an earlier report in the same folder go.
+
+    Args:
+        runs: Run folders; jobs on data of the same name are compared with each other.
+        out: Folder of the report; made if missing.
+        reference: Model that the others are tested against; what the run's configuration says by default.
+        examples: Whether to show images of the data.
+
+    Returns:
+        The files: `report.html`, `summary.md`, `results.csv`, `aggregate.csv` and the figures.
+
+    Raises:
+        ConfigurationError: Two runs contradict each other, the reference is no model of theirs, or `out` cannot be
+            written to.
+        DatasetNotFoundError: A folder holds no run, or a job no raw scores.
+        DataError: A job's files are not usable.
+    """
+    merged = merge_runs(runs, reference)
+    aggregates: list[Aggregate] = []
+    sections = []
+    for comparison in merged.comparisons:
+        section, found = _analyse(comparison, examples=examples)
+        sections.append(section)
+        aggregates += found
+    figures = {out / FIGURES / figure.name: figure.png for section in sections for figure in section.figures}
+    contents = {
+        out / REPORT: write_html(merged.name, merged.notes, sections).encode(),
+        out / SUMMARY: write_markdown(merged.name, merged.notes, sections).encode(),
+        out / RESULTS: to_csv(tidy(merged.comparisons)),
+        out / AGGREGATE: to_csv(as_table(aggregates)),
+        **figures,
+    }
+    try:
+        for path, content in contents.items():
+            write_atomically(path, content)
+        for old in (out / FIGURES).glob("*.png"):
+            if old not in figures:
+                old.unlink()
+    except OSError as error:
+        msg = f"The report cannot be written to {out} ({error.strerror}): give another --out"
+        raise ConfigurationError(msg) from error
+    return list(contents)
+
+
+def _analyse(comparison: Comparison, *, examples: bool) -> tuple[Section, list[Aggregate]]:
+    """Aggregate and draw one comparison; besides the reference one model's scores are in memory at a time."""
+    reference: Resampler | None = None
+    facts: list[Fact] = make_facts(comparison, [])
+    chosen: Mapping[str, str] | None = None if examples else {}
+    views: dict[str, ModelView] = {}
+    found: dict[str, list[Aggregate]] = {}
+    # The reference first: the others are compared with it, on the images it chose.
+    for model in sorted(comparison.models, key=lambda model: model != comparison.reference):
+        jobs = [(job, job.scores()) for job in comparison.finished(model)]
+        folds = [(job.result.fold, scores) for job, scores in jobs]
+        resampler = Resampler(folds)
+        if not views:
+            facts = make_facts(comparison, folds)
+        found[model] = aggregate_model(comparison, model, resampler, reference)
+        views[model] = view_model(model, jobs, None if chosen is None else set(chosen.values()))
+        if chosen is None and views[model].examples:
+            chosen = choose_examples(views[model].examples)
+        if model == comparison.reference:
+            reference = resampler
+    aggregates = correct([one for model in comparison.models for one in found[model]])
+    failed = [
+        (", ".join([result.model, *([result.fold] if result.fold else []), f"seed {result.seed}"]), str(result.error))
+        for result in comparison.failed
+    ]
+    section = Section(
+        data=comparison.data,
+        facts=facts,
+        notes=comparison.notes,
+        tables=make_tables(comparison, aggregates),
+        failed=failed,
+        figures=draw(comparison, [views[model] for model in comparison.models], aggregates, chosen or {}),
+    )
+    return section, aggregates

@@ -1,0 +1,167 @@
+"""What one job of a benchmark leaves behind: `jobs/ID.json` for people, `jobs/ID.npz` for the report.
+
+A run folder holds `run.json` (the configuration and the command), `jobs/` and what the report makes of them. The NPZ
+file is renamed into place before the JSON file: a job whose JSON file exists is complete.
+"""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalib_patchgan.data.prepare.writing import read_json, write_atomically, write_json
+from anomalib_patchgan.errors import DataError, DatasetNotFoundError
+
+FORMAT = 1
+RUN = "run.json"
+JOBS = "jobs"
+# Bins of the pixel counts; the report's intervals use them, the metrics themselves do not.
+PIXEL_BINS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """The numbers of one job.
+
+    Args:
+        id: Name of its files, unique in a run.
+        model: Name of the model in the tables.
+        data: Name of the comparison; jobs of one name are compared with each other.
+        fold: Which of several splits of these data; "" when there is only one.
+        seed: Seed of the training.
+        spec: What the job was asked to do, as read from the configuration.
+        error: Why it failed, in one line; `None` when it finished. A failed job has no numbers.
+        metrics: Metrics of the test split; `None` where undefined (no lesion, no mask, no patient without lesion).
+        strata: The image metrics of each stratum of lesions against all normal images.
+        thresholds: `image` and `pixel`, both chosen on validation data.
+        cost: Parameters, time and memory; `None` where not measured.
+        training: Epochs, the chosen checkpoint, the metrics on validation data, the numbers of images.
+        environment: Machine, versions, threads and time.
+    """
+
+    id: str
+    model: str
+    data: str
+    fold: str
+    seed: int
+    spec: Mapping[str, Any]
+    error: str | None = None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    strata: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    thresholds: Mapping[str, float | None] = field(default_factory=dict)
+    cost: Mapping[str, float | None] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JobScores:
+    """The raw scores of one job on the test split, N images in the order of the sample table.
+
+    Args:
+        image: Path of each image below the data's folder, `(N,)`.
+        patient: Patient or, for photographs, image that a sample comes from, `(N,)`: what a bootstrap resamples.
+        stratum: `large`, `small` or "" for each image, `(N,)`.
+        label: Whether the image holds a lesion, `(N,)` bool.
+        score: Raw scores, higher is more anomalous, `(N,)` float64.
+        positives: Lesion pixels of each image in each bin of the raw map, lowest values first, `(N, K)` uint32; K is 0
+            without masks.
+        negatives: The other pixels, of the same shape.
+        example: Indices of the M images below, ascending, `(M,)`.
+        example_image: The images themselves, `(M, h, w, 3)` uint8.
+        example_mask: Their lesions, `(M, h, w)` bool.
+        example_map: Their raw maps scaled to 0-255, the same scale for all images of the job, `(M, h, w)` uint8.
+    """
+
+    image: NDArray[np.str_]
+    patient: NDArray[np.str_]
+    stratum: NDArray[np.str_]
+    label: NDArray[np.bool_]
+    score: NDArray[np.float64]
+    positives: NDArray[np.uint32]
+    negatives: NDArray[np.uint32]
+    example: NDArray[np.int64]
+    example_image: NDArray[np.uint8]
+    example_mask: NDArray[np.bool_]
+    example_map: NDArray[np.uint8]
+
+
+def write_job(run: Path, result: JobResult, scores: JobScores | None) -> None:
+    """Write the files of a job, each atomically.
+
+    Args:
+        run: Run folder.
+        result: The numbers.
+        scores: The raw scores; `None` for a failed job.
+    """
+    if scores is not None:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **vars(scores))
+        write_atomically(run / JOBS / f"{result.id}.npz", buffer.getvalue())
+    write_json(run / JOBS / f"{result.id}.json", {"format": FORMAT, **asdict(result)})
+
+
+def read_result(path: Path) -> JobResult | None:
+    """Read the JSON file of a job.
+
+    Returns:
+        The numbers; `None` when there is no such file or, after a crash of the machine, not a whole one.
+
+    Raises:
+        DataError: The file is of another version of this package, or no job's.
+    """
+    content = read_json(path)
+    if content is None:
+        return None
+    if content.pop("format", None) != FORMAT:
+        msg = f"{path} is not a job of this version's benchmark (format {FORMAT}): run the benchmark with --force"
+        raise DataError(msg)
+    try:
+        return JobResult(**content)
+    except TypeError as error:
+        msg = f"{path} is not a whole job of a benchmark ({error}): delete it and run the benchmark again"
+        raise DataError(msg) from error
+
+
+def read_scores(path: Path) -> JobScores:
+    """Read the NPZ file of a job.
+
+    Raises:
+        DatasetNotFoundError: There is none.
+        DataError: It is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return JobScores(**{name: arrays[name] for name in arrays.files})
+    except FileNotFoundError as error:
+        msg = f"No raw scores at {path}: run the benchmark again with the same --out, which makes what is missing"
+        raise DatasetNotFoundError(msg) from error
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        msg = f"{path} is damaged ({error}): delete it and its JSON file and run the benchmark again"
+        raise DataError(msg) from error
+
+
+def read_run(run: Path) -> tuple[dict[str, Any], list[JobResult]]:
+    """Read the description and all jobs of a run.
+
+    Returns:
+        `run.json` and the numbers of the jobs, in the order of their ids.
+
+    Raises:
+        DatasetNotFoundError: The folder holds no run or no job.
+        DataError: A job's file is not usable.
+    """
+    description = read_json(run / RUN)
+    if description is None:
+        msg = f"No benchmark run at {run.absolute()}: it holds no {RUN}; give the --out of `benchmark`"
+        raise DatasetNotFoundError(msg)
+    results = [result for path in sorted((run / JOBS).glob("*.json")) if (result := read_result(path)) is not None]
+    if not results:
+        msg = f"No finished job in {run.absolute() / JOBS}: run the benchmark first"
+        raise DatasetNotFoundError(msg)
+    return description, results

@@ -1,0 +1,109 @@
+"""`anomalib-patchgan benchmark`: compares models on data sets, resumes, and writes the report."""
+
+import argparse
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anomalib_patchgan.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from anomalib_patchgan.benchmark.plan import Plan
+
+COMMAND = "benchmark"
+DESCRIPTION = "Compare models: train, test and measure each one with several seeds, then write a report."
+_EPILOG = """\
+The file has the form of anomalib's benchmark; see benchmarks/README.md and benchmarks/phantom.yaml.
+Every finished job is written at once. The same command again does what is missing or failed.
+"""
+
+
+def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> add_benchmark_arguments(parser)
+        >>> parser.parse_args(["--config", "benchmarks/phantom.yaml"]).force
+        False
+    """
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML file of the benchmark")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="run folder (default: runs/benchmark/NAME OF THE FILE)"
+    )
+    parser.add_argument("--root", metavar="FOLDER", help="the data are here, not at `root` of the file")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--resume", action="store_true", help="do what is missing in the run folder (the default)")
+    how.add_argument("--force", action="store_true", help="do every job again")
+    parser.add_argument("--no-examples", action="store_true", help="no images of the data in the report")
+
+
+def run_benchmark(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Run the command; anomalib has been loaded.
+
+    Args:
+        namespace: The options.
+        arguments: The command line, for the record.
+
+    Returns:
+        0, or 1 when a job failed.
+
+    Raises:
+        ConfigurationError: The file cannot work.
+        PatchGanError: The run folder cannot be used.
+    """
+    from anomalib_patchgan.benchmark.backbones import register_offline_backbone
+    from anomalib_patchgan.benchmark.build import check_plan
+    from anomalib_patchgan.benchmark.pipeline import RawScoreBenchmark, is_finished
+    from anomalib_patchgan.benchmark.plan import read_plan
+    from anomalib_patchgan.benchmark.report import write_report
+    from anomalib_patchgan.benchmark.results import JOBS, read_result
+
+    plan = read_plan(namespace.config, namespace.root)
+    register_offline_backbone()
+    check_plan(plan)
+    run = namespace.out or Path("runs") / "benchmark" / namespace.config.stem
+    _write_description(run, plan, arguments)
+    if namespace.force:
+        for spec in plan.jobs:
+            (run / JOBS / f"{spec.id}.json").unlink(missing_ok=True)
+    missing = sum(not is_finished(run, spec) for spec in plan.jobs)
+    logging.getLogger(__name__).info("%d of %d jobs to do, results in %s", missing, len(plan.jobs), run)
+    # anomalib prints a traceback of every failed job; each has its own file and its own line.
+    logging.getLogger("anomalib.pipelines").setLevel(logging.CRITICAL)
+    RawScoreBenchmark(plan, run).run()
+    failed = [spec.id for spec in plan.jobs if not is_finished(run, spec)]
+    write_report([run], run, examples=not namespace.no_examples)
+    sys.stdout.write(f"{run / 'report.html'}\n")
+    for name in failed:
+        result = read_result(run / JOBS / f"{name}.json")
+        sys.stderr.write(f"failed: {name}: {result.error if result else 'not run'}\n")
+    return 1 if failed else 0
+
+
+def _write_description(run: Path, plan: "Plan", arguments: Sequence[str]) -> None:
+    """Write `run.json`; jobs of another version of the file stay, and the report leaves them out."""
+    from anomalib_patchgan.benchmark.results import FORMAT, RUN
+    from anomalib_patchgan.data.prepare.writing import write_json
+
+    try:
+        write_json(
+            run / RUN,
+            {
+                "format": FORMAT,
+                "name": plan.name,
+                "reference": plan.reference,
+                "command": shlex.join(["anomalib-patchgan", *arguments]),
+                "config": plan.config,
+                "jobs": [spec.id for spec in plan.jobs],
+                "models": list(dict.fromkeys(spec.model for spec in plan.jobs)),
+            },
+        )
+    except OSError as error:
+        msg = f"{run} cannot be written to ({error.strerror}): give another --out"
+        raise ConfigurationError(msg) from error

@@ -1,0 +1,229 @@
+"""How sure the numbers are: a bootstrap over patients, paired between models, and a correction for many comparisons.
+
+Slices of one patient resemble each other, so that slices drawn one by one would make the intervals too narrow. A
+resample draws patients with replacement, each with all its images.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.measure import curves
+
+# Numbers in one array of a chunk of resamples: 16 MiB.
+CHUNK = 2_000_000
+
+# The cumulative true and false positives of each resample, from the weights of a job's patients.
+Curve = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scores:
+    """Scores of one job's N test images.
+
+    Args:
+        fold: Which of several splits was tested; "" when there is only one.
+        patients: Patient of each image, `(N,)`.
+        labels: Whether the image holds a lesion, `(N,)`.
+        scores: Raw scores, higher is more anomalous, `(N,)`.
+    """
+
+    fold: str
+    patients: NDArray[np.str_]
+    labels: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PixelCounts:
+    """Pixels of one job's N test images, counted in K bins of the map's value as `localisation.pixel_counts` does.
+
+    Args:
+        fold: Which of several splits was tested; "" when there is only one.
+        patients: Patient of each image, `(N,)`.
+        positives: Lesion pixels, lowest values first, `(N, K)`.
+        negatives: Other pixels, `(N, K)`.
+    """
+
+    fold: str
+    patients: NDArray[np.str_]
+    positives: NDArray[np.uint32]
+    negatives: NDArray[np.uint32]
+
+
+METRICS: dict[str, tuple[type, Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]]] = {
+    "image_AUROC": (Scores, curves.auroc),
+    "image_AP": (Scores, curves.average_precision),
+    "pixel_AUROC": (PixelCounts, curves.auroc),
+    "pixel_AP": (PixelCounts, curves.average_precision),
+    "pixel_best_dice": (PixelCounts, curves.best_dice),
+}
+
+
+def bootstrap(
+    jobs: Sequence[Scores] | Sequence[PixelCounts], metric: str, resamples: int = 2000, seed: int = 0
+) -> NDArray[np.float64]:
+    """Resample the patients of a model's jobs (its seeds and folds) and compute its mean metric each time.
+
+    The draw depends on `seed` and the sorted patients of all jobs alone: models tested on the same patients get the
+    same resamples, and their values may be compared pair by pair. An image weighs as often as its patient was drawn.
+    The mean over jobs weighs each by the number of drawn patients in its fold and leaves out jobs where the metric is
+    undefined.
+
+    Args:
+        jobs: What the model's jobs found on their test images.
+        metric: `image_AUROC` or `image_AP` for `Scores`; `pixel_AUROC`, `pixel_AP` or `pixel_best_dice` for counts.
+        resamples: Number of resamples B.
+        seed: Seed of the draw.
+
+    Returns:
+        The metric of each resample, `(B,)`, 0 to 1; NaN where it is undefined in all jobs.
+
+    Raises:
+        ConfigurationError: The metric is unknown or does not fit these jobs.
+        DataError: A score is not finite.
+
+    Example:
+        >>> job = Scores(
+        ...     fold="",
+        ...     patients=np.array(["a", "b", "c", "d"]),
+        ...     labels=np.array([False, False, True, True]),
+        ...     scores=np.array([0.1, 0.2, 0.8, 0.9]),
+        ... )
+        >>> values = bootstrap([job], "image_AUROC", resamples=200)
+        >>> interval(values)
+        (1.0, 1.0)
+    """
+    kind, compute = METRICS.get(metric, (None, None))
+    if kind is None or compute is None or not all(isinstance(job, kind) for job in jobs):
+        needed = f"{kind.__name__} are needed" if kind else f"choose one of {', '.join(METRICS)}"
+        msg = f"The metric {metric!r} cannot be resampled from these jobs: {needed}"
+        raise ConfigurationError(msg)
+    patients = np.unique(np.concatenate([job.patients for job in jobs])) if jobs else np.zeros(0, dtype=np.str_)
+    if not patients.size:
+        return np.full(resamples, np.nan)
+    prepared = [(np.searchsorted(patients, np.unique(job.patients)), _curve(job)) for job in jobs]
+    width = max(patients.size, *(len(job.patients) for job in jobs))
+    parts = []
+    for draws in _draws(patients.size, resamples, seed, size=max(1, CHUNK // width)):
+        total, weight = np.zeros(len(draws)), np.zeros(len(draws))
+        for members, curve in prepared:
+            values = compute(*curve(draws[:, members]))
+            drawn = np.where(np.isnan(values), 0.0, draws[:, members].sum(1))
+            total += drawn * np.nan_to_num(values)
+            weight += drawn
+        parts.append(np.divide(total, weight, out=np.full(len(draws), np.nan), where=weight > 0))
+    return np.concatenate(parts)
+
+
+def interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
+    """Return the percentile interval of bootstrapped values.
+
+    Args:
+        values: Values of the resamples, `(B,)`; NaN is left out.
+        level: Probability that the interval shall cover, in (0, 1).
+
+    Returns:
+        Lower and upper bound; NaN without any value.
+
+    Example:
+        >>> interval(np.arange(101.0), level=0.5)
+        (25.0, 75.0)
+    """
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return float("nan"), float("nan")
+    low, high = np.percentile(values, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
+
+
+def paired_p_value(reference: NDArray[np.float64], rival: NDArray[np.float64]) -> float:
+    """Test whether two models differ, from their values on the same resamples.
+
+    The two-sided p-value that belongs to the percentile interval of the difference: twice the share, of `B + 1`, of
+    differences on the rarer side of 0, with one added because none of finitely many says "never" (Davison and Hinkley
+    1997, https://doi.org/10.1017/CBO9780511802843).
+
+    Args:
+        reference: Values of one model, `(B,)`.
+        rival: Values of the other, `(B,)`; pairs with a NaN are left out.
+
+    Returns:
+        From 2 / (B + 1) to 1; NaN without any pair.
+
+    Example:
+        >>> round(paired_p_value(np.full(199, 0.9), np.full(199, 0.8)), 3)
+        0.01
+    """
+    differences = reference - rival
+    differences = differences[~np.isnan(differences)]
+    if not differences.size:
+        return float("nan")
+    rarer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
+    return min(1.0, float(2 * (rarer + 1) / (differences.size + 1)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number by Holm's step-down method (Holm 1979, https://www.jstor.org/stable/4615733).
+
+    Args:
+        p_values: Values in [0, 1]; NaN stays NaN and does not count.
+
+    Returns:
+        The corrected values, in the order given.
+
+    Example:
+        >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+        [0.03, 0.06, 0.06]
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values)
+    valid = order[: np.count_nonzero(~np.isnan(values))]
+    corrected = np.full(values.shape, np.nan)
+    factors = np.arange(valid.size, 0, -1)
+    corrected[valid] = np.minimum(1.0, np.maximum.accumulate(values[valid] * factors))
+    return [float(value) for value in corrected]
+
+
+def _draws(patients: int, resamples: int, seed: int, size: int) -> Iterator[NDArray[np.float64]]:
+    """Yield how often each patient was drawn, `(b, patients)`, `size` resamples at a time."""
+    generator = np.random.default_rng(seed)
+    for start in range(0, resamples, size):
+        count = min(size, resamples - start)
+        drawn = generator.integers(patients, size=(count, patients)) + patients * np.arange(count)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=count * patients).reshape(count, patients).astype(np.float64)
+
+
+def _curve(job: Scores | PixelCounts) -> Curve:
+    return _score_curve(job) if isinstance(job, Scores) else _pixel_curve(job)
+
+
+def _score_curve(job: Scores) -> Curve:
+    scores = np.asarray(job.scores, dtype=np.float64)
+    curves.require_finite(scores, "scores")
+    order = np.argsort(scores)[::-1]
+    # Only the last of equal scores is a threshold.
+    last = np.flatnonzero(np.diff(scores[order], append=-np.inf))
+    owner = np.unique(job.patients, return_inverse=True)[1][order]
+    labels = job.labels[order].astype(bool)
+
+    def curve(draws: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        weights = draws[:, owner]
+        positives = np.cumsum(weights * labels, axis=1)[:, last]
+        return positives, np.cumsum(weights, axis=1)[:, last] - positives
+
+    return curve
+
+
+def _pixel_curve(job: PixelCounts) -> Curve:
+    names, owner = np.unique(job.patients, return_inverse=True)
+    sums = []
+    for counts in (job.positives, job.negatives):
+        of_patient = np.zeros((names.size, counts.shape[1]))
+        np.add.at(of_patient, owner, counts)
+        sums.append(np.cumsum(of_patient[:, ::-1], axis=1))
+    positives, negatives = sums
+    return lambda draws: (draws @ positives, draws @ negatives)

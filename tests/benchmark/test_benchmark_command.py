@@ -1,0 +1,236 @@
+"""`anomalib-patchgan benchmark`: jobs that fail alone, results that survive, numbers that are the raw scores'."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from anomalib_patchgan.benchmark.results import read_result, read_run, read_scores
+from anomalib_patchgan.cli import main
+from tests.fakes.prepared import write_prepared_folder
+
+SIZE = [64, 64]
+PADIM = {
+    "class_path": "Padim",
+    "init_args": {
+        "backbone": "efficientnet_lite0_imagenet",
+        "layers": ["blocks.1", "blocks.2"],
+        "n_features": 20,
+        "pre_processor": {
+            "class_path": "anomalib.pre_processing.PreProcessor",
+            "init_args": {
+                "transform": {"class_path": "torchvision.transforms.v2.Resize", "init_args": {"size": [96, 96]}}
+            },
+        },
+    },
+}
+PATCHGAN = {"class_path": "PatchGan", "init_args": {"image_size": SIZE, "depth": 2, "downscale": 1, "width": 8}}
+# Its type is right and its value is not, which only building it can tell.
+BROKEN = {"name": "broken", "class_path": "PatchGan", "init_args": {"image_size": [63, 63]}}
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+def write_config(path, root, models, seed=0):
+    """Write a benchmark of a prepared folder."""
+    data = {
+        "name": "discs",
+        "class_path": "PreparedFolder",
+        "init_args": {"root": str(root), "train_batch_size": 8, "num_workers": 0, "val_split_ratio": 0.4},
+    }
+    trainer = {"max_epochs": 2, "check_val_every_n_epoch": 1}
+    benchmark = {"seed": seed, "evaluation_size": SIZE, "trainer": trainer, "data": data, "model": {"grid": models}}
+    path.write_text(yaml.safe_dump({"accelerator": ["cpu"], "benchmark": benchmark}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Discs with bright lesions."""
+    return write_prepared_folder(tmp_path_factory.mktemp("discs"), slices=4)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, prepared):
+    """A run with a failing job in the middle, its folder and exit code."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    config = write_config(folder / "discs.yaml", prepared, [PATCHGAN, BROKEN, PADIM])
+    code = main(["benchmark", "--config", str(config), "--out", str(folder / "run")])
+    return folder / "run", config, code
+
+
+def files(folder):
+    """Content and time of every job file."""
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted((folder / "jobs").iterdir())}
+
+
+def test_a_failing_model_takes_no_other_down(run):
+    folder, _, code = run
+    _, results = read_run(folder)
+    assert code == 1
+    assert {result.model: result.error is None for result in results} == {
+        "PatchGan": True, "broken": False, "Padim": True
+    }  # fmt: skip
+    broken = next(result for result in results if result.error)
+    assert "63" in broken.error
+    assert "\n" not in broken.error
+    assert "broken" in (folder / "summary.md").read_text(encoding="utf-8")
+    assert (folder / "report.html").is_file()
+
+
+@pytest.mark.parametrize("model", ["patchgan", "padim"])
+def test_metrics_are_those_of_the_raw_scores(run, model):
+    path = next((run[0] / "jobs").glob(f"{model}--*.json"))
+    result, scores = read_result(path), read_scores(path.with_suffix(".npz"))
+    assert len(scores.score) == 16
+    assert result.metrics["image_AUROC"] == pytest.approx(roc_auc_score(scores.label, scores.score))
+    assert result.metrics["image_AP"] == pytest.approx(average_precision_score(scores.label, scores.score))
+    assert set(scores.patient) == {"T01", "T02"}
+    assert [name.split("/")[0] == "abnormal" for name in scores.image] == scores.label.tolist()
+    pixels = int(np.prod(SIZE))
+    assert (scores.positives.sum(1) + scores.negatives.sum(1) == pixels).all()
+    assert (scores.positives.sum(1) > 0).tolist() == scores.label.tolist()
+    assert result.metrics["pixel_AUROC"] > 0.5
+    assert result.cost["openvino_p50_ms"] > 0
+
+
+def test_scores_are_neither_normalised_nor_clamped(run):
+    path = next((run[0] / "jobs").glob("padim--*.npz"))
+    # Mahalanobis distances: anomalib's post-processor would have brought them into [0, 1].
+    assert read_scores(path).score.min() > 1
+
+
+def test_the_table_says_which_backbone_ran(run):
+    result = read_result(next((run[0] / "jobs").glob("padim--*.json")))
+    assert result.training["backbone"] == "EfficientNet-Lite0, ImageNet"
+    assert (result.cost["image_height"], result.cost["image_width"]) == (96, 96)
+
+
+def test_the_same_seed_gives_the_same_scores_and_another_one_does_not(run, prepared, tmp_path):
+    config = write_config(tmp_path / "again.yaml", prepared, [PATCHGAN], seed={"grid": [0, 1]})
+    assert main(["benchmark", "--config", str(config), "--out", str(tmp_path / "run")]) == 0
+    first = read_scores(next((run[0] / "jobs").glob("patchgan--*.npz"))).score
+    same, other = (
+        read_scores(next((tmp_path / "run" / "jobs").glob(f"patchgan--discs--seed-{seed}--*.npz"))).score
+        for seed in (0, 1)
+    )
+    assert np.array_equal(first, same)
+    assert not np.allclose(first, other)
+
+
+def test_again_does_only_what_failed(run, capsys):
+    folder, config, _ = run
+    before = files(folder)
+    assert main(["benchmark", "--config", str(config), "--out", str(folder), "--resume"]) == 1
+    after = files(folder)
+    changed = {name for name in before if before[name] != after[name]}
+    assert {name.split("--")[0] for name in changed} == {"broken"}
+    assert "failed: broken--" in capsys.readouterr().err
+
+
+def test_force_does_everything_again(prepared, tmp_path):
+    config = write_config(tmp_path / "mean.yaml", prepared, [{"class_path": "MeanIntensity"}])
+    command = ["benchmark", "--config", str(config), "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    before = files(tmp_path / "run")
+    assert main(command) == 0
+    assert files(tmp_path / "run") == before
+    assert main([*command, "--force"]) == 0
+    assert all(files(tmp_path / "run")[name] != content for name, content in before.items() if name.endswith("json"))
+
+
+def test_a_job_that_is_killed_takes_no_other_down(prepared, tmp_path):
+    killed = {"name": "killed", "class_path": "tests.fakes.killed.KilledModel", "init_args": {"image_size": SIZE}}
+    config = write_config(tmp_path / "mean.yaml", prepared, [killed, {"class_path": "MeanIntensity"}])
+    assert main(["benchmark", "--config", str(config), "--out", str(tmp_path / "run")]) == 1
+    _, results = read_run(tmp_path / "run")
+    assert {result.model: result.error for result in results} == {
+        "MeanIntensity": None, "killed": "the job's process was killed; most likely it ran out of memory"
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_without_loss(prepared, tmp_path):
+    models = [{"name": f"mean {n}", "class_path": "MeanIntensity", "init_args": {"image_size": [64, 64 + 32 * n]}}
+              for n in range(4)]  # fmt: skip
+    config = write_config(tmp_path / "mean.yaml", prepared, models)
+    run = tmp_path / "run"
+    command = ["benchmark", "--config", str(config), "--out", str(run)]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-m", "anomalib_patchgan", *command], stdout=log, stderr=log)
+        while process.poll() is None and not list(run.glob("jobs/*.json")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text(encoding="utf-8")
+    done = {name: value for name, value in files(run).items() if name.endswith(".json")}
+    assert 1 <= len(done) < 4
+    assert not (run / "report.html").exists()
+    assert main(command) == 0
+    after = files(run)
+    assert all(after[name] == value for name, value in done.items())
+    assert sum(name.endswith(".json") for name in after) == 4
+    assert json.loads((run / "run.json").read_text(encoding="utf-8"))["models"] == [model["name"] for model in models]
+    assert (run / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "nothing.yaml"], "nothing.yaml cannot be read"),
+        (["--config", "{config}", "--out", "{config}"], "cannot be written to"),
+    ],
+)
+def test_mistakes_end_in_one_line(prepared, tmp_path, capsys, arguments, message):
+    config = write_config(tmp_path / "mean.yaml", prepared, [{"class_path": "MeanIntensity"}])
+    assert main(["benchmark", *(word.format(config=config) for word in arguments)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("anomalib-patchgan: error: ")
+    assert message in error
+
+
+def test_one_job_per_gpu(monkeypatch, prepared, tmp_path):
+    from anomalib.pipelines.components.runners import ParallelRunner, SerialRunner
+
+    from anomalib_patchgan.benchmark.pipeline import RawScoreBenchmark
+    from anomalib_patchgan.benchmark.plan import read_plan
+
+    path = write_config(tmp_path / "mean.yaml", prepared, [PATCHGAN])
+    config = yaml.safe_load(path.read_text(encoding="utf-8")) | {"accelerator": ["cpu", "cuda"]}
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    plan = read_plan(path)
+    assert len({spec.id for spec in plan.jobs}) == 2
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    cpu, cuda = RawScoreBenchmark(plan, tmp_path).runners()
+    assert isinstance(cpu, SerialRunner)
+    assert isinstance(cuda, ParallelRunner)
+    assert cuda.n_jobs == 2
+    assert [len(runner.generator({})) for runner in (cpu, cuda)] == [1, 1]
+
+
+@pytest.mark.slow
+def test_the_shipped_comparison_shortened(repo_root, tmp_path):
+    config = yaml.safe_load((repo_root / "benchmarks" / "phantom.yaml").read_text(encoding="utf-8"))
+    benchmark = config["benchmark"]
+    small = {"train_subjects": 3, "val_subjects": 2, "test_subjects": 3, "slices_per_subject": 4}
+    benchmark["data"]["init_args"] |= {"cache_dir": str(tmp_path / "phantom"), **small}
+    benchmark |= {"seed": 0, "trainer": {"max_epochs": 1, "limit_train_batches": 1}}
+    (tmp_path / "phantom.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    run = tmp_path / "run"
+    assert main(["benchmark", "--config", str(tmp_path / "phantom.yaml"), "--out", str(run)]) == 0
+    names = [model.get("name", model["class_path"]) for model in benchmark["model"]["grid"]]
+    description, results = read_run(run)
+    assert description["models"] == names
+    assert sorted(result.model for result in results) == sorted(names)
+    summary = (run / "summary.md").read_text(encoding="utf-8")
+    assert all(name in summary for name in names)
+    assert (run / "report.html").stat().st_size > 10_000
+    # Only the rule that needs more than the image has no export.
+    exported = {result.model for result in results if result.cost["openvino_p50_ms"] is not None}
+    assert exported == set(names) - {"SlicePosition"}

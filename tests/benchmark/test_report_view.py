@@ -1,0 +1,48 @@
+"""What the figures of a report show."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+
+from anomalib_patchgan.benchmark.report.merge import merge_runs
+from anomalib_patchgan.benchmark.report.view import Example, choose_examples, view_model
+from tests.fakes.benchmark import write_run
+
+
+def test_curves_have_the_area_of_the_metrics(tmp_path):
+    run = write_run(tmp_path, seeds=(0, 1))
+    model = "PatchGan"
+    merged = merge_runs([run]).comparisons[0]
+    jobs = [(job, job.scores()) for job in merged.finished(model)]
+    view = view_model(model, jobs, wanted=None)
+    scores = jobs[0][1]
+    assert np.trapezoid(view.roc.y, view.roc.x) == pytest.approx(roc_auc_score(scores.label, scores.score))
+    ap = np.sum(np.diff(view.precision_recall.x) * view.precision_recall.y[1:])
+    assert ap == pytest.approx(average_precision_score(scores.label, scores.score), abs=0.01)
+    precision, recall, _ = precision_recall_curve(scores.label, scores.score)
+    at_half = precision[np.flatnonzero(recall >= 0.5)[-1]]
+    assert view.precision_recall.y[view.precision_recall.x == 0.5] == pytest.approx(at_half)
+    assert len(view.examples) == 8
+
+
+def test_mean_curve_of_folds(tmp_path):
+    folds = write_run(tmp_path, folds=("a", "b"), seeds=(0,))
+    merged = merge_runs([folds]).comparisons[0]
+    jobs = [(job, job.scores()) for job in merged.finished("Autoencoder")]
+    view = view_model("Autoencoder", jobs, wanted=())
+    areas = [roc_auc_score(scores.label, scores.score) for job, scores in jobs if job.result.seed == 0]
+    assert view.folds == 2
+    assert np.trapezoid(view.roc.y, view.roc.x) == pytest.approx(np.mean(areas), abs=0.005)
+    assert view.examples == {}
+
+
+def test_examples_are_best_median_and_worst():
+    mask = np.zeros((8, 8), dtype=bool)
+    mask[:2, :4] = True
+    image = np.zeros((8, 8, 3), dtype=np.uint8)
+    maps = {"good": mask * 200, "bad": ~mask * 200, "middling": np.roll(mask, 2, axis=1) * 200}
+    examples = {name: Example(image=image, mask=mask, map=pixels.astype(np.uint8)) for name, pixels in maps.items()}
+    examples["healthy"] = Example(image=image, mask=np.zeros_like(mask), map=examples["good"].map)
+    assert choose_examples(examples) == {"best": "good", "median": "middling", "worst": "bad"}
+    assert choose_examples({"good": examples["good"]}) == {"best": "good"}
+    assert choose_examples({}) == {}
