@@ -1,13 +1,11 @@
 """One job of a benchmark: in a process of its own, and always with a result on disk."""
 
 import contextlib
-import ctypes
 import logging
 import multiprocessing
 import os
 import platform
-import signal
-import sys
+import threading
 import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor
@@ -29,8 +27,6 @@ from anomalib_patchgan.errors import PatchGanError
 
 logger = logging.getLogger(__name__)
 
-# Of <linux/prctl.h>.
-PR_SET_PDEATHSIG = 1
 _PACKAGES = ("anomalib", "anomalib-patchgan", "lightning", "openvino", "scikit-learn", "timm", "torch")
 
 
@@ -135,9 +131,15 @@ def _describe(spec: JobSpec, **numbers: Any) -> JobResult:  # noqa: ANN401 - of 
 
 
 def _die_with_parent() -> None:
-    """Have the system end this process when the benchmark is killed, so that no job goes on unseen (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """End this process when the benchmark is killed, so that no job goes on unseen."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def describe_machine(accelerator: str) -> dict[str, Any]:

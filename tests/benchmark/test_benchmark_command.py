@@ -1,10 +1,13 @@
 """`anomalib-patchgan benchmark`: jobs that fail alone, results that survive, numbers that are the raw scores'."""
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from anomalib_patchgan.benchmark.results import read_result, read_run, read_scor
 from anomalib_patchgan.cli import main
 from tests.fakes.prepared import write_prepared_folder
 
+MARK = "BENCHMARK_TEST_RUN"
 SIZE = [64, 64]
 PADIM = {
     "class_path": "Padim",
@@ -64,6 +68,16 @@ def run(tmp_path_factory, prepared):
     config = write_config(folder / "discs.yaml", prepared, [PATCHGAN, BROKEN, PADIM])
     code = main(["benchmark", "--config", str(config), "--out", str(folder / "run")])
     return folder / "run", config, code
+
+
+def processes_of(run):
+    """Living processes that were started with the mark of a run in their environment (Linux)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"{MARK}={run}".encode() in (path / "environ").read_bytes().split(b"\0"):
+                found.append((path / "cmdline").read_bytes())
+    return found
 
 
 def files(folder):
@@ -164,11 +178,20 @@ def test_killed_and_resumed_without_loss(prepared, tmp_path):
     run = tmp_path / "run"
     command = ["benchmark", "--config", str(config), "--out", str(run)]
     with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-m", "anomalib_patchgan", *command], stdout=log, stderr=log)
+        environment = os.environ | {MARK: str(run)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "anomalib_patchgan", *command], stdout=log, stderr=log, env=environment
+        )
         while process.poll() is None and not list(run.glob("jobs/*.json")):
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text(encoding="utf-8")
+    # Nothing goes on unseen: neither a job nor the server that starts them.
+    for _ in range(100):
+        if not (left := processes_of(run)):
+            break
+        time.sleep(0.1)
+    assert not left
     done = {name: value for name, value in files(run).items() if name.endswith(".json")}
     assert 1 <= len(done) < 4
     assert not (run / "report.html").exists()
