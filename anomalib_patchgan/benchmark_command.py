@@ -69,14 +69,11 @@ def run_benchmark(namespace: argparse.Namespace, arguments: Sequence[str]) -> in
     check_plan(plan)
     run = namespace.out or Path("runs") / "benchmark" / namespace.config.stem
     _write_description(run, plan, arguments)
-    if namespace.force:
-        for spec in plan.jobs:
-            (run / JOBS / f"{spec.id}.json").unlink(missing_ok=True)
-    missing = sum(not is_finished(run, spec) for spec in plan.jobs)
+    missing = sum(namespace.force or not is_finished(run, spec) for spec in plan.jobs)
     logging.getLogger(__name__).info("%d of %d jobs to do, results in %s", missing, len(plan.jobs), run)
     # anomalib prints a traceback of every failed job; each has its own file and its own line.
     logging.getLogger("anomalib.pipelines").setLevel(logging.CRITICAL)
-    RawScoreBenchmark(plan, run).run()
+    RawScoreBenchmark(plan, run, force=namespace.force).run()
     failed = [spec.id for spec in plan.jobs if not is_finished(run, spec)]
     write_report([run], run, examples=not namespace.no_examples)
     sys.stdout.write(f"{run / 'report.html'}\n")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonargparse
+import torch
 from anomalib.data import AnomalibDataModule
 from anomalib.models.components import AnomalibModule
 from lightning.pytorch import Trainer
@@ -39,6 +40,16 @@ def check_plan(plan: Plan) -> None:
         if unknown := sorted(set(spec.trainer or {}) - known):
             msg = f"model {spec.model!r}: trainer does not take {', '.join(unknown)} in a benchmark"
             raise ConfigurationError(msg)
+        epochs, every = (int((spec.trainer or {}).get(key) or 1) for key in ("max_epochs", "check_val_every_n_epoch"))
+        if epochs > every and epochs % every:
+            msg = (
+                f"model {spec.model!r}: max_epochs={epochs} is no multiple of check_val_every_n_epoch={every}, so the "
+                f"last epochs would be trained and never chosen"
+            )
+            raise ConfigurationError(msg)
+    if any(spec.accelerator == "cuda" for spec in plan.jobs) and not torch.cuda.is_available():
+        msg = "accelerator is cuda, but torch finds no GPU: set accelerator: cpu"
+        raise ConfigurationError(msg)
 
 
 def build(spec: JobSpec) -> tuple[AnomalibModule, AnomalibDataModule]:

@@ -149,7 +149,9 @@ def describe_machine(accelerator: str) -> dict[str, Any]:
         with contextlib.suppress(PackageNotFoundError):
             versions[name] = version(name)
     return {
-        "machine": _processor() if accelerator == "cpu" else torch.cuda.get_device_name(),
+        "machine": torch.cuda.get_device_name()
+        if accelerator == "cuda" and torch.cuda.is_available()
+        else _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "accelerator": accelerator,

@@ -25,6 +25,7 @@ from anomalib_patchgan.benchmark.plan import JobSpec
 from anomalib_patchgan.benchmark.results import PIXEL_BINS, JobScores
 from anomalib_patchgan.benchmark.split import choose_examples, read_examples, read_masks, read_split
 from anomalib_patchgan.cli import one_line
+from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.measure.cost import (
     PeakMemory,
     count_flops,
@@ -53,8 +54,12 @@ def measure(spec: JobSpec, task_id: int | None) -> tuple[dict[str, Any], JobScor
     seed_everything(spec.seed, workers=True, verbose=False)
     with _quiet(), TemporaryDirectory() as folder:
         model, data = build(spec)
+        # Some data modules of anomalib split at random: for every model and seed in the same way.
+        seed_everything(0, workers=True, verbose=False)
         data.prepare_data()
         data.setup()
+        check_splits(data)
+        seed_everything(spec.seed, workers=True, verbose=False)
         raw = RawPredictions(spec.evaluation_size)
         checkpoint = ModelCheckpoint(dirpath=folder, monitor=MONITOR, mode="max", save_on_train_epoch_end=False)
         engine = Engine(
@@ -101,6 +106,21 @@ def measure(spec: JobSpec, task_id: int | None) -> tuple[dict[str, Any], JobScor
     return numbers, scores
 
 
+def check_splits(data: AnomalibDataModule) -> None:
+    """Refuse data modules that validate on test images: thresholds and checkpoints would be chosen on them.
+
+    Raises:
+        ConfigurationError: The two splits share an image.
+    """
+    splits = [set(part.samples.image_path) for part in (data.val_data, data.test_data)]
+    if shared := splits[0] & splits[1]:
+        msg = (
+            f"validation and test share {len(shared)} images, such as {min(shared)}: choose another val_split_mode, so "
+            f"that nothing is chosen on test images"
+        )
+        raise ConfigurationError(msg)
+
+
 def trainer_arguments(model: AnomalibModule, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Complete the arguments of the trainer so that the last epoch is validated, without which nothing is chosen.
 
@@ -138,7 +158,9 @@ def evaluate(
     score, label = np.array(test.score), np.array(test.label, bool)
     table = read_split(data.test_data.samples, test.image_path)
     threshold = f1_threshold(np.array(validation.score), np.array(validation.label, bool))
-    metrics = image_metrics(score, label, threshold) | patient_metrics(score, label, table.patient)
+    metrics = image_metrics(score, label, threshold)
+    if len(set(table.patient)) < len(table.patient):
+        metrics |= patient_metrics(score, label, table.patient)
     strata = stratum_metrics(score, label, np.where(label, table.stratum, ""))
 
     maps = test.maps()

@@ -41,12 +41,14 @@ class MissingJobs(BenchmarkJobGenerator):
         accelerator: `cpu` or `cuda`.
         plan: The benchmark.
         run_folder: Where results are.
+        force: Generate the jobs that have a result, too.
     """
 
-    def __init__(self, accelerator: str, plan: Plan, run_folder: Path) -> None:
+    def __init__(self, accelerator: str, plan: Plan, run_folder: Path, *, force: bool = False) -> None:
         super().__init__(accelerator)
         self.plan = plan
         self.run_folder = run_folder
+        self.force = force
 
     @property
     def job_class(self) -> type[RawScoreBenchmarkJob]:
@@ -61,7 +63,8 @@ class MissingJobs(BenchmarkJobGenerator):
         """Return the jobs; both arguments are anomalib's and say nothing that the plan does not."""
         del args, previous_stage_result
         mine = [spec for spec in self.plan.jobs if spec.accelerator == self.accelerator]
-        return JobQueue([spec for spec in mine if not is_finished(self.run_folder, spec)], self.run_folder)
+        missing = [spec for spec in mine if self.force or not is_finished(self.run_folder, spec)]
+        return JobQueue(missing, self.run_folder)
 
 
 class RawScoreBenchmark(Benchmark):
@@ -70,17 +73,19 @@ class RawScoreBenchmark(Benchmark):
     Args:
         plan: The benchmark.
         run_folder: Where results go.
+        force: Do again what has a result; a job's old one stays until the new one replaces it.
     """
 
-    def __init__(self, plan: Plan, run_folder: Path) -> None:
+    def __init__(self, plan: Plan, run_folder: Path, *, force: bool = False) -> None:
         self.plan = plan
         self.run_folder = run_folder
+        self.force = force
 
     def runners(self) -> list[Runner]:
         """Make the runners: one job after the other on a CPU, one per GPU where there are several."""
         runners: list[Runner] = []
         for accelerator in self.plan.accelerators:
-            jobs = MissingJobs(accelerator, self.plan, self.run_folder)
+            jobs = MissingJobs(accelerator, self.plan, self.run_folder, force=self.force)
             devices = torch.cuda.device_count() if accelerator == "cuda" else 1
             runners.append(ParallelRunner(jobs, n_jobs=devices) if devices > 1 else SerialRunner(jobs))
         return runners

@@ -14,6 +14,8 @@ from anomalib_patchgan.benchmark.grid import Choices, expand_grid
 from anomalib_patchgan.errors import ConfigurationError
 
 ACCELERATORS = {"cpu", "cuda"}
+# Of a name in a file's name, which may have 255 bytes.
+LONGEST_PART = 50
 _KEYS = {"seed", "model", "data", "trainer", "name", "reference", "evaluation_size"}
 _MODEL_KEYS = {"name", "class_path", "init_args", "trainer", "data", "seed"}
 _DATA_KEYS = {"name", "class_path", "init_args", "trainer"}
@@ -57,16 +59,21 @@ class JobSpec:
 
     @property
     def content(self) -> dict[str, Any]:
-        """All settings as plain data."""
+        """All settings of the result as plain data."""
         size = self.evaluation_size
-        return {**vars(self), "trainer": self.trainer or {}, "evaluation_size": list(size) if size else None}
+        content = {**vars(self), "trainer": self.trainer or {}, "evaluation_size": list(size) if size else None}
+        # Measured once more or not at all, the scores are the same.
+        del content["measure_cost"]
+        return content
 
     @property
     def id(self) -> str:
         """Name of the job's files: readable, and another one as soon as any setting changes."""
         text = json.dumps(self.content, sort_keys=True, default=str)
         parts = [self.model, self.data, *([self.fold] if self.fold else []), f"seed-{self.seed}"]
-        return "--".join([*map(_slug, parts), hashlib.sha256(text.encode()).hexdigest()[:8]])
+        return "--".join(
+            [*(_slug(part)[:LONGEST_PART] for part in parts), hashlib.sha256(text.encode()).hexdigest()[:8]]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +106,8 @@ def read_plan(path: Path, root: str | None = None) -> Plan:
         ConfigurationError: There is no such file, it is not YAML, or a part of it cannot work.
     """
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # Through JSON, in which results are written: dates become texts.
+        config = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), default=str))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         msg = f"{path} cannot be read as a YAML file: {' '.join(str(error).split())}"
         raise ConfigurationError(msg) from error
@@ -108,24 +116,34 @@ def read_plan(path: Path, root: str | None = None) -> Plan:
         raise ConfigurationError(msg)
     accelerators = config.get("accelerator", "cpu")
     accelerators = tuple(accelerators) if isinstance(accelerators, list) else (accelerators,)
-    if not accelerators or not set(accelerators) <= ACCELERATORS:
+    if not accelerators or not all(name in ACCELERATORS for name in map(str, accelerators)):
         msg = f"{path}: accelerator must be cpu or cuda, or a list of them, got {config.get('accelerator')!r}"
         raise ConfigurationError(msg)
     part = config["benchmark"]
     _check_keys(path, "benchmark", part, _KEYS)
     specs = [
-        _make_spec(path, combination, choices, accelerator, root)
+        # Times and memory of different hardware do not belong into one table.
+        _make_spec(path, combination, choices, accelerator, root, f" ({accelerator})" if len(accelerators) > 1 else "")
         for accelerator in accelerators
         for combination, choices in expand_grid(part)
     ]
     _check_names(path, specs)
-    jobs: dict[tuple[str, str, str, str, int], JobSpec] = {}
-    measured: set[tuple[str, str, str]] = set()
+    jobs: dict[tuple[str, str, str, int], JobSpec] = {}
+    measured: set[tuple[str, str]] = set()
     for spec in specs:
-        key = (spec.accelerator, spec.model, spec.data)
+        key = (spec.model, spec.data)
         # A model with seeds of its own comes once for each seed of the others.
-        jobs.setdefault((*key, spec.fold, spec.seed), replace(spec, measure_cost=key not in measured))
+        first = jobs.setdefault((*key, spec.fold, spec.seed), replace(spec, measure_cost=key not in measured))
+        if first.id != spec.id:
+            msg = (
+                f"{path}: two jobs of {spec.model!r} on {spec.data!r} differ in what is no part of their names: give "
+                f"the models or the data a `name` each"
+            )
+            raise ConfigurationError(msg)
         measured.add(key)
+    if not jobs:
+        msg = f"{path}: a grid is empty, so there is nothing to run"
+        raise ConfigurationError(msg)
     models = [job.model for job in jobs.values()]
     reference = part.get("reference") or next(
         (job.model for job in jobs.values() if job.model_config["class_path"].split(".")[-1] == "PatchGan"), None
@@ -142,12 +160,14 @@ def read_plan(path: Path, root: str | None = None) -> Plan:
     )
 
 
-def _make_spec(path: Path, part: Mapping[str, Any], choices: Choices, accelerator: str, root: str | None) -> JobSpec:
+def _make_spec(
+    path: Path, part: Mapping[str, Any], choices: Choices, accelerator: str, root: str | None, suffix: str
+) -> JobSpec:
     """Make one job of one combination of the grids."""
     model, data = (_as_class(path, key, part.get(key)) for key in ("model", "data"))
     _check_keys(path, "model", model, _MODEL_KEYS)
     _check_keys(path, "data", data, _DATA_KEYS)
-    loading = model.get("data") or {}
+    loading = _mapping(path, "data of a model", model.get("data"))
     if not set(loading) <= _LOADING:
         unknown = ", ".join(sorted(set(loading) - _LOADING))
         msg = f"{path}: data of a model may only set {', '.join(sorted(_LOADING))}, not {unknown}"
@@ -157,21 +177,26 @@ def _make_spec(path: Path, part: Mapping[str, Any], choices: Choices, accelerato
         msg = f"{path}: seed must be a whole number, or a grid of them, got {seed!r}"
         raise ConfigurationError(msg)
     size = part.get("evaluation_size")
-    if size is not None and not (isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) for n in size)):  # noqa: PLR2004
+    if size is not None and not (
+        isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)  # noqa: PLR2004
+    ):
         msg = f"{path}: evaluation_size must be [height, width], got {size!r}"
         raise ConfigurationError(msg)
-    init_args = {**(data.get("init_args") or {}), **loading}
+    init_args = {**_mapping(path, "init_args of data", data.get("init_args")), **loading}
     if root is not None and "root" in init_args:
         init_args["root"] = root
     return JobSpec(
         model=_name(model, choices, "model"),
-        data=str(data.get("name") or data["class_path"].split(".")[-1]),
+        data=str(data.get("name") or data["class_path"].split(".")[-1]) + suffix,
         fold=", ".join(_label(key, value) for key, value in choices.items() if key.startswith("data.")),
         seed=seed,
         accelerator=accelerator,
-        model_config={"class_path": model["class_path"], "init_args": model.get("init_args") or {}},
+        model_config={
+            "class_path": model["class_path"],
+            "init_args": _mapping(path, "init_args of model", model.get("init_args")),
+        },
         data_config={"class_path": data["class_path"], "init_args": init_args},
-        trainer={**(part.get("trainer") or {}), **(data.get("trainer") or {}), **(model.get("trainer") or {})},
+        trainer={key: value for level in (part, data, model) for key, value in _trainer(path, level).items()},
         evaluation_size=tuple(size) if size else None,
     )
 
@@ -184,6 +209,19 @@ def _as_class(path: Path, key: str, value: object) -> dict[str, Any]:
         return value
     msg = f"{path}: {key} must be a class name, or class_path with init_args, or a grid of them, got {value!r}"
     raise ConfigurationError(msg)
+
+
+def _mapping(path: Path, where: str, value: object) -> dict[str, Any]:
+    """Accept names with values, or nothing."""
+    if value is None or isinstance(value, dict):
+        return value or {}
+    msg = f"{path}: {where} must be names with values, got {value!r}"
+    raise ConfigurationError(msg)
+
+
+def _trainer(path: Path, level: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the trainer's arguments of one level of the file."""
+    return _mapping(path, "trainer", level.get("trainer"))
 
 
 def _check_keys(path: Path, where: str, part: Mapping[str, Any], known: set[str]) -> None:
@@ -214,7 +252,9 @@ def _name(model: Mapping[str, Any], choices: Choices, key: str) -> str:
 
 def _label(path: str, value: object) -> str:
     """Name one choice of a grid."""
-    text = Path(value).stem if isinstance(value, str) else json.dumps(value, default=str)
+    # Of a path only the file's own name, which has an ending; the rest is a matter of the machine.
+    name = value.rsplit("/", 1)[-1] if isinstance(value, str) else json.dumps(value, default=str)
+    text = re.sub(r"\.(csv|txt|json|yaml)$", "", name)
     return f"{path.rsplit('.', 1)[-1]}={text}"
 
 

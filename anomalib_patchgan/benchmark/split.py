@@ -42,7 +42,8 @@ def read_split(samples: pd.DataFrame, image_paths: Sequence[str]) -> SplitTable:
         image_paths: The images, in the order asked for.
 
     Returns:
-        Their rows. The patient is `case`, else `patient_id`, else the image itself.
+        Their rows. The patient is `patient_id` or `case`, whichever holds more images together (some protocols split by
+        tile and name the tile `patient_id`; some patients have several cases), else the image itself.
 
     Raises:
         DataError: An image is not in the table.
@@ -52,7 +53,8 @@ def read_split(samples: pd.DataFrame, image_paths: Sequence[str]) -> SplitTable:
         msg = f"{min(missing)} is not in the sample table of its data module"
         raise DataError(msg)
     table = table.loc[list(image_paths)]
-    patient = next((name for name in ("case", "patient_id") if name in table.columns), None)
+    known = [name for name in ("patient_id", "case") if name in table.columns]
+    patient = min(known, key=lambda name: table[name].nunique(), default=None)
     parents = [Path(path).parent for path in image_paths]
     root = Path(*_common([parent.parts for parent in parents])) if parents else Path()
 

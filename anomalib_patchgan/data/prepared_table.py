@@ -127,7 +127,8 @@ def choose_patients(patients: Iterable[str], ratio: float, seed: int) -> set[str
 
 def _take_fold(root: Path, table: pd.DataFrame, folds: int, fold: int, seed: int) -> pd.DataFrame:
     """Make one fold of the patients the test split and all others training patients."""
-    ranked = sorted(set(table.patient_id), key=lambda patient: hash_fraction(patient, seed))
+    # Another hash than that of the validation patients, or the same few would never train.
+    ranked = sorted(set(table.patient_id), key=lambda patient: hash_fraction(f"fold of {patient}", seed))
     if len(ranked) < folds:
         msg = f"{root} has {len(ranked)} patients, too few for folds={folds}: take fewer folds."
         raise ConfigurationError(msg)

@@ -160,6 +160,22 @@ def test_force_does_everything_again(prepared, tmp_path):
     assert all(files(tmp_path / "run")[name] != content for name, content in before.items() if name.endswith("json"))
 
 
+def test_nothing_is_chosen_on_test_images(prepared, tmp_path):
+    config = write_config(tmp_path / "mean.yaml", prepared, [{"class_path": "MeanIntensity"}])
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    content["benchmark"]["data"] = {
+        "class_path": "Folder",
+        "init_args": {
+            "name": "discs", "root": str(prepared), "normal_dir": "train/normal", "abnormal_dir": "test/abnormal",
+            "normal_test_dir": "test/normal", "val_split_mode": "same_as_test", "num_workers": 0,
+        },
+    }  # fmt: skip
+    config.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert main(["benchmark", "--config", str(config), "--out", str(tmp_path / "run")]) == 1
+    _, (result,) = read_run(tmp_path / "run")
+    assert "validation and test share 16 images" in result.error
+
+
 def test_a_job_that_is_killed_takes_no_other_down(prepared, tmp_path):
     killed = {"name": "killed", "class_path": "tests.fakes.killed.KilledModel", "init_args": {"image_size": SIZE}}
     config = write_config(tmp_path / "mean.yaml", prepared, [killed, {"class_path": "MeanIntensity"}])

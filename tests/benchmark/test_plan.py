@@ -1,5 +1,7 @@
 """From YAML to jobs."""
 
+from datetime import date
+
 import pytest
 import yaml
 
@@ -78,6 +80,32 @@ def test_the_id_changes_with_any_setting(read):
     assert identity() == identity()
 
 
+def test_labels_of_folds_keep_versions_apart_and_drop_endings(read):
+    def folds(*values):
+        data = {"class_path": "X", "init_args": {"part": {"grid": list(values)}}}
+        return [job.fold for job in read({"model": "PatchGan", "data": data}).jobs]
+
+    assert folds("v1.1", "v1.2") == ["part=v1.1", "part=v1.2"]
+    assert folds("splits/a.csv", "splits/b.csv") == ["part=a", "part=b"]
+
+
+def test_different_hardware_is_not_averaged(read):
+    plan = read({"model": "PatchGan", "data": PHANTOM}, accelerator=["cpu", "cuda"])
+    assert [job.data for job in plan.jobs] == ["BrainPhantom (cpu)", "BrainPhantom (cuda)"]
+    with pytest.raises(ConfigurationError, match="accelerator"):
+        read({"model": "PatchGan", "data": PHANTOM}, accelerator={"grid": ["cpu"]})
+
+
+def test_names_of_files_have_a_limit(read):
+    job = read({"model": {"class_path": "PatchGan", "name": "x" * 400}, "data": PHANTOM}).jobs[0]
+    assert len(job.id) < 200
+
+
+def test_dates_are_texts(read):
+    job = read({"model": {"class_path": "PatchGan", "name": date(2026, 1, 1)}, "data": PHANTOM}).jobs[0]
+    assert job.model == "2026-01-01"
+
+
 def test_another_root(read):
     data = {"class_path": "PreparedFolder", "init_args": {"root": "there"}}
     assert read({"model": "PatchGan", "data": data}, root="here").jobs[0].data_config["init_args"]["root"] == "here"
@@ -100,6 +128,23 @@ def test_another_root(read):
             {"model": {"grid": ["PatchGan", {"class_path": "PatchGan", "init_args": {"depth": 2}}]}, "data": PHANTOM},
             "two different model entries are called 'PatchGan': give each a `name`",
         ),
+        (
+            {
+                "model": {"grid": ["PatchGan", {"class_path": "PatchGan", "trainer": {"max_epochs": 2}}]},
+                "data": PHANTOM,
+            },
+            "two jobs of 'PatchGan' on 'BrainPhantom' differ",
+        ),
+        (
+            {"model": "PatchGan", "data": {"class_path": "X", "init_args": {"root": {"grid": ["a/data", "b/data"]}}}},
+            "two jobs of 'PatchGan' on 'X' differ",
+        ),
+        ({"model": "PatchGan", "data": PHANTOM, "trainer": {"max_epochs": {"grid": [1, 2]}}}, "two jobs"),
+        ({"model": {"grid": []}, "data": PHANTOM}, "a grid is empty"),
+        ({"model": "PatchGan", "data": PHANTOM, "trainer": 5}, "trainer must be names with values, got 5"),
+        ({"model": {"class_path": "PatchGan", "data": "flip"}, "data": PHANTOM}, "names with values, got 'flip'"),
+        ({"model": "PatchGan", "data": {"class_path": "X", "init_args": [1]}}, "init_args of data must be names"),
+        ({"model": "PatchGan", "data": PHANTOM, "evaluation_size": [0, -1]}, "must be .height, width., got"),
     ],
 )
 def test_what_cannot_work_is_said_in_one_line(read, benchmark, message):
@@ -126,6 +171,10 @@ def test_no_benchmark_file(tmp_path, text):
         ({"class_path": "PatchGan", "init_args": {"depth": "deep"}}, "depth"),
         ({"class_path": "PatchGan", "trainer": {"no_such": 1}}, "trainer does not take no_such"),
         ({"class_path": "PatchGan", "trainer": {"devices": 2}}, "trainer does not take devices"),
+        (
+            {"class_path": "Ganomaly", "trainer": {"max_epochs": 5, "check_val_every_n_epoch": 2}},
+            "max_epochs=5 is no multiple of check_val_every_n_epoch=2",
+        ),
     ],
 )
 def test_classes_and_arguments_are_checked_before_anything_runs(read, model, message):

@@ -37,6 +37,8 @@ def test_what_a_bootstrap_resamples(samples):
     assert read_split(samples, paths).patient.tolist() == paths
     both = samples.assign(patient_id=["tile 1", "tile 2", "tile 3"], case=["A", "A", "B"])
     assert read_split(both, paths).patient.tolist() == ["A", "A", "B"]
+    visits = samples.assign(patient_id=["A", "A", "B"], case=["A visit 1", "A visit 2", "B visit 1"])
+    assert read_split(visits, paths).patient.tolist() == ["A", "A", "B"]
 
 
 def test_an_unknown_image(samples):

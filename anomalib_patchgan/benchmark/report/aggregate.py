@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from anomalib_patchgan.benchmark.report.merge import Comparison, Job
-from anomalib_patchgan.benchmark.report.resampling import Resampler
+from anomalib_patchgan.benchmark.report.resampling import FEWEST_FOR_INTERVAL, FEWEST_FOR_TEST, Resampler
 from anomalib_patchgan.measure.statistics import holm, interval, paired_p_value
 
 NAN = float("nan")
@@ -165,16 +165,19 @@ def aggregate_model(
             mean=over.mean,
             sd=over.sd,
         )
-        if resampler.can(metric, stratum):
+        if resampler.can(metric, stratum) and resampler.patients(resampler.folds) >= FEWEST_FOR_INTERVAL:
             low, high = interval(resampler.values(metric, stratum, resampler.folds))
             one = replace(one, low=low, high=high)
         mine, other = (spread(group, metric, stratum, folds) for group in (jobs, rivals))
         if reference and same and mine.jobs and other.jobs:
             one = replace(one, difference=mine.mean - other.mean)
-            if resampler.can(metric, stratum) and reference.can(metric, stratum):
+            patients = resampler.patients(folds)
+            both = resampler.can(metric, stratum) and reference.can(metric, stratum)
+            if both and patients >= FEWEST_FOR_INTERVAL:
                 pair = [model_.values(metric, stratum, folds) for model_ in (reference, resampler)]
                 low, high = interval(pair[1] - pair[0])
-                one = replace(one, difference_low=low, difference_high=high, p=paired_p_value(*pair))
+                p = paired_p_value(*pair) if patients >= FEWEST_FOR_TEST else NAN
+                one = replace(one, difference_low=low, difference_high=high, p=p)
         found.append(one)
     return found
 
