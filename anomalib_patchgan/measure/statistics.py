@@ -54,7 +54,8 @@ class PixelCounts:
     negatives: NDArray[np.uint32]
 
 
-METRICS: dict[str, tuple[type, Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]]] = {
+Computation = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+METRICS: dict[str, tuple[type, Computation]] = {
     "image_AUROC": (Scores, curves.auroc),
     "image_AP": (Scores, curves.average_precision),
     "pixel_AUROC": (PixelCounts, curves.auroc),
@@ -97,26 +98,38 @@ def bootstrap(
         >>> interval(values)
         (1.0, 1.0)
     """
-    kind, compute = METRICS.get(metric, (None, None))
-    if kind is None or compute is None or not all(isinstance(job, kind) for job in jobs):
-        needed = f"{kind.__name__} are needed" if kind else f"choose one of {', '.join(METRICS)}"
-        msg = f"The metric {metric!r} cannot be resampled from these jobs: {needed}"
-        raise ConfigurationError(msg)
-    patients = np.unique(np.concatenate([job.patients for job in jobs])) if jobs else np.zeros(0, dtype=np.str_)
+    compute = _computation(jobs, metric)
+    patients = _patients(jobs)
     if not patients.size:
         return np.full(resamples, np.nan)
     prepared = [(np.searchsorted(patients, np.unique(job.patients)), _curve(job)) for job in jobs]
     width = max(patients.size, *(len(job.patients) for job in jobs))
-    parts = []
-    for draws in _draws(patients.size, resamples, seed, size=max(1, CHUNK // width)):
-        total, weight = np.zeros(len(draws)), np.zeros(len(draws))
-        for members, curve in prepared:
-            values = compute(*curve(draws[:, members]))
-            drawn = np.where(np.isnan(values), 0.0, draws[:, members].sum(1))
-            total += drawn * np.nan_to_num(values)
-            weight += drawn
-        parts.append(np.divide(total, weight, out=np.full(len(draws), np.nan), where=weight > 0))
-    return np.concatenate(parts)
+    chunks = _draws(patients.size, resamples, seed, size=max(1, CHUNK // width))
+    return np.concatenate([_mean_over_jobs(prepared, compute, draws) for draws in chunks])
+
+
+def without_resampling(jobs: Sequence[Scores] | Sequence[PixelCounts], metric: str) -> float:
+    """Compute what `bootstrap` resamples with every patient drawn once: the centre of its values.
+
+    It can differ from the metric itself: pixels are counted in bins, and folds weigh by their patients.
+
+    Args:
+        jobs: As for `bootstrap`.
+        metric: As for `bootstrap`.
+
+    Returns:
+        The metric, 0 to 1; NaN where it is undefined in all jobs.
+
+    Raises:
+        ConfigurationError: The metric is unknown or does not fit these jobs.
+        DataError: A score is not finite.
+    """
+    compute = _computation(jobs, metric)
+    patients = _patients(jobs)
+    if not patients.size:
+        return float("nan")
+    prepared = [(np.searchsorted(patients, np.unique(job.patients)), _curve(job)) for job in jobs]
+    return float(_mean_over_jobs(prepared, compute, np.ones((1, patients.size)))[0])
 
 
 def interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
@@ -186,6 +199,34 @@ def holm(p_values: Sequence[float]) -> list[float]:
     factors = np.arange(valid.size, 0, -1)
     corrected[valid] = np.minimum(1.0, np.maximum.accumulate(values[valid] * factors))
     return [float(value) for value in corrected]
+
+
+def _computation(jobs: Sequence[Scores] | Sequence[PixelCounts], metric: str) -> Computation:
+    """Return how a metric is computed from a curve, if it can be from these jobs."""
+    kind, compute = METRICS.get(metric, (None, None))
+    if kind is None or compute is None or not all(isinstance(job, kind) for job in jobs):
+        needed = f"{kind.__name__} are needed" if kind else f"choose one of {', '.join(METRICS)}"
+        msg = f"The metric {metric!r} cannot be resampled from these jobs: {needed}"
+        raise ConfigurationError(msg)
+    return compute
+
+
+def _patients(jobs: Sequence[Scores] | Sequence[PixelCounts]) -> NDArray[np.str_]:
+    """Return the patients of all jobs, sorted."""
+    return np.unique(np.concatenate([job.patients for job in jobs])) if jobs else np.zeros(0, dtype=np.str_)
+
+
+def _mean_over_jobs(
+    prepared: Sequence[tuple[NDArray[np.intp], Curve]], compute: Computation, draws: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Compute the mean metric of each draw `(b, patients)`; a job weighs by its drawn patients."""
+    total, weight = np.zeros(len(draws)), np.zeros(len(draws))
+    for members, curve in prepared:
+        values = compute(*curve(draws[:, members]))
+        drawn = np.where(np.isnan(values), 0.0, draws[:, members].sum(1))
+        total += drawn * np.nan_to_num(values)
+        weight += drawn
+    return np.divide(total, weight, out=np.full(len(draws), np.nan), where=weight > 0)
 
 
 def _draws(patients: int, resamples: int, seed: int, size: int) -> Iterator[NDArray[np.float64]]:

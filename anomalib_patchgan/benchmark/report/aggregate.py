@@ -166,17 +166,18 @@ def aggregate_model(
             sd=over.sd,
         )
         if resampler.can(metric, stratum) and resampler.patients(resampler.folds) >= FEWEST_FOR_INTERVAL:
-            low, high = interval(resampler.values(metric, stratum, resampler.folds))
-            one = replace(one, low=low, high=high)
+            low, high = interval(resampler.values(metric, stratum, resampler.folds, over.mean))
+            one = replace(one, low=max(low, 0.0), high=min(high, 1.0))
         mine, other = (spread(group, metric, stratum, folds) for group in (jobs, rivals))
         if reference and same and mine.jobs and other.jobs:
             one = replace(one, difference=mine.mean - other.mean)
             patients = resampler.patients(folds)
             both = resampler.can(metric, stratum) and reference.can(metric, stratum)
             if both and patients >= FEWEST_FOR_INTERVAL:
-                pair = [model_.values(metric, stratum, folds) for model_ in (reference, resampler)]
-                low, high = interval(pair[1] - pair[0])
-                p = paired_p_value(*pair) if patients >= FEWEST_FOR_TEST else NAN
+                theirs = reference.values(metric, stratum, folds, other.mean)
+                ours = resampler.values(metric, stratum, folds, mine.mean)
+                low, high = interval(ours - theirs)
+                p = paired_p_value(theirs, ours) if patients >= FEWEST_FOR_TEST else NAN
                 one = replace(one, difference_low=low, difference_high=high, p=p)
         found.append(one)
     return found

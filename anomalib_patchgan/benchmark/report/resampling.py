@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalib_patchgan.benchmark.results import JobScores
-from anomalib_patchgan.measure.statistics import PixelCounts, Scores, bootstrap
+from anomalib_patchgan.measure.statistics import PixelCounts, Scores, bootstrap, without_resampling
 
 RESAMPLES = 2000
 # With fewer patients the percentile interval is far too narrow, and with one every resample is the same.
@@ -44,27 +44,29 @@ class Resampler:
         with_pixels = any(scores.positives.shape[1] for _, scores in self.jobs)
         return metric in IMAGE_METRICS or (metric in PIXEL_METRICS and with_pixels)
 
-    def values(self, metric: str, stratum: str, folds: frozenset[str]) -> NDArray[np.float64]:
+    def values(self, metric: str, stratum: str, folds: frozenset[str], mean: float) -> NDArray[np.float64]:
         """Return the metric of each resample.
 
         Args:
             metric: One for which `can` is true.
             stratum: Lesions to keep beside all normal images; "" for all.
             folds: Folds to take part.
+            mean: The metric itself, around which the values are put: bins of pixels, and folds weighted by their
+                patients, would leave it a little beside them.
 
         Returns:
-            `(RESAMPLES,)`, 0 to 1; NaN where undefined.
+            `(RESAMPLES,)`; NaN where undefined.
         """
         key = (metric, stratum, folds)
         if key not in self._values:
             chosen = [(fold, scores) for fold, scores in self.jobs if fold in folds]
             if metric in PIXEL_METRICS:
                 pixels = [_pixel_counts(fold, scores) for fold, scores in chosen if scores.positives.shape[1]]
-                self._values[key] = bootstrap(pixels, metric, RESAMPLES)
+                self._values[key] = bootstrap(pixels, metric, RESAMPLES) - without_resampling(pixels, metric)
             else:
                 images = [_scores(fold, scores, stratum) for fold, scores in chosen]
-                self._values[key] = bootstrap(images, metric, RESAMPLES)
-        return self._values[key]
+                self._values[key] = bootstrap(images, metric, RESAMPLES) - without_resampling(images, metric)
+        return mean + self._values[key]
 
     def tested_as(self, other: "Resampler", folds: frozenset[str]) -> bool:
         """Tell whether the images of some folds are those that another model was tested on."""

@@ -12,7 +12,9 @@ from anomalib_patchgan.benchmark.results import PIXEL_BINS
 METRICS = {
     "image_AUROC": "image AUROC",
     "image_AP": "image AP",
+    "image_TPR_at_1FPR": "TPR at 1 % FPR",
     "image_TPR_at_5FPR": "TPR at 5 % FPR",
+    "image_F1": "F1 at val. threshold",
     "pixel_AUROC": "pixel AUROC",
     "pixel_AP": "pixel AP",
     "pixel_AUPRO": "AUPRO",
@@ -20,6 +22,7 @@ METRICS = {
     "pixel_dice": "Dice at val. threshold",
     "case_dice": "case Dice",
     "patient_AUROC_max": "patient AUROC",
+    "patient_AUROC_top3": "patient AUROC, top 3",
 }
 EMPTY = "-"
 SIGNIFICANT = 0.05
@@ -74,11 +77,14 @@ Found = Mapping[tuple[str, str, str], Aggregate]
 
 def _metrics(comparison: Comparison, found: Found) -> Table:
     columns = [metric for metric in METRICS if any((model, "", metric) in found for model in comparison.models)]
-    best = {metric: _best(found[key] for key in found if key[1:] == ("", metric)) for metric in columns}
+    whole = _complete(comparison)
+    best = {key: _best((one for name, one in found.items() if name[1:] == ("", key)), whole) for key in columns}
     rows = []
     for model in comparison.models:
         jobs = comparison.finished(model)
-        cells = [Cell(value=str(len({job.result.seed for job in jobs})))]
+        seeds = str(len({job.result.seed for job in jobs}))
+        folds = {job.result.fold for job in jobs}
+        cells = [Cell(value=seeds if model in whole else f"{seeds}, {len(folds)} folds only")]
         cells += [_cell(found.get((model, "", metric)), best[metric]) for metric in columns]
         rows.append((model, cells))
     spread = (
@@ -89,7 +95,7 @@ def _metrics(comparison: Comparison, found: Found) -> Table:
     )
     notes = [spread]
     if len({job.result.fold for job in comparison.jobs}) > 1:
-        notes.append("Folds are averaged within each seed.")
+        notes.append("Folds are averaged within each seed. A model that misses folds is never the best.")
     if "pixel_AUROC" in columns:
         notes.append(
             "Pixel metrics take all pixels of a test split together; a model without a map has none. Their intervals "
@@ -125,7 +131,8 @@ def _differences(comparison: Comparison, found: Found) -> Table:
 def _strata(comparison: Comparison, found: Found) -> Table:
     keys = dict.fromkeys((stratum, metric) for _, stratum, metric in found if stratum)
     columns = [key for metric in ("image_AUROC", "image_AP") for key in sorted(keys) if key[1] == metric]
-    best = {key: _best(one for name, one in found.items() if name[1:] == key) for key in columns}
+    whole = _complete(comparison)
+    best = {key: _best((one for name, one in found.items() if name[1:] == key), whole) for key in columns}
     rows = [
         (model, [_cell(found.get((model, *key)), best[key]) for key in columns])
         for model in comparison.models
@@ -194,9 +201,15 @@ def _difference(one: Aggregate | None) -> Cell:
     )
 
 
-def _best(ones: Iterable[Aggregate]) -> str:
-    """The highest mean as the table writes it, so that equal numbers are equally bold."""
-    return f"{max(one.mean for one in ones):.3f}"
+def _complete(comparison: Comparison) -> set[str]:
+    """The models that ran on every fold that any model ran on; of the others a mean is over something else."""
+    folds = {job.result.fold for model in comparison.models for job in comparison.finished(model)}
+    return {model for model in comparison.models if {job.result.fold for job in comparison.finished(model)} == folds}
+
+
+def _best(ones: Iterable[Aggregate], models: set[str]) -> str:
+    """The highest mean of some models as the table writes it, so that equal numbers are equally bold."""
+    return f"{max((one.mean for one in ones if one.model in models), default=math.nan):.3f}"
 
 
 def _mean(jobs: Sequence[Job], part: str, name: str) -> float | None:
