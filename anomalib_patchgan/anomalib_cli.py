@@ -11,8 +11,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch import seed_everything
 from lightning.pytorch.cli import SaveConfigCallback
 
-from anomalib_patchgan.cli import one_line
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.errors import ConfigurationError, one_line
 
 TRAINING = {"fit", "train"}
 

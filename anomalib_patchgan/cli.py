@@ -1,14 +1,13 @@
 """`anomalib-patchgan`: anomalib's command line with the plugin loaded, and the plugin's own subcommands.
 
 Importing anomalib and torch takes about ten seconds, so this module imports neither: help, the version and
-`configs` answer at once, `prepare` loads them once its own options are valid, everything else goes to
-`anomalib_patchgan.anomalib_cli`.
+`configs` answer at once, `report` needs neither, `prepare` and `benchmark` load them once their own options are valid,
+everything else goes to `anomalib_patchgan.anomalib_cli`.
 """
 
 import argparse
 import logging
 import os
-import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from anomalib_patchgan.benchmark_command import COMMAND as BENCHMARK
 from anomalib_patchgan.benchmark_command import DESCRIPTION as BENCHMARK_DESCRIPTION
 from anomalib_patchgan.benchmark_command import add_benchmark_arguments, run_benchmark
 from anomalib_patchgan.configs_command import run_configs
-from anomalib_patchgan.errors import ConfigurationError, PatchGanError
+from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
 from anomalib_patchgan.prepare_command import COMMAND as PREPARE
 from anomalib_patchgan.prepare_command import DESCRIPTION as PREPARE_DESCRIPTION
 from anomalib_patchgan.prepare_command import add_prepare_arguments, read_options, run_prepare
@@ -53,12 +52,6 @@ KNOWN_WARNINGS = (
     r"The anomalib\.models\.components\.dinov2 package is deprecated",
     # lightning 2.6 asks torch's pytree in the old way.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
-)
-
-# What jsonargparse says about a rejected value around the one line that tells what is wrong with it.
-PARSER_NOISE = re.compile(
-    r"Does not validate against any of the Union subtypes$|Subtypes: |Errors:$|Expected a <class 'NoneType'>"
-    r"|Given value( type)?: "
 )
 
 
@@ -98,26 +91,6 @@ def main(args: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _fail(one_line(error), USAGE_ERROR if isinstance(error, ConfigurationError) else FAILURE)
-
-
-def one_line(error: Exception) -> str:
-    r"""Return the message of an error as one line.
-
-    Args:
-        error: An error of the plugin or of the argument parser.
-
-    Example:
-        >>> from anomalib_patchgan.cli import one_line
-        >>> one_line(ValueError("first\n  second"))
-        'first second'
-    """
-    name = type(error).__name__
-    lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
-    lines = [line for line in lines if line and not PARSER_NOISE.match(line)]
-    if lines and lines[0].startswith(f"Caught {name} in "):
-        # torch puts the whole traceback of a data-loading process into the message; the error itself ends it.
-        lines = [re.sub(rf"^\S*{name}: ", "", lines[-1])]
-    return " ".join(lines)
 
 
 def light_parser() -> argparse.ArgumentParser:

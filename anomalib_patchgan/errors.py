@@ -4,6 +4,14 @@ All derive from `PatchGanError`, so a caller can catch them together, and from t
 built-in error that fits, so code that knows nothing of the plugin handles them too.
 """
 
+import re
+
+# What jsonargparse says about a rejected value around the one line that tells what is wrong with it.
+PARSER_NOISE = re.compile(
+    r"Does not validate against any of the Union subtypes$|Subtypes: |Errors:$|Expected a <class 'NoneType'>"
+    r"|Given value( type)?: "
+)
+
 
 class PatchGanError(Exception):
     """Base of every error the plugin raises on purpose."""
@@ -27,3 +35,23 @@ class TrainingDivergedError(PatchGanError, RuntimeError):
 
 class UnsupportedVersionError(PatchGanError, ImportError):
     """An installed dependency is outside the supported range."""
+
+
+def one_line(error: Exception) -> str:
+    r"""Return the message of an error as one line.
+
+    Args:
+        error: An error of the plugin or of the argument parser.
+
+    Example:
+        >>> from anomalib_patchgan.errors import one_line
+        >>> one_line(ValueError("first\n  second"))
+        'first second'
+    """
+    name = type(error).__name__
+    lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not PARSER_NOISE.match(line)]
+    if lines and lines[0].startswith(f"Caught {name} in "):
+        # torch puts the whole traceback of a data-loading process into the message; the error itself ends it.
+        lines = [re.sub(rf"^\S*{name}: ", "", lines[-1])]
+    return " ".join(lines)

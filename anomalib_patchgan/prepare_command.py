@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.errors import ConfigurationError, one_line
 
 if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule
@@ -182,8 +182,6 @@ def make_data_module(arguments: Sequence[str]) -> "AnomalibDataModule":
         >>> type(make_data_module(["--data", "PreparedFolder", "--data.root", "slices"])).__name__
         'PreparedFolder'
     """
-    from anomalib_patchgan.cli import one_line
-
     parser = _data_parser()
     config = parser.parse_args(list(arguments))
     if config.get("data") is None:

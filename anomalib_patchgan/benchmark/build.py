@@ -12,8 +12,7 @@ from anomalib.models.components import AnomalibModule
 from lightning.pytorch import Trainer
 
 from anomalib_patchgan.benchmark.plan import JobSpec, Plan
-from anomalib_patchgan.cli import one_line
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.errors import ConfigurationError, one_line
 
 # Set by the benchmark itself.
 _OWN_TRAINER_ARGUMENTS = {"accelerator", "devices", "callbacks", "default_root_dir", "logger", "enable_progress_bar"}
@@ -25,6 +24,7 @@ def check_plan(plan: Plan) -> None:
     Raises:
         ConfigurationError: A class or an argument does not exist, or a value has the wrong type.
     """
+    known = set(inspect.signature(Trainer).parameters) - _OWN_TRAINER_ARGUMENTS
     checked: list[tuple[object, object, object]] = []
     for spec in plan.jobs:
         content = (spec.model_config, spec.data_config, spec.trainer)
@@ -36,7 +36,6 @@ def check_plan(plan: Plan) -> None:
         except (jsonargparse.ArgumentError, ValueError, TypeError) as error:
             msg = f"model {spec.model!r} on data {spec.data!r}: {one_line(error)}"
             raise ConfigurationError(msg) from error
-        known = set(inspect.signature(Trainer).parameters) - _OWN_TRAINER_ARGUMENTS
         if unknown := sorted(set(spec.trainer or {}) - known):
             msg = f"model {spec.model!r}: trainer does not take {', '.join(unknown)} in a benchmark"
             raise ConfigurationError(msg)

@@ -19,11 +19,10 @@ import pandas as pd
 import torch
 from anomalib.pipelines.benchmark.job import BenchmarkJob
 
-from anomalib_patchgan.benchmark.measure import measure
 from anomalib_patchgan.benchmark.plan import JobSpec
 from anomalib_patchgan.benchmark.results import JobResult, write_job
-from anomalib_patchgan.cli import one_line
-from anomalib_patchgan.errors import PatchGanError
+from anomalib_patchgan.benchmark.train_and_test import measure
+from anomalib_patchgan.errors import PatchGanError, one_line
 
 logger = logging.getLogger(__name__)
 

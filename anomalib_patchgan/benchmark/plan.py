@@ -186,7 +186,7 @@ def _make_spec(
     if root is not None and "root" in init_args:
         init_args["root"] = root
     return JobSpec(
-        model=_name(model, choices, "model"),
+        model=_name(model, choices),
         data=str(data.get("name") or data["class_path"].split(".")[-1]) + suffix,
         fold=", ".join(_label(key, value) for key, value in choices.items() if key.startswith("data.")),
         seed=seed,
@@ -244,9 +244,9 @@ def _check_names(path: Path, jobs: list[JobSpec]) -> None:
                 raise ConfigurationError(msg)
 
 
-def _name(model: Mapping[str, Any], choices: Choices, key: str) -> str:
+def _name(model: Mapping[str, Any], choices: Choices) -> str:
     """Name a model, with the values of the grids inside it."""
-    inner = [_label(path, value) for path, value in choices.items() if path.startswith(f"{key}.init_args")]
+    inner = [_label(path, value) for path, value in choices.items() if path.startswith("model.init_args")]
     return " ".join([str(model.get("name") or model["class_path"].split(".")[-1]), *inner])
 
 

@@ -98,14 +98,12 @@ def bootstrap(
         >>> interval(values)
         (1.0, 1.0)
     """
-    compute = _computation(jobs, metric)
-    patients = _patients(jobs)
-    if not patients.size:
+    patients, mean_of = _mean_over_jobs(jobs, metric)
+    if not patients:
         return np.full(resamples, np.nan)
-    prepared = [(np.searchsorted(patients, np.unique(job.patients)), _curve(job)) for job in jobs]
-    width = max(patients.size, *(len(job.patients) for job in jobs))
-    chunks = _draws(patients.size, resamples, seed, size=max(1, CHUNK // width))
-    return np.concatenate([_mean_over_jobs(prepared, compute, draws) for draws in chunks])
+    width = max(patients, *(len(job.patients) for job in jobs))
+    chunks = _draws(patients, resamples, seed, size=max(1, CHUNK // width))
+    return np.concatenate([mean_of(draws) for draws in chunks])
 
 
 def without_resampling(jobs: Sequence[Scores] | Sequence[PixelCounts], metric: str) -> float:
@@ -124,12 +122,8 @@ def without_resampling(jobs: Sequence[Scores] | Sequence[PixelCounts], metric: s
         ConfigurationError: The metric is unknown or does not fit these jobs.
         DataError: A score is not finite.
     """
-    compute = _computation(jobs, metric)
-    patients = _patients(jobs)
-    if not patients.size:
-        return float("nan")
-    prepared = [(np.searchsorted(patients, np.unique(job.patients)), _curve(job)) for job in jobs]
-    return float(_mean_over_jobs(prepared, compute, np.ones((1, patients.size)))[0])
+    patients, mean_of = _mean_over_jobs(jobs, metric)
+    return float(mean_of(np.ones((1, patients)))[0])
 
 
 def interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
@@ -201,32 +195,28 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def _computation(jobs: Sequence[Scores] | Sequence[PixelCounts], metric: str) -> Computation:
-    """Return how a metric is computed from a curve, if it can be from these jobs."""
+def _mean_over_jobs(
+    jobs: Sequence[Scores] | Sequence[PixelCounts], metric: str
+) -> tuple[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
+    """Return how many patients the jobs have, and what computes the mean metric of draws `(b, patients)` of them."""
     kind, compute = METRICS.get(metric, (None, None))
     if kind is None or compute is None or not all(isinstance(job, kind) for job in jobs):
         needed = f"{kind.__name__} are needed" if kind else f"choose one of {', '.join(METRICS)}"
         msg = f"The metric {metric!r} cannot be resampled from these jobs: {needed}"
         raise ConfigurationError(msg)
-    return compute
+    patients = np.unique(np.concatenate([job.patients for job in jobs])) if jobs else np.zeros(0, dtype=np.str_)
+    prepared = [(np.searchsorted(patients, np.unique(job.patients)), _curve(job)) for job in jobs]
 
+    def mean_of(draws: NDArray[np.float64]) -> NDArray[np.float64]:
+        total, weight = np.zeros(len(draws)), np.zeros(len(draws))
+        for members, curve in prepared:
+            values = compute(*curve(draws[:, members]))
+            drawn = np.where(np.isnan(values), 0.0, draws[:, members].sum(1))
+            total += drawn * np.nan_to_num(values)
+            weight += drawn
+        return np.divide(total, weight, out=np.full(len(draws), np.nan), where=weight > 0)
 
-def _patients(jobs: Sequence[Scores] | Sequence[PixelCounts]) -> NDArray[np.str_]:
-    """Return the patients of all jobs, sorted."""
-    return np.unique(np.concatenate([job.patients for job in jobs])) if jobs else np.zeros(0, dtype=np.str_)
-
-
-def _mean_over_jobs(
-    prepared: Sequence[tuple[NDArray[np.intp], Curve]], compute: Computation, draws: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Compute the mean metric of each draw `(b, patients)`; a job weighs by its drawn patients."""
-    total, weight = np.zeros(len(draws)), np.zeros(len(draws))
-    for members, curve in prepared:
-        values = compute(*curve(draws[:, members]))
-        drawn = np.where(np.isnan(values), 0.0, draws[:, members].sum(1))
-        total += drawn * np.nan_to_num(values)
-        weight += drawn
-    return np.divide(total, weight, out=np.full(len(draws), np.nan), where=weight > 0)
+    return patients.size, mean_of
 
 
 def _draws(patients: int, resamples: int, seed: int, size: int) -> Iterator[NDArray[np.float64]]:

@@ -20,12 +20,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from anomalib_patchgan.benchmark.backbones import describe_backbone, register_offline_backbone
 from anomalib_patchgan.benchmark.build import build
-from anomalib_patchgan.benchmark.collect import MONITOR, Predictions, RawPredictions
 from anomalib_patchgan.benchmark.plan import JobSpec
+from anomalib_patchgan.benchmark.raw_predictions import MONITOR, Predictions, RawPredictions
 from anomalib_patchgan.benchmark.results import PIXEL_BINS, JobScores
-from anomalib_patchgan.benchmark.split import choose_examples, read_examples, read_masks, read_split
-from anomalib_patchgan.cli import one_line
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.benchmark.split_table import choose_examples, read_examples, read_masks, read_split
+from anomalib_patchgan.errors import ConfigurationError, one_line
 from anomalib_patchgan.measure.cost import (
     PeakMemory,
     count_flops,
@@ -78,7 +77,7 @@ def measure(spec: JobSpec, task_id: int | None) -> tuple[dict[str, Any], JobScor
         chosen = checkpoint.best_model_path or None
         engine.validate(model, datamodule=data, ckpt_path=chosen, verbose=False)
         validation = raw.predictions
-        validated = image_metrics(np.array(validation.score), np.array(validation.label), None)
+        validated = image_metrics(validation.scores(), validation.labels(), None)
         engine.test(model, datamodule=data, ckpt_path=chosen, verbose=False)
         numbers, scores = evaluate(raw.predictions, validation, data, examples=spec.measure_cost)
         numbers["cost"] = {
@@ -155,9 +154,9 @@ def evaluate(
     Returns:
         `metrics`, `strata` and `thresholds` of `JobResult`, and the raw scores.
     """
-    score, label = np.array(test.score), np.array(test.label, bool)
+    score, label = test.scores(), test.labels()
     table = read_split(data.test_data.samples, test.image_path)
-    threshold = f1_threshold(np.array(validation.score), np.array(validation.label, bool))
+    threshold = f1_threshold(validation.scores(), validation.labels())
     metrics = image_metrics(score, label, threshold)
     if len(set(table.patient)) < len(table.patient):
         metrics |= patient_metrics(score, label, table.patient)

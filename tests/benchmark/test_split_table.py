@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from anomalib_patchgan.benchmark.split import choose_examples, read_examples, read_masks, read_split
+from anomalib_patchgan.benchmark.split_table import choose_examples, read_examples, read_masks, read_split
 from anomalib_patchgan.errors import DataError
 
 

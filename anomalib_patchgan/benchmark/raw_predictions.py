@@ -9,6 +9,7 @@ import torch
 from anomalib.data import ImageBatch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import RunningStage, TrainerFn
+from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.measure.detection import image_metrics
@@ -32,7 +33,15 @@ class Predictions:
     score: list[float] = field(default_factory=list)
     map: list[torch.Tensor] = field(default_factory=list)
 
-    def maps(self) -> np.ndarray:
+    def scores(self) -> NDArray[np.float64]:
+        """Return the scores as an array `(N,)`."""
+        return np.array(self.score, np.float64)
+
+    def labels(self) -> NDArray[np.bool_]:
+        """Return the labels as an array `(N,)`."""
+        return np.array(self.label, np.bool_)
+
+    def maps(self) -> NDArray[np.float32]:
         """Return the maps as one array `(N, H, W)` float32; with N = 0 for a model without maps."""
         return torch.cat(self.map).numpy() if self.map else np.empty((0, 0, 0), np.float32)
 
@@ -123,5 +132,5 @@ class RawPredictions(Callback):
         if trainer.state.fn != TrainerFn.FITTING or trainer.state.stage == RunningStage.SANITY_CHECKING:
             return
         found = self.predictions
-        auroc = image_metrics(np.array(found.score), np.array(found.label), None)["image_AUROC"]
+        auroc = image_metrics(found.scores(), found.labels(), None)["image_AUROC"]
         pl_module.log(MONITOR, float(trainer.current_epoch) if auroc is None else auroc)
