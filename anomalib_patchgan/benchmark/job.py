@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import os
 import platform
+import subprocess
 import threading
 import time
 import traceback
@@ -155,8 +156,21 @@ def describe_machine(accelerator: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "accelerator": accelerator,
         "python": platform.python_version(),
+        "commit": _commit(),
         "versions": versions,
     }
+
+
+def _commit() -> str | None:
+    """Name the commit of this package where it runs from a checkout, with `-dirty` if files differ from it."""
+    checkout = Path(__file__).parents[2]
+    # Installed into an environment inside somebody else's checkout, the commit would be theirs.
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()  # noqa: S603 - no shell
+    return None
 
 
 def _processor() -> str:

@@ -218,7 +218,7 @@ def measure_model(
     }
     try:
         xml = model.to_openvino(folder, input_size=size, onnx_kwargs={"opset_version": 18})
-        latency = openvino_latency(xml, image)
+        latency = openvino_latency(xml, size, torch.get_num_threads())
     except Exception as error:  # noqa: BLE001 - no exporter says what it raises; a model without export keeps its scores
         return found, f"{type(error).__name__}: {one_line(error)}"[:500]
     megabytes = sum(path.stat().st_size for path in (xml, xml.with_suffix(".bin"))) / 1e6

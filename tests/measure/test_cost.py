@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from anomalib_patchgan.errors import DatasetNotFoundError
-from anomalib_patchgan.measure import cost
+from anomalib_patchgan.errors import DatasetNotFoundError, PatchGanError
+from anomalib_patchgan.measure import cost, openvino_timing
 from anomalib_patchgan.measure.cost import (
     PeakMemory,
     count_flops,
@@ -20,6 +20,7 @@ from anomalib_patchgan.measure.cost import (
     openvino_latency,
     torch_latency,
 )
+from anomalib_patchgan.measure.openvino_timing import time_calls
 
 
 @pytest.fixture
@@ -109,10 +110,13 @@ def test_torch_latency_is_of_evaluation_without_gradients():
     assert 0 < latency.p50_ms <= latency.p95_ms
 
 
-def test_openvino_latency(tmp_path, monkeypatch):
-    module = nn.Conv2d(3, 4, 3)
-    model = openvino.convert_model(module, example_input=torch.zeros(1, 3, 8, 8))
-    openvino.save_model(model, tmp_path / "model.xml")
+def export(folder, shape=(1, 3, 8, 8)):
+    model = openvino.convert_model(nn.Conv2d(3, 4, 3), example_input=torch.zeros(shape))
+    openvino.save_model(model, folder / "model.xml")
+    return folder / "model.xml"
+
+
+def test_openvino_is_timed_as_torch_is(tmp_path, monkeypatch):
     seen = []
 
     class Core(openvino.Core):
@@ -121,10 +125,39 @@ def test_openvino_latency(tmp_path, monkeypatch):
             return super().compile_model(path, device, settings)
 
     monkeypatch.setattr(openvino, "Core", Core)
-    latency = openvino_latency(tmp_path / "model.xml", torch.zeros(1, 3, 8, 8), repetitions=4)
-    assert 0 < latency.p50_ms <= latency.p95_ms
-    threads = torch.get_num_threads()
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    seconds = time_calls(str(export(tmp_path)), 8, 8, threads=1, repetitions=4, warmup=2)
+    assert len(seconds) == 4
+    assert min(seconds) > 0
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1}
     assert seen == [("CPU", settings)]
+
+
+@pytest.mark.slow
+def test_openvino_is_timed_in_a_process_without_torch(tmp_path):
+    latency = openvino_latency(export(tmp_path), (8, 8), threads=1, repetitions=4)
+    assert 0 < latency.p50_ms <= latency.p95_ms
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-m",
+        openvino_timing.__name__,
+        "missing.xml",
+        "8",
+        "8",
+        "1",
+        "1",
+        "1",
+    ]
+    imported = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    modules = {line.rsplit("|", 1)[-1].strip() for line in imported.splitlines()}
+    assert "openvino" in modules
+    assert "torch" not in modules
+
+
+def test_openvino_says_what_is_wrong(tmp_path):
+    (tmp_path / "model.xml").write_text("<net>", encoding="utf-8")
+    with pytest.raises(PatchGanError, match="OpenVINO cannot run .*model.xml"):
+        openvino_latency(tmp_path / "model.xml", (8, 8), threads=1)
     with pytest.raises(DatasetNotFoundError, match="export the model"):
-        openvino_latency(tmp_path / "other.xml", torch.zeros(1, 3, 8, 8))
+        openvino_latency(tmp_path / "other.xml", (8, 8), threads=1)

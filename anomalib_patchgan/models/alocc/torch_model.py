@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from anomalib.data import InferenceBatch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.models.calibration import CalibratedModel
@@ -17,7 +17,8 @@ class AloccModel(CalibratedModel):
     """Denoising reconstructor R without skip connections and discriminator D of the whole input.
 
     D has the layers of PatchGan's, and the mean of its last layer is the one logit of the image. The score is
-    ``1 - D(R(x))`` as it is, the map the smoothed absolute residual, calibrated as `CalibratedModel` does it.
+    ``-log D(R(x))``, which ranks images as the paper's ``1 - D(R(x))`` does and does not run into 1; the map is the
+    smoothed absolute residual, calibrated as `CalibratedModel` does it.
 
     Args:
         width: Channels of R's first level; doubled at each further level.
@@ -90,7 +91,7 @@ class AloccModel(CalibratedModel):
         return logits.mean((1, 2, 3))
 
     def residuals(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Score ``1 - D(R(x))`` of shape ``(B,)`` and uncalibrated map ``(B, 1, H, W)`` of images in [0, 1].
+        """Score ``-log D(R(x))`` of shape ``(B,)`` and uncalibrated map ``(B, 1, H, W)`` of images in [0, 1].
 
         Raises:
             DataError: If the size does not suit the networks.
@@ -98,11 +99,11 @@ class AloccModel(CalibratedModel):
         images = self.prepare(images)
         restored = self.reconstructor(images)
         residual = self.residual_map(images, restored, torch.ones_like(images[:, :1]))
-        # 1 - sigmoid(t) without losing digits where D is sure.
-        return torch.sigmoid(-self.judge(restored)), residual
+        # 1 - sigmoid(t) is 1 for all images of which D is sure in single precision, which would tie them.
+        return nn.functional.softplus(-self.judge(restored)), residual
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Predict scores ``(B,)`` in [0, 1] and maps ``(B, 1, H, W)`` in [0, 1) for images ``(B, 3, H, W)`` in [0, 1].
+        """Predict scores ``(B,)`` from 0 up and maps ``(B, 1, H, W)`` in [0, 1) for images ``(B, 3, H, W)`` in [0, 1].
 
         Raises:
             DataError: If the size does not suit the networks.

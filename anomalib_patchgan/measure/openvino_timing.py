@@ -1,0 +1,48 @@
+"""Times an exported model with OpenVINO; run by `cost.openvino_latency` in a process that imports no torch.
+
+    python -m anomalib_patchgan.measure.openvino_timing MODEL.xml HEIGHT WIDTH THREADS REPETITIONS WARMUP
+
+Prints the seconds of each call as a JSON list.
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+import openvino
+
+
+def time_calls(xml: str, height: int, width: int, threads: int, repetitions: int, warmup: int) -> list[float]:
+    """Time a model.
+
+    Args:
+        xml: The export's XML file, with its BIN file beside it.
+        height: Height of its input.
+        width: Width of its input.
+        threads: Number of threads.
+        repetitions: Number of timed calls.
+        warmup: Number of calls before them that are not timed.
+
+    Returns:
+        Seconds of each call.
+    """
+    settings = {
+        # Processors with bfloat16 would use it, and give other scores than torch.
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    request = openvino.Core().compile_model(xml, "CPU", settings).create_infer_request()
+    pixels = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
+    seconds = []
+    for call in range(warmup + repetitions):
+        start = time.perf_counter()
+        request.infer([pixels])
+        if call >= warmup:
+            seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(time_calls(sys.argv[1], *map(int, sys.argv[2:]))))
