@@ -55,10 +55,10 @@ def run_benchmark(namespace: argparse.Namespace, arguments: Sequence[str]) -> in
 
     Raises:
         ConfigurationError: The file cannot work.
-        PatchGanError: The run folder cannot be used.
+        PatchGanError: The run folder or the data cannot be used.
     """
     from anomalib_patchgan.benchmark.backbones import register_offline_backbone
-    from anomalib_patchgan.benchmark.build import check_plan
+    from anomalib_patchgan.benchmark.check import check_data, check_plan
     from anomalib_patchgan.benchmark.pipeline import RawScoreBenchmark, is_finished
     from anomalib_patchgan.benchmark.plan import read_plan
     from anomalib_patchgan.benchmark.report import write_report
@@ -69,8 +69,9 @@ def run_benchmark(namespace: argparse.Namespace, arguments: Sequence[str]) -> in
     check_plan(plan)
     run = namespace.out or Path("runs") / "benchmark" / namespace.config.stem
     _write_description(run, plan, arguments)
-    missing = sum(namespace.force or not is_finished(run, spec) for spec in plan.jobs)
-    logging.getLogger(__name__).info("%d of %d jobs to do, results in %s", missing, len(plan.jobs), run)
+    missing = [spec for spec in plan.jobs if namespace.force or not is_finished(run, spec)]
+    check_data(missing)
+    logging.getLogger(__name__).info("%d of %d jobs to do, results in %s", len(missing), len(plan.jobs), run)
     # anomalib prints a traceback of every failed job; each has its own file and its own line.
     logging.getLogger("anomalib.pipelines").setLevel(logging.CRITICAL)
     RawScoreBenchmark(plan, run, force=namespace.force).run()

@@ -1,7 +1,8 @@
 """The benchmark as an anomalib pipeline: which jobs are missing, and who runs them."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,17 @@ from anomalib_patchgan.benchmark.results import JOBS, read_result
 
 
 class JobQueue:
-    """The jobs to run, with a length, from which the runner's progress bar tells the remaining time."""
+    """The jobs to run, with a length, from which the runner's progress bar tells the remaining time.
 
-    def __init__(self, specs: list[JobSpec], run_folder: Path) -> None:
+    Args:
+        specs: The jobs to run.
+        all_specs: All jobs of the benchmark.
+        run_folder: Where results are.
+    """
+
+    def __init__(self, specs: list[JobSpec], all_specs: Sequence[JobSpec], run_folder: Path) -> None:
         self.specs = specs
+        self.all_specs = all_specs
         self.run_folder = run_folder
 
     def __len__(self) -> int:
@@ -30,8 +38,16 @@ class JobQueue:
         return len(self.specs)
 
     def __iter__(self) -> Iterator[RawScoreBenchmarkJob]:
-        """Make one job after the other."""
-        return (RawScoreBenchmarkJob(spec, self.run_folder) for spec in self.specs)
+        """Make one job after the other, and let a later one measure the costs when the first of its model failed."""
+        for spec in self.specs:
+            measure_cost = spec.measure_cost or not self._costs_are_known(spec)
+            yield RawScoreBenchmarkJob(replace(spec, measure_cost=measure_cost), self.run_folder)
+
+    def _costs_are_known(self, spec: JobSpec) -> bool:
+        """Tell whether a finished job of the same model and data has measured what the model costs."""
+        same = (other for other in self.all_specs if (other.model, other.data) == (spec.model, spec.data))
+        results = (read_result(self.run_folder / JOBS / f"{other.id}.json") for other in same)
+        return any(result is not None and "parameters" in result.cost for result in results)
 
 
 class MissingJobs(BenchmarkJobGenerator):
@@ -64,7 +80,7 @@ class MissingJobs(BenchmarkJobGenerator):
         del args, previous_stage_result
         mine = [spec for spec in self.plan.jobs if spec.accelerator == self.accelerator]
         missing = [spec for spec in mine if self.force or not is_finished(self.run_folder, spec)]
-        return JobQueue(missing, self.run_folder)
+        return JobQueue(missing, mine, self.run_folder)
 
 
 class RawScoreBenchmark(Benchmark):

@@ -20,11 +20,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from anomalib_patchgan.benchmark.backbones import describe_backbone, register_offline_backbone
 from anomalib_patchgan.benchmark.build import build
+from anomalib_patchgan.benchmark.check import check_splits
 from anomalib_patchgan.benchmark.plan import JobSpec
 from anomalib_patchgan.benchmark.raw_predictions import MONITOR, Predictions, RawPredictions
 from anomalib_patchgan.benchmark.results import PIXEL_BINS, JobScores
 from anomalib_patchgan.benchmark.split_table import choose_examples, read_examples, read_masks, read_split
-from anomalib_patchgan.errors import ConfigurationError, one_line
+from anomalib_patchgan.errors import one_line
 from anomalib_patchgan.measure.cost import (
     PeakMemory,
     count_flops,
@@ -103,21 +104,6 @@ def measure(spec: JobSpec, task_id: int | None) -> tuple[dict[str, Any], JobScor
             cost, numbers["training"]["export_error"] = measure_model(model, raw.input_size, Path(folder))
             numbers["cost"] |= cost
     return numbers, scores
-
-
-def check_splits(data: AnomalibDataModule) -> None:
-    """Refuse data modules that validate on test images: thresholds and checkpoints would be chosen on them.
-
-    Raises:
-        ConfigurationError: The two splits share an image.
-    """
-    splits = [set(part.samples.image_path) for part in (data.val_data, data.test_data)]
-    if shared := splits[0] & splits[1]:
-        msg = (
-            f"validation and test share {len(shared)} images, such as {min(shared)}: choose another val_split_mode, so "
-            f"that nothing is chosen on test images"
-        )
-        raise ConfigurationError(msg)
 
 
 def trainer_arguments(model: AnomalibModule, wanted: Mapping[str, Any]) -> dict[str, Any]:

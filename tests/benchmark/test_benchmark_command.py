@@ -160,7 +160,7 @@ def test_force_does_everything_again(prepared, tmp_path):
     assert all(files(tmp_path / "run")[name] != content for name, content in before.items() if name.endswith("json"))
 
 
-def test_nothing_is_chosen_on_test_images(prepared, tmp_path):
+def test_nothing_is_chosen_on_test_images(prepared, tmp_path, capsys):
     config = write_config(tmp_path / "mean.yaml", prepared, [{"class_path": "MeanIntensity"}])
     content = yaml.safe_load(config.read_text(encoding="utf-8"))
     content["benchmark"]["data"] = {
@@ -171,9 +171,46 @@ def test_nothing_is_chosen_on_test_images(prepared, tmp_path):
         },
     }  # fmt: skip
     config.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert main(["benchmark", "--config", str(config), "--out", str(tmp_path / "run")]) == 2
+    assert "validation and test share 16 images" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "jobs").exists()
+
+
+def test_missing_data_are_found_before_any_job_starts(tmp_path, capsys):
+    config = write_config(tmp_path / "mean.yaml", tmp_path / "nowhere", [{"class_path": "MeanIntensity"}])
     assert main(["benchmark", "--config", str(config), "--out", str(tmp_path / "run")]) == 1
-    _, (result,) = read_run(tmp_path / "run")
-    assert "validation and test share 16 images" in result.error
+    assert "nowhere" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not (tmp_path / "run" / "jobs").exists()
+
+
+def test_other_peoples_data_modules_fail_in_one_line(tmp_path, capsys):
+    config = write_config(tmp_path / "mean.yaml", tmp_path, [{"class_path": "MeanIntensity"}])
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    content["benchmark"]["data"] = {
+        "class_path": "Folder",
+        "init_args": {"name": "discs", "root": str(tmp_path / "nowhere"), "normal_dir": "train"},
+    }
+    config.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert main(["benchmark", "--config", str(config), "--out", str(tmp_path / "run")]) == 2
+    assert "data 'Folder'" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_costs_are_measured_once_whichever_job_finishes_first(prepared, tmp_path):
+    from anomalib_patchgan.benchmark.pipeline import JobQueue
+    from anomalib_patchgan.benchmark.plan import read_plan
+    from anomalib_patchgan.benchmark.results import JobResult, write_job
+
+    seeds = {"grid": [0, 1, 2]}
+    plan = read_plan(write_config(tmp_path / "mean.yaml", prepared, [{"class_path": "MeanIntensity"}], seed=seeds))
+    queue = JobQueue(list(plan.jobs), plan.jobs, tmp_path)
+    measured = []
+    for job in queue:
+        measured.append(job.spec.measure_cost)
+        about = {"model": job.spec.model, "data": job.spec.data, "fold": "", "seed": job.spec.seed, "spec": {}}
+        error = "too little memory" if job.spec.seed == 0 else None
+        cost = {"parameters": 1} if job.spec.measure_cost and not error else {}
+        write_job(tmp_path, JobResult(id=job.spec.id, error=error, cost=cost, **about), None)
+    assert measured == [True, True, False]
 
 
 def test_a_job_that_is_killed_takes_no_other_down(prepared, tmp_path):
@@ -184,6 +221,17 @@ def test_a_job_that_is_killed_takes_no_other_down(prepared, tmp_path):
     assert {result.model: result.error for result in results} == {
         "MeanIntensity": None, "killed": "the job's process was killed; most likely it ran out of memory"
     }  # fmt: skip
+
+
+def test_scores_that_are_no_numbers_are_no_result(prepared, tmp_path):
+    model = {"name": "diverged", "class_path": "tests.fakes.nan_scores.NanScores", "init_args": {"image_size": SIZE}}
+    config = write_config(tmp_path / "nan.yaml", prepared, [model, {"class_path": "MeanIntensity"}])
+    assert main(["benchmark", "--config", str(config), "--out", str(tmp_path / "run")]) == 1
+    _, results = read_run(tmp_path / "run")
+    errors = {result.model: result.error for result in results}
+    assert errors["MeanIntensity"] is None
+    assert "finite" in errors["diverged"]
+    assert not next(result for result in results if result.error).metrics
 
 
 @pytest.mark.slow

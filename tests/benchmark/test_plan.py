@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 import yaml
 
-from anomalib_patchgan.benchmark.build import check_plan
+from anomalib_patchgan.benchmark.check import check_plan
 from anomalib_patchgan.benchmark.plan import read_plan
 from anomalib_patchgan.errors import ConfigurationError
 

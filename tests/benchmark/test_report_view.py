@@ -42,6 +42,7 @@ def test_examples_are_best_median_and_worst():
     image = np.zeros((8, 8, 3), dtype=np.uint8)
     maps = {"good": mask * 200, "bad": ~mask * 200, "middling": np.roll(mask, 2, axis=1) * 200}
     examples = {name: Example(image=image, mask=mask, map=pixels.astype(np.uint8)) for name, pixels in maps.items()}
+    examples["full of lesion"] = Example(image=image, mask=np.ones_like(mask), map=examples["good"].map)
     examples["healthy"] = Example(image=image, mask=np.zeros_like(mask), map=examples["good"].map)
     assert choose_examples(examples) == {"best": "good", "median": "middling", "worst": "bad"}
     assert choose_examples({"good": examples["good"]}) == {"best": "good"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
+from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
 from anomalib_patchgan.benchmark.report.merge import Job
 from anomalib_patchgan.benchmark.results import JobScores
@@ -77,18 +77,20 @@ def view_model(model: str, jobs: Sequence[tuple[Job, JobScores]], wanted: Collec
 
 
 def choose_examples(examples: dict[str, Example]) -> dict[str, str]:
-    """Choose the images on which a model finds the lesion best, middling and worst, by the pixel AP of its map.
+    """Choose the images on which a model finds the lesion best, middling and worst, by the pixel AUROC of its map.
+
+    Not by average precision, which is high wherever a lesion fills the image.
 
     Args:
         examples: Example images by name.
 
     Returns:
-        Image name by `best`, `median` and `worst`, as far as there are so many images with a lesion.
+        Image name by `best`, `median` and `worst`, as far as there are so many images with lesion and other pixels.
     """
     ranked = sorted(
-        (float(average_precision_score(example.mask.ravel(), example.map.ravel())), name)
+        (float(roc_auc_score(example.mask.ravel(), example.map.ravel())), name)
         for name, example in examples.items()
-        if example.mask.any()
+        if example.mask.any() and not example.mask.all()
     )
     rows = {"best": -1, "median": len(ranked) // 2, "worst": 0}
     chosen = {row: ranked[index][1] for row, index in rows.items() if ranked}
