@@ -243,6 +243,7 @@ def test_summary_says_what_ran_and_what_failed(report):
     assert "- Ganomaly, seed 2: RuntimeError: the generator has no gradient" in text
     assert "- Padim, b, seed 1: killed" in text
     assert "Test Processor" in text
+    assert "Commit: 4a1b2c3d" in text
     assert "anomalib 2.7.0" in text
     assert "2026-11-20" in text
 

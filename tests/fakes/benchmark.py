@@ -170,6 +170,7 @@ def _environment():
         "threads": 1,
         "accelerator": "cpu",
         "python": "3.11.2",
+        "commit": "4a1b2c3d",
         "versions": {"anomalib": "2.7.0", "torch": "2.10.0"},
         "started": "2026-11-20T10:00:00+00:00",
         "seconds": 40.0,

@@ -82,6 +82,7 @@ def make_facts(comparison: Comparison, tested: Sequence[tuple[str, JobScores]]) 
     facts += [
         Fact(name="Machine", value=_list(machines, "; ")),
         Fact(name="Versions", value=_list(versions, "; ")),
+        Fact(name="Commit", value=_list(str(one["commit"]) for one in environments if one.get("commit"))),
         Fact(name="Date", value=" to ".join(dict.fromkeys([days[0], days[-1]])) if days else ""),
     ]
     return [fact for fact in facts if fact.value]
