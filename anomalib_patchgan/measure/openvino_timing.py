@@ -2,18 +2,20 @@
 
     python -m anomalib_patchgan.measure.openvino_timing MODEL.xml HEIGHT WIDTH THREADS REPETITIONS WARMUP
 
-Prints the seconds of each call as a JSON list.
+Prints the fields of `cost.Latency` as JSON.
 """
 
 import json
 import sys
-import time
+from dataclasses import asdict
 
 import numpy as np
 import openvino
 
+from anomalib_patchgan.measure.cost import Latency, measure_latency
 
-def time_calls(xml: str, height: int, width: int, threads: int, repetitions: int, warmup: int) -> list[float]:
+
+def time_model(xml: str, height: int, width: int, threads: int, repetitions: int, warmup: int) -> Latency:
     """Time a model.
 
     Args:
@@ -23,9 +25,6 @@ def time_calls(xml: str, height: int, width: int, threads: int, repetitions: int
         threads: Number of threads.
         repetitions: Number of timed calls.
         warmup: Number of calls before them that are not timed.
-
-    Returns:
-        Seconds of each call.
     """
     settings = {
         # Processors with bfloat16 would use it, and give other scores than torch.
@@ -37,14 +36,8 @@ def time_calls(xml: str, height: int, width: int, threads: int, repetitions: int
     }
     request = openvino.Core().compile_model(xml, "CPU", settings).create_infer_request()
     pixels = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
-    seconds = []
-    for call in range(warmup + repetitions):
-        start = time.perf_counter()
-        request.infer([pixels])
-        if call >= warmup:
-            seconds.append(time.perf_counter() - start)
-    return seconds
+    return measure_latency(lambda: request.infer([pixels]), repetitions=repetitions, warmup=warmup)
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(time_calls(sys.argv[1], *map(int, sys.argv[2:]))))
+    sys.stdout.write(json.dumps(asdict(time_model(sys.argv[1], *map(int, sys.argv[2:])))))

@@ -20,7 +20,7 @@ from anomalib_patchgan.measure.cost import (
     openvino_latency,
     torch_latency,
 )
-from anomalib_patchgan.measure.openvino_timing import time_calls
+from anomalib_patchgan.measure.openvino_timing import time_model
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def test_torch_latency_is_of_evaluation_without_gradients():
     assert 0 < latency.p50_ms <= latency.p95_ms
 
 
-def export(folder, shape=(1, 3, 8, 8)):
-    model = openvino.convert_model(nn.Conv2d(3, 4, 3), example_input=torch.zeros(shape))
+def export(folder):
+    model = openvino.convert_model(nn.Conv2d(3, 4, 3), example_input=torch.zeros(1, 3, 8, 8))
     openvino.save_model(model, folder / "model.xml")
     return folder / "model.xml"
 
@@ -125,33 +125,24 @@ def test_openvino_is_timed_as_torch_is(tmp_path, monkeypatch):
             return super().compile_model(path, device, settings)
 
     monkeypatch.setattr(openvino, "Core", Core)
-    seconds = time_calls(str(export(tmp_path)), 8, 8, threads=1, repetitions=4, warmup=2)
-    assert len(seconds) == 4
-    assert min(seconds) > 0
-    ((device, settings),) = seen
-    assert device == "CPU"
-    assert settings["INFERENCE_PRECISION_HINT"] == "f32"
-    assert settings["INFERENCE_NUM_THREADS"] == 1
+    latency = time_model(str(export(tmp_path)), 8, 8, threads=torch.get_num_threads(), repetitions=4, warmup=1)
+    assert 0 < latency.p50_ms <= latency.p95_ms
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "ENABLE_CPU_PINNING": False,
+    }
+    assert seen == [("CPU", settings)]
 
 
 @pytest.mark.slow
 def test_openvino_is_timed_in_a_process_without_torch(tmp_path):
-    latency = openvino_latency(export(tmp_path), (8, 8), threads=1, repetitions=4)
+    xml = export(tmp_path)
+    latency = openvino_latency(xml, (8, 8), threads=1, repetitions=4)
     assert 0 < latency.p50_ms <= latency.p95_ms
-    command = [
-        sys.executable,
-        "-X",
-        "importtime",
-        "-m",
-        openvino_timing.__name__,
-        "missing.xml",
-        "8",
-        "8",
-        "1",
-        "1",
-        "1",
-    ]
-    imported = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    command = [sys.executable, "-X", "importtime", "-m", openvino_timing.__name__, str(xml), *["8", "8", "1", "1", "1"]]
+    imported = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     modules = {line.rsplit("|", 1)[-1].strip() for line in imported.splitlines()}
     assert "openvino" in modules
     assert "torch" not in modules

@@ -18,7 +18,7 @@ def model() -> AloccModel:
     return AloccModel(smoothing=0, **SMALL).eval()
 
 
-def test_score_is_one_minus_the_probability_of_the_restoration(model):
+def test_score_is_the_negative_log_probability_of_the_restoration(model):
     images = torch.rand(4, 3, 32, 32)
     with torch.no_grad():
         restored = model.reconstructor(images)
