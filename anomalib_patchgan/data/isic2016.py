@@ -41,6 +41,8 @@ class ISIC2016(PreparedArchive):
         root: Folder that holds `ISBI2016_ISIC_Part1_Training_Data` and the others, or its parent.
         protocol: See above.
         image_size: Height and width that images are resized to, before tiles and crops are cut.
+        color_constancy: Scale the channels of every image to the same 75th percentile before tiles and crops are cut,
+            so that each knows how its colour differs from its image's skin; `paper` never does.
         stratum: `large` or `small` keeps one lesion size of the abnormal tiles; `None` keeps all.
         test_tiles: `paper`: normal test tiles, and novel ones.
         val_tiles: `paper`: the next ones, for validation; the paper has none, anomalib's threshold needs them.
@@ -76,6 +78,7 @@ class ISIC2016(PreparedArchive):
         root: str | Path = "./datasets/ISIC2016",
         protocol: IsicProtocol = "images",
         image_size: int = 256,
+        color_constancy: bool = True,
         stratum: Stratum | None = None,
         test_tiles: int = 3000,
         val_tiles: int = 500,
@@ -98,6 +101,7 @@ class ISIC2016(PreparedArchive):
         self.spec = IsicSpec(
             protocol=protocol,
             image_size=image_size,
+            color_constancy=color_constancy,
             tiles=TileCounts(test=test_tiles, val=val_tiles, train=train_tiles),
             val_split_ratio=val_split_ratio,
             split_file=Path(split_file).expanduser() if split_file else None,

@@ -82,6 +82,18 @@ def test_tiles_come_from_their_own_image(archive, cache):
     assert read_json(data.root / "manifest.json")["leaks_patients"] is False
 
 
+def test_every_image_has_the_same_skin_but_not_in_the_published_protocol(archive, cache):
+    for row in make(archive, cache, protocol="images").test_data.samples.itertuples():
+        assert np.allclose(np.percentile(pixels(row.image_path), 75, axis=(0, 1)), 191, atol=2)
+    balanced, plain, paper = (
+        np.stack([pixels(path) for path in tables(make(archive, cache, **arguments))[2].image_path[:20]])
+        for arguments in ({"protocol": "tiles"}, {"protocol": "tiles", "color_constancy": False}, PAPER)
+    )
+    assert abs(balanced.astype(int) - plain).max() > 5
+    first = tables(make(archive, cache, **PAPER, color_constancy=False))[2].image_path[:20]
+    assert np.array_equal(paper, np.stack([pixels(path) for path in first]))
+
+
 def test_the_published_split_pools_both_parts_and_says_that_it_leaks(archive, cache):
     data = make(archive, cache, **PAPER)
     train, val, test = tables(data)

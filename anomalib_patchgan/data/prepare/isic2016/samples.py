@@ -6,6 +6,7 @@ import numpy as np
 
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.isic2016.files import source_of
+from anomalib_patchgan.data.prepare.color_constancy import balance_colors
 from anomalib_patchgan.data.prepare.isic2016.spec import IsicSpec
 from anomalib_patchgan.data.prepare.nifti import ReadLimits, read_bytes
 from anomalib_patchgan.data.prepare.photographs import read_mask, read_photograph
@@ -100,4 +101,7 @@ def _read_image(spec: IsicSpec, limits: ReadLimits, case: Case) -> tuple[np.ndar
     """Return the resized image, `(S, S, 3)` uint8, and the width and height it had."""
     path = source_of(case)
     photograph = read_photograph(read_bytes(path, limits), path, limits)
-    return resize_image(np.asarray(photograph), spec.image_size), photograph.size
+    image = resize_image(np.asarray(photograph), spec.image_size)
+    if spec.color_constancy and spec.protocol != "paper":
+        image = balance_colors(image)
+    return image, photograph.size

@@ -16,7 +16,7 @@ MAX_IMAGE_SIZE = 2048
 IsicProtocol = Literal["paper", "tiles", "images", "diagnosis"]
 # Arguments that change nothing in a protocol, so that they make no other folder either.
 _UNUSED = {
-    "paper": {"val_split_ratio", "seed"},
+    "paper": {"val_split_ratio", "seed", "color_constancy"},
     "tiles": {"tiles"},
     "images": {"tiles"},
     "diagnosis": {"tiles"},
@@ -30,6 +30,8 @@ class IsicSpec:
     Args:
         protocol: `paper`, `tiles`, `images` or `diagnosis`.
         image_size: Height and width in pixels that images are resized to, before tiles and crops are cut.
+        color_constancy: Whether channels are scaled to the same 75th percentile in every image, see `balance_colors`;
+            the published protocol never does.
         tiles: How many tiles go where, for `paper`.
         val_split_ratio: Share of the training part's images that validate, in (0, 1).
         split_file: Splits of all images from a file instead.
@@ -41,6 +43,7 @@ class IsicSpec:
 
     protocol: IsicProtocol = "images"
     image_size: int = 256
+    color_constancy: bool = True
     tiles: TileCounts = field(default_factory=lambda: TileCounts(test=3000, val=500))
     val_split_ratio: float = 0.15
     split_file: Path | None = None
