@@ -17,9 +17,10 @@ def everywhere(images: Tensor) -> Tensor:
     return torch.ones_like(images[:, :1])
 
 
-@pytest.fixture(params=["zeros", "noise"])
+@pytest.fixture(params=["zeros", "noise", "foreign"])
 def corruption(request):
-    return make_corruption(request.param)
+    # Something in every image: by default foreign tissue may leave one as it is.
+    return make_corruption(request.param, **({"probability": 1.0} if request.param == "foreign" else {}))
 
 
 @pytest.fixture

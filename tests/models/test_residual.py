@@ -74,13 +74,13 @@ def test_margin_fades_the_rim():
     torch.testing.assert_close(faded[..., 24:], without[..., 24:])
 
 
-def test_doubt_is_added():
+def test_evidence_is_a_geometric_mean():
     images, restored, foreground = pair()
-    residual = ResidualMap(smoothing=0)
-    doubt = torch.full_like(foreground, 0.3)
-    torch.testing.assert_close(
-        residual(images, restored, foreground, doubt), residual(images, restored, foreground) + 0.3
-    )
+    opinion = torch.rand_like(foreground)
+    plain = ResidualMap(smoothing=0)(images, restored, foreground)
+    weighted = ResidualMap(smoothing=0, evidence=0.5)(images, restored, foreground, opinion)
+    torch.testing.assert_close(weighted, ((plain + 1e-4) * (opinion + 1e-4)).sqrt() * foreground)
+    torch.testing.assert_close(ResidualMap(smoothing=0)(images, restored, foreground, opinion), plain)
 
 
 @pytest.mark.parametrize("size", [4, 8])

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.models.patchgan.exposure import brightness_level
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
 
 # Everything that inference can do, so that its parts are tested together.
@@ -77,8 +78,8 @@ def test_calibration_puts_the_quantile_of_normal_scores_at_one_half():
     model, normals = make_model(), images(21)
     model.calibrate(normals, quantile=0.8, batch_size=4)
     scores, residual = model.residuals(normals)
-    assert float(model.score_scale) == pytest.approx(float(np.quantile(scores.detach().numpy(), 0.8)), rel=1e-5)
-    assert float(model.map_scale) == pytest.approx(float(np.quantile(residual.detach().numpy(), 0.8)), rel=1e-5)
+    assert float(model.score_scale) == pytest.approx(float(np.quantile(scores.detach().numpy(), 0.8)), rel=1e-4)
+    assert float(model.map_scale) == pytest.approx(float(np.quantile(residual.detach().numpy(), 0.8)), rel=1e-4)
     assert (model(normals).pred_score < 0.5).float().mean() == pytest.approx(0.8, abs=0.05)
 
 
@@ -105,12 +106,40 @@ def test_evidence_of_the_discriminator_changes_the_score():
     assert not torch.allclose(make_model(**FULL)(images()).pred_score, make_model()(images()).pred_score)
 
 
-def test_hiding_changes_the_foreground_only():
-    batch = images(2)
+@pytest.mark.parametrize("exposure", [None, 0.35])
+def test_hiding_changes_the_foreground_only(exposure):
+    batch = images(4)
     batch[..., :20] = 0
-    hidden = make_model().hide(batch)
-    assert torch.equal(hidden[..., :20], batch[..., :20])
-    assert not torch.equal(hidden, batch)
+    hidden = make_model(exposure=exposure, spared=0.0).hide(batch)
+    assert (hidden.images[..., :20] == 0).all()
+    assert (hidden.originals[..., :20] == 0).all()
+    changed = (hidden.images - hidden.originals).abs().amax((1, 2, 3))
+    assert (changed > 0.05).all()
+    if exposure is None:
+        assert torch.equal(hidden.originals, batch)
+
+
+def test_spared_images_are_not_hidden():
+    hidden = make_model(spared=1.0).hide(images(4))
+    torch.testing.assert_close(hidden.images, hidden.originals)
+    torch.testing.assert_close(hidden.level, brightness_level(images(4)))
+
+
+def test_exposure_makes_scores_independent_of_the_scanners_scale():
+    model, batch = make_model(**FULL | {"discriminator_evidence": 0.0}), 0.5 * images()
+    torch.testing.assert_close(model(0.5 * batch).anomaly_map, model(batch).anomaly_map, rtol=1e-4, atol=1e-5)
+    plain = make_model(exposure=None)
+    assert not torch.allclose(plain(0.5 * batch).anomaly_map, plain(batch).anomaly_map, rtol=0.1)
+
+
+@pytest.mark.parametrize("discriminator", ["conditional", "patch"])
+def test_full_evidence_is_the_opinion_of_the_discriminator(discriminator):
+    model = make_model(discriminator=discriminator, discriminator_evidence=1.0, smoothing=0.0)
+    exposed, level = model.expose(images())
+    opinion = torch.sigmoid(-model.judge(exposed, model.reconstructor(exposed), level))
+    opinion = torch.nn.functional.interpolate(opinion, (64, 64), mode="bilinear", align_corners=False)
+    expected = (opinion + 1e-4) * model.foreground(exposed)
+    torch.testing.assert_close(model.residuals(images())[1], expected)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"downscale": 2}, {"depth": 5}, {"patch_size": 50}])
@@ -127,7 +156,17 @@ def test_wrong_size_names_one_that_works(height, width, arguments):
     model(images(1, int(usable[1]), int(usable[2])))
 
 
-@pytest.mark.parametrize(("name", "value"), [("downscale", 0), ("discriminator_evidence", -1.0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("downscale", 0),
+        ("discriminator_evidence", -1.0),
+        ("discriminator_evidence", 1.5),
+        ("discriminator", "image"),
+        ("exposure", 0.0),
+        ("spared", 1.1),
+    ],
+)
 def test_arguments_out_of_range(name, value):
     with pytest.raises(ConfigurationError, match=name):
         make_model(**{name: value})

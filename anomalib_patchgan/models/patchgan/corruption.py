@@ -1,16 +1,18 @@
 """What hides parts of a normal image during training (z in the paper).
 
 What hides the image decides what the reconstructor learns: zero-filled boxes teach it to fill
-boxes and to copy the rest, coarse noise teaches it to remove whatever does not belong.
+boxes and to copy the rest, coarse noise and foreign tissue teach it to remove whatever does not
+belong.
 """
 
 from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.patchgan.coarse_noise import CoarseNoise
+from anomalib_patchgan.models.patchgan.foreign_tissue import ForeignTissue
 
 
 class Corruption(Protocol):
@@ -86,52 +88,11 @@ def _within(position: Tensor, centre: Tensor, side: Tensor) -> Tensor:
     return (position >= start) & (position < start + side.round().clamp(min=1))
 
 
-class CoarseNoise:
-    """Smooth Gaussian noise over the foreground (Kascenas et al., 2022).
-
-    A small field of independent normal numbers is enlarged to the image, so that its blobs have
-    the size of lesions. Grey images get the same noise in their three equal channels: otherwise
-    the clean value could be read off by comparing channels.
-
-    Args:
-        cells: Cells of the noise field along each side of the image. Tied to the image, not to
-            pixels, so that a model at another resolution sees the same disease.
-        sigma: Standard deviation of the field before enlarging, in units of the image range.
-
-    Raises:
-        ConfigurationError: If an argument is not positive.
-
-    Example:
-        >>> images, foreground = torch.full((2, 3, 32, 32), 0.5), torch.ones(2, 1, 32, 32)
-        >>> CoarseNoise()(images, foreground).shape
-        torch.Size([2, 3, 32, 32])
-    """
-
-    def __init__(self, cells: int = 16, sigma: float = 0.13) -> None:
-        if cells < 1 or sigma <= 0:
-            msg = f"coarse noise needs at least one cell and a positive sigma, got cells={cells}, sigma={sigma}"
-            raise ConfigurationError(msg)
-        self.cells = cells
-        self.sigma = sigma
-
-    def __call__(self, images: Tensor, foreground: Tensor, generator: Generator | None = None) -> Tensor:
-        """See `Corruption`."""
-        batch, channels, height, width = images.shape
-        # One extra cell on each side and a random crop move the grid: its nodes, where the noise
-        # is strongest, must not stand at the same pixels in every image.
-        margin_y, margin_x = -(-height // self.cells), -(-width // self.cells)
-        shape = (batch, channels, self.cells + 1, self.cells + 1)
-        field = torch.randn(shape, generator=generator, device=images.device)
-        grey = (images.amax(1) - images.amin(1)).amax((1, 2)) < 1 / 255
-        field = torch.where(grey.view(-1, 1, 1, 1), field[:, :1], field)
-        field = F.interpolate(field, (height + margin_y, width + margin_x), mode="bilinear", align_corners=False)
-        top = int(torch.randint(0, margin_y + 1, (1,), generator=generator, device=images.device))
-        left = int(torch.randint(0, margin_x + 1, (1,), generator=generator, device=images.device))
-        field = field[..., top : top + height, left : left + width]
-        return (images + self.sigma * field * foreground).clamp(0.0, 1.0)
-
-
-CORRUPTIONS: dict[str, type[ZeroRectangles] | type[CoarseNoise]] = {"zeros": ZeroRectangles, "noise": CoarseNoise}
+CORRUPTIONS: dict[str, type[ZeroRectangles] | type[CoarseNoise] | type[ForeignTissue]] = {
+    "zeros": ZeroRectangles,
+    "noise": CoarseNoise,
+    "foreign": ForeignTissue,
+}
 
 
 def make_corruption(name: str, **arguments: object) -> Corruption:

@@ -17,8 +17,9 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
-from anomalib_patchgan.models.patchgan.loss import DiscriminatorLoss, Distance, ReconstructorLoss
-from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
+from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.patchgan.loss import DiscriminatorLoss, Distance, ForeignLoss, ReconstructorLoss
+from anomalib_patchgan.models.patchgan.torch_model import DiscriminatorKind, Hidden, PatchGanModel
 from anomalib_patchgan.models.training import OptimizerName, SchedulerName, TrainedModule
 
 
@@ -26,22 +27,30 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
     """Unsupervised patch GAN with targeted patch ranking.
 
     Trained on lesion-free images only: parts of each image are hidden, a reconstructor R restores
-    them, if asked for against a patch discriminator D, and at test time patches are ranked by how
-    badly they were restored. The defaults are the ones that worked best on held-out training
-    patients and do without D; the published method is `configs/model/patchgan_paper.yaml`.
+    them, a discriminator D learns to tell where, and at test time patches are ranked by how badly
+    they were restored where D finds something foreign. The defaults are the ones that worked best
+    on held-out training patients; the published method, with R against a patch discriminator, is
+    `configs/model/patchgan_paper.yaml`.
 
     Args:
         image_size: Height and width to which the default pre-processor resizes images; ``None``
-            leaves them as they are. Both must be multiples of ``downscale * 2 ** depth``.
+            leaves them as they are. Both must be multiples of ``2 ** depth`` times the factor by
+            which they are averaged down.
         width: Channels of R's first level; doubled at each further level.
         depth: Levels of R.
         kernel_size: Odd side of R's kernels.
         decoder_widths: Channels of R's decoder, deepest level first. ``None`` mirrors the encoder.
         skip_connections: Whether R's decoder sees the encoder's features of the same size.
+        discriminator: ``conditional`` sees the image and its restoration and is trained to find
+            what was hidden; ``patch`` is the paper's and sees one image (Eq. 3).
         discriminator_widths: Channels of D's strided layers.
-        downscale: Whole factor by which images are averaged down before R.
-        corruption: What hides the image in training: ``noise`` or ``zeros``.
+        downscale: Whole factor by which images are averaged down before R; ``None`` takes the
+            largest that leaves at least 96 pixels along the shorter side.
+        exposure: Brightness in (0, 1] that the tissue of every image is scaled to before R, so
+            that a lesion in a dark scan counts as much as in a bright one; ``None`` for none.
+        corruption: What hides the image in training: ``foreign``, ``noise`` or ``zeros``.
         corruption_args: Arguments of the corruption, e.g. ``{"sigma": 0.2}``.
+        spared: Share of training images that nothing is hidden in: test images look like them.
         distance: Pixel distance in the loss, ``l2`` (Eq. 1) or ``l1``.
         residual: Pixel distance in the score, ``l2`` (Eq. 5) or ``l1``.
         patch_size: Side of a patch in pixels of the image that R sees.
@@ -56,13 +65,15 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         image_context: Power of the image's own mean residual by which residuals are divided; 0
             leaves them as they are.
         mirror_context: Share of the residual on the other side of the vertical midline that is
-            subtracted; for upright brains 0.3, for images without that symmetry 0.
+            subtracted: what both halves of a head have in common is anatomy.
         smoothing: Standard deviation of the Gaussian that smooths the residual, in pixels of the
             image that R sees.
-        discriminator_evidence: Weight of D's doubt about the input in the residual.
+        discriminator_evidence: Weight of D's doubt p about the input in the geometric mean
+            ``residual ** (1 - w) * p ** w``; 0 leaves D out of the score.
         lambda_reconstruction: Weight of the pixel loss (lambda of Eq. 4).
         patch_weight: Weight of the patch loss (Eq. 2).
-        adversarial_weight: Weight of the game against D (Eq. 3); 0 trains R alone.
+        adversarial_weight: Weight of the game against a ``patch`` discriminator (Eq. 3); 0 trains
+            R alone.
         optimizer: ``adamw`` or ``rmsprop``, for both networks.
         lr: Learning rate of R.
         lr_discriminator: Learning rate of D, which is trained only if ``adversarial_weight`` or
@@ -96,31 +107,34 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         self,
         image_size: tuple[int, int] | None = (192, 192),
         width: int = 16,
-        depth: int = 4,
+        depth: int = 3,
         kernel_size: int = 3,
         decoder_widths: Sequence[int] | None = None,
         skip_connections: bool = True,
-        discriminator_widths: Sequence[int] = (16, 32, 64),
-        downscale: int = 2,
-        corruption: str = "noise",
+        discriminator: DiscriminatorKind = "conditional",
+        discriminator_widths: Sequence[int] = (12, 24, 48),
+        downscale: int | None = None,
+        exposure: float | None = 0.35,
+        corruption: str = "foreign",
         corruption_args: Mapping[str, Any] | None = None,
+        spared: float = 0.25,
         distance: Distance = "l2",
         residual: Distance = "l1",
-        patch_size: int = 4,
-        rank_weights: Sequence[float] | None = (1.1, 1.0),
+        patch_size: int = 8,
+        rank_weights: Sequence[float] | None = (1.1, 1.0, 0.9, 0.8),
         foreground_threshold: float | None = 0.05,
-        foreground_margin: float = 0.12,
+        foreground_margin: float = 0.06,
         edge_damping: float | None = 0.2,
-        image_context: float = 0.5,
-        mirror_context: float = 0.0,
+        image_context: float = 0.25,
+        mirror_context: float = 0.3,
         smoothing: float = 1.5,
-        discriminator_evidence: float = 0.0,
+        discriminator_evidence: float = 0.4,
         lambda_reconstruction: float = 1.0,
         patch_weight: float = 0.0,
         adversarial_weight: float = 0.0,
         optimizer: OptimizerName = "adamw",
         lr: float = 2e-3,
-        lr_discriminator: float = 2e-4,
+        lr_discriminator: float = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 1e-4,
         scheduler: SchedulerName | None = "cosine",
@@ -130,6 +144,9 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
+        if discriminator == "conditional" and adversarial_weight:
+            msg = "a conditional discriminator plays no game against R: set adversarial_weight=0 or discriminator=patch"
+            raise ConfigurationError(msg)
         super().__init__(
             image_size=image_size,
             pre_processor=pre_processor,
@@ -152,10 +169,13 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
             kernel_size=kernel_size,
             decoder_widths=decoder_widths,
             skip_connections=skip_connections,
+            discriminator=discriminator,
             discriminator_widths=discriminator_widths,
             downscale=downscale,
+            exposure=exposure,
             corruption=corruption,
             corruption_args=corruption_args,
+            spared=spared,
             residual=residual,
             patch_size=patch_size,
             rank_weights=rank_weights,
@@ -172,7 +192,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         self.loss = ReconstructorLoss(
             lambda_reconstruction, patch_weight, adversarial_weight, patch_size=patch_size, distance=distance
         )
-        self.discriminator_loss = DiscriminatorLoss()
+        self.discriminator_loss = ForeignLoss() if discriminator == "conditional" else DiscriminatorLoss()
         # D is trained when R plays against it or its opinion is part of the score.
         self.trains_discriminator = adversarial_weight > 0 or discriminator_evidence > 0
 
@@ -198,19 +218,18 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         clean = cast("Tensor", batch.image)
         self.collect(clean)
         optimizer_r, optimizer_d = cast("list[LightningOptimizer]", self.optimizers())
-        images = self.model.prepare(clean)
-        restored = self.model.reconstructor(self.model.hide(images))
+        hidden = self.model.hide(self.model.prepare(clean))
+        images = hidden.originals
+        restored = self.model.reconstructor(hidden.images)
         losses: dict[str, Tensor] = {}
 
         restored_logits = None
         if self.trains_discriminator:
-            loss_d = self.discriminator_loss(
-                self.model.discriminator(images), self.model.discriminator(restored.detach())
-            )
+            loss_d = self._loss_of_discriminator(hidden, restored.detach())
             self.take_step(optimizer_d, self.model.discriminator, "discriminator", loss_d)
             losses["train_loss_discriminator"] = loss_d
             if self.loss.adversarial_weight:
-                restored_logits = self.model.discriminator(restored)
+                restored_logits = self.model.judge(restored, restored, hidden.level)
 
         terms = self.loss(images, restored, restored_logits)
         self.take_step(optimizer_r, self.model.reconstructor, "reconstructor", terms.total)
@@ -219,3 +238,11 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         losses["train_loss_patch"] = terms.patch
         losses["train_loss_adversarial"] = terms.adversarial
         return self.log_losses(losses, len(images))
+
+    def _loss_of_discriminator(self, hidden: Hidden, restored: Tensor) -> Tensor:
+        """Loss of D on one batch: where was something hidden, or which patches are restored."""
+        if isinstance(self.discriminator_loss, ForeignLoss):
+            logits = self.model.judge(hidden.images, restored, hidden.level)
+            return cast("Tensor", self.discriminator_loss(logits, hidden.images, hidden.originals, hidden.foreground))
+        original, fake = (self.model.judge(images, restored, hidden.level) for images in (hidden.originals, restored))
+        return cast("Tensor", self.discriminator_loss(original, fake))

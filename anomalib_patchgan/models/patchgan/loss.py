@@ -123,3 +123,38 @@ class DiscriminatorLoss(nn.Module):
     def forward(self, image_logits: Tensor, restored_logits: Tensor) -> Tensor:
         """Compute the loss from patch logits of shape ``(B, 1, h, w)``."""
         return F.softplus(-image_logits).mean() + F.softplus(restored_logits).mean()
+
+
+class ForeignLoss(nn.Module):
+    """Loss of a D that sees image and restoration: pixels of the foreground are original or foreign.
+
+    Args:
+        threshold: A pixel is foreign where hiding changed it by more than this, in units of the image range.
+
+    Example:
+        >>> import torch
+        >>> images, foreground = torch.zeros(2, 3, 8, 8), torch.ones(2, 1, 8, 8)
+        >>> logits = torch.zeros(2, 1, 8, 8)
+        >>> round(float(ForeignLoss()(logits, images, images + 0.1, foreground)), 4)  # an undecided D: log 2
+        0.6931
+    """
+
+    def __init__(self, threshold: float = 0.03) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, logits: Tensor, hidden: Tensor, originals: Tensor, foreground: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            logits: D's logits, positive for "original", shape ``(B, 1, H, W)``.
+            hidden: Partly hidden images of shape ``(B, C, H, W)``.
+            originals: The same without what hides them.
+            foreground: Mask of shape ``(B, 1, H, W)``.
+
+        Returns:
+            Mean cross-entropy over the foreground, a scalar.
+        """
+        original = (pixel_distance(hidden, originals, "l1") <= self.threshold).float()
+        entropy = F.binary_cross_entropy_with_logits(logits, original, reduction="none")
+        return (entropy * foreground).sum() / foreground.sum().clamp(min=1.0)

@@ -1,4 +1,4 @@
-"""The two networks: mask reconstructor R and patch discriminator D."""
+"""The networks: mask reconstructor R and two kinds of discriminator D."""
 
 from collections.abc import Sequence
 
@@ -20,24 +20,97 @@ class ConvBlock(nn.Sequential):
         )
 
 
-class Reconstructor(nn.Module):
-    """Mask reconstructor R: a fully convolutional encoder-decoder with output in [0, 1].
+class EncoderDecoder(nn.Module):
+    """Fully convolutional encoder-decoder: each level of the encoder halves the image, each of the decoder doubles it.
 
-    Each level of the encoder halves the image, each level of the decoder doubles it. With skip connections the
-    decoder also sees the encoder's features of the same size, among them those of a full-resolution stem; without
-    them everything passes the narrowest level, as in the paper.
+    With skip connections the decoder also sees the encoder's features of the same size, among them those of a
+    full-resolution stem; without them everything passes the narrowest level.
 
     Args:
-        in_channels: Channels of the image.
-        width: Channels of the first level; doubled at each further level.
-        depth: Number of levels. The image must be a multiple of ``2 ** depth``.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        widths: Channels of the encoder's levels. The input must be a multiple of ``2 ** len(widths)``.
         kernel_size: Odd side of the convolution kernels.
         decoder_widths: Channels of the decoder's levels, deepest first. ``None`` mirrors the encoder.
         skip_connections: Whether the decoder sees the encoder's features.
 
     Raises:
-        ConfigurationError: If ``width`` or ``depth`` is not positive, the kernel is even, or ``decoder_widths`` has
-            another length than ``depth``.
+        ConfigurationError: If a width is not positive, the kernel is even, or ``decoder_widths`` has another length
+            than ``widths``.
+
+    Example:
+        >>> EncoderDecoder(7, 1, widths=(8, 16))(torch.rand(1, 7, 32, 48)).shape
+        torch.Size([1, 1, 32, 48])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        widths: Sequence[int],
+        kernel_size: int = 3,
+        decoder_widths: Sequence[int] | None = None,
+        *,
+        skip_connections: bool = True,
+    ) -> None:
+        super().__init__()
+        if not widths or min(widths) < 1 or kernel_size % 2 == 0:
+            msg = (
+                f"an encoder needs positive widths and an odd kernel_size, got widths {list(widths)} and "
+                f"kernel_size {kernel_size}"
+            )
+            raise ConfigurationError(msg)
+        depth = len(widths)
+        if decoder_widths is None:
+            decoder_widths = [*reversed(widths[:-1]), widths[0]]
+        if len(decoder_widths) != depth or min(decoder_widths) < 1:
+            msg = f"decoder_widths needs one positive entry per level (depth={depth}), got {list(decoder_widths)}"
+            raise ConfigurationError(msg)
+
+        self.stride = 2**depth
+        self.skip_connections = skip_connections
+        self.stem = ConvBlock(in_channels, widths[0], kernel_size) if skip_connections else nn.Identity()
+        skip_widths = [widths[0], *widths[:-1]] if skip_connections else [0] * depth
+
+        self.encoder = nn.ModuleList()
+        channels = widths[0] if skip_connections else in_channels
+        for level_width in widths:
+            self.encoder.append(ConvBlock(channels, level_width, kernel_size, stride=2))
+            channels = level_width
+        self.decoder = nn.ModuleList()
+        for level_width, skip_width in zip(decoder_widths, reversed(skip_widths), strict=True):
+            self.decoder.append(ConvBlock(channels + skip_width, level_width, kernel_size))
+            channels = level_width
+        self.head = nn.Conv2d(channels, out_channels, kernel_size, padding=kernel_size // 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)``, unbounded."""
+        features = self.stem(images)
+        skips = []
+        for block in self.encoder:
+            skips.append(features)
+            features = block(features)
+        for block in self.decoder:
+            features = F.interpolate(features, scale_factor=2.0, mode="nearest")
+            skip = skips.pop()
+            features = block(torch.cat((features, skip), dim=1) if self.skip_connections else features)
+        output: Tensor = self.head(features)
+        return output
+
+
+class Reconstructor(EncoderDecoder):
+    """Mask reconstructor R: an encoder-decoder whose output is an image in [0, 1].
+
+    Args:
+        in_channels: Channels of the image.
+        width: Channels of the first level; doubled at each further level.
+        depth: Number of levels. The image must be a multiple of ``2 ** depth``.
+        kernel_size: See `EncoderDecoder`, as the next two.
+        decoder_widths: Channels of the decoder's levels.
+        skip_connections: The paper's R has none.
+
+    Raises:
+        ConfigurationError: If ``width`` or ``depth`` is not positive; see also `EncoderDecoder`.
 
     Example:
         >>> Reconstructor(width=8, depth=2)(torch.rand(1, 3, 32, 48)).shape
@@ -54,45 +127,21 @@ class Reconstructor(nn.Module):
         *,
         skip_connections: bool = True,
     ) -> None:
-        super().__init__()
         if width < 1 or depth < 1 or kernel_size % 2 == 0:
             msg = f"width and depth must be positive and kernel_size odd, got {width}, {depth}, {kernel_size}"
             raise ConfigurationError(msg)
-        encoder_widths = [width * 2**level for level in range(depth)]
-        if decoder_widths is None:
-            decoder_widths = [*reversed(encoder_widths[:-1]), width]
-        if len(decoder_widths) != depth or min(decoder_widths) < 1:
-            msg = f"decoder_widths needs one positive entry per level (depth={depth}), got {list(decoder_widths)}"
-            raise ConfigurationError(msg)
-
-        self.stride = 2**depth
-        self.skip_connections = skip_connections
-        self.stem = ConvBlock(in_channels, width, kernel_size) if skip_connections else nn.Identity()
-        skip_widths = [width, *encoder_widths[:-1]] if skip_connections else [0] * depth
-
-        self.encoder = nn.ModuleList()
-        channels = width if skip_connections else in_channels
-        for level_width in encoder_widths:
-            self.encoder.append(ConvBlock(channels, level_width, kernel_size, stride=2))
-            channels = level_width
-        self.decoder = nn.ModuleList()
-        for level_width, skip_width in zip(decoder_widths, reversed(skip_widths), strict=True):
-            self.decoder.append(ConvBlock(channels + skip_width, level_width, kernel_size))
-            channels = level_width
-        self.head = nn.Conv2d(channels, in_channels, kernel_size, padding=kernel_size // 2)
+        super().__init__(
+            in_channels,
+            in_channels,
+            [width * 2**level for level in range(depth)],
+            kernel_size,
+            decoder_widths,
+            skip_connections=skip_connections,
+        )
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Restore images of shape ``(B, C, H, W)``; the result has the same shape, in [0, 1]."""
-        features = self.stem(hidden)
-        skips = []
-        for block in self.encoder:
-            skips.append(features)
-            features = block(features)
-        for block in self.decoder:
-            features = F.interpolate(features, scale_factor=2.0, mode="nearest")
-            skip = skips.pop()
-            features = block(torch.cat((features, skip), dim=1) if self.skip_connections else features)
-        return torch.sigmoid(self.head(features))
+        return torch.sigmoid(super().forward(hidden))
 
 
 class PatchDiscriminator(nn.Module):
@@ -137,3 +186,45 @@ class PatchDiscriminator(nn.Module):
         """Judge images of shape ``(B, C, H, W)``; logits of shape ``(B, 1, h, w)``."""
         logits: Tensor = self.layers(images)
         return logits
+
+
+class ConditionalDiscriminator(EncoderDecoder):
+    """Discriminator D that judges an image beside its restoration: one logit per pixel, positive for "original".
+
+    It sees the image, what R changed, both again mirrored about the vertical midline, and the logarithm of the image's
+    exposure. So it can tell a poor restoration of healthy tissue from a removed lesion, compare both halves of what is
+    symmetric, and know how bright the image was.
+
+    Args:
+        in_channels: Channels of the image.
+        widths: Channels of the encoder's levels.
+
+    Raises:
+        ConfigurationError: If ``widths`` is empty or not positive.
+
+    Example:
+        >>> images = torch.rand(2, 3, 32, 32)
+        >>> ConditionalDiscriminator()(images, 0.9 * images, torch.ones(2, 1, 1, 1)).shape
+        torch.Size([2, 1, 32, 32])
+    """
+
+    def __init__(self, in_channels: int = 3, widths: Sequence[int] = (12, 24, 48)) -> None:
+        if not widths or min(widths) < 1:
+            msg = f"discriminator_widths must be positive numbers, got {list(widths)}"
+            raise ConfigurationError(msg)
+        super().__init__(4 * in_channels + 1, 1, widths)
+
+    def forward(self, images: Tensor, restored: Tensor, level: Tensor) -> Tensor:  # type: ignore[override]
+        """Judge images.
+
+        Args:
+            images: Images as R saw them, shape ``(B, C, H, W)``, values in [0, 1].
+            restored: R's restorations, of the same shape.
+            level: Brightness of the images before they were exposed, shape ``(B, 1, 1, 1)``, positive.
+
+        Returns:
+            Logits of shape ``(B, 1, H, W)``.
+        """
+        pair = torch.cat((images, images - restored), dim=1)
+        exposure = level.log().expand(-1, 1, *images.shape[-2:])
+        return super().forward(torch.cat((pair, pair.flip(-1), exposure), dim=1))

@@ -10,6 +10,7 @@ from anomalib_patchgan.models.patchgan.loss import Distance, pixel_distance
 
 # Of the order of the last bit of an 8-bit image: an image that is restored perfectly has context too.
 SMALLEST_CONTEXT = 1e-3
+SMALLEST = 1e-4
 
 
 class ResidualMap(nn.Module):
@@ -29,6 +30,7 @@ class ResidualMap(nn.Module):
             symmetry.
         foreground_margin: Width of the rim of the foreground over which the residual fades in, as
             a fraction of the shorter side of the image.
+        evidence: Weight of D's opinion p in the geometric mean ``residual ** (1 - evidence) * p ** evidence``.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
@@ -48,6 +50,7 @@ class ResidualMap(nn.Module):
         image_context: float = 0.0,
         mirror_context: float = 0.0,
         foreground_margin: float = 0.0,
+        evidence: float = 0.0,
     ) -> None:
         super().__init__()
         if distance not in {"l1", "l2"}:
@@ -61,6 +64,7 @@ class ResidualMap(nn.Module):
             ("image_context", image_context, float("inf")),
             ("mirror_context", mirror_context, 1.0),
             ("foreground_margin", foreground_margin, 0.49),
+            ("discriminator_evidence", evidence, 1.0),
         ):
             if not 0 <= value <= highest:
                 msg = f"{name} must lie between 0 and {highest:g}, got {value}"
@@ -70,30 +74,34 @@ class ResidualMap(nn.Module):
         self.image_context = image_context
         self.mirror_context = mirror_context
         self.foreground_margin = foreground_margin
+        self.evidence = evidence
         # Replicated borders: reflection fails on images smaller than the kernel.
         self.blur = GaussianBlur2d(smoothing, border_type="replicate") if smoothing else nn.Identity()
         if isinstance(self.blur, GaussianBlur2d):
             # A setting, not a weight: a checkpoint must not bring back the kernel of another smoothing.
             self.blur.register_buffer("kernel", self.blur.kernel, persistent=False)
 
-    def forward(self, images: Tensor, restored: Tensor, foreground: Tensor, doubt: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, restored: Tensor, foreground: Tensor, opinion: Tensor | None = None) -> Tensor:
         """Compute residual maps.
 
         Args:
             images: Images of shape ``(B, C, H, W)``, values in [0, 1].
             restored: Their restorations, of the same shape.
             foreground: Mask of shape ``(B, 1, H, W)`` holding 0.0 and 1.0.
-            doubt: Further evidence of shape ``(B, 1, H, W)``, added to the pixel distance.
+            opinion: D's probability that a pixel is foreign, shape ``(B, 1, H, W)``; counts if `evidence` is above 0.
 
         Returns:
             Non-negative maps of shape ``(B, 1, H, W)``, 0 outside the foreground.
         """
         residual = pixel_distance(images, restored, self.distance)
-        if doubt is not None:
-            residual = residual + doubt
         if self.edge_damping is not None:
             residual = residual / (self.edge_damping + self.blur(local_range(images)))
-        residual = self.blur(residual) * foreground
+        residual = self.blur(residual)
+        if opinion is not None and self.evidence:
+            opinion = self.blur(opinion * foreground)
+            # Away from 0, where a power has no finite gradient and a quantized graph no accuracy.
+            residual = (residual + SMALLEST) ** (1.0 - self.evidence) * (opinion + SMALLEST) ** self.evidence
+        residual = residual * foreground
         area = foreground.sum((1, 2, 3), keepdim=True).clamp(min=1.0)
         context = residual.sum((1, 2, 3), keepdim=True) / area
         if self.mirror_context:

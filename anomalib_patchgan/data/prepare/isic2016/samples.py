@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from anomalib_patchgan.data.prepare.cases import Case
-from anomalib_patchgan.data.prepare.isic2016.files import source_of
 from anomalib_patchgan.data.prepare.color_constancy import balance_colors
+from anomalib_patchgan.data.prepare.isic2016.files import source_of
 from anomalib_patchgan.data.prepare.isic2016.spec import IsicSpec
 from anomalib_patchgan.data.prepare.nifti import ReadLimits, read_bytes
 from anomalib_patchgan.data.prepare.photographs import read_mask, read_photograph
