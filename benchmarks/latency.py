@@ -27,6 +27,13 @@ from anomalib_patchgan import PatchGan
 
 FORMATS = {"OpenVINO FP32": None, "OpenVINO FP16": CompressionType.FP16, "OpenVINO INT8": CompressionType.INT8}
 
+ALONE = "OpenVINO FP32, R alone"
+
+
+def uses_discriminator(module: PatchGan) -> bool:
+    """Whether D is part of inference."""
+    return module.model.residual_map.evidence > 0
+
 
 def file_size(xml: Path) -> int:
     """Bytes of an OpenVINO model: graph and weights."""
@@ -51,9 +58,9 @@ def main() -> None:
     module = PatchGan.load_from_checkpoint(args.ckpt_path, map_location="cpu").eval()
     image = np.random.default_rng(0).random((1, 3, args.size, args.size), dtype=np.float32)
     runners: dict[str, Callable[[np.ndarray], object]] = {}
-    # What inference needs of the checkpoint, which also holds D and the optimizers.
-    weights = module.model.reconstructor.state_dict().values()
-    sizes: dict[str, int] = {"PyTorch": sum(value.nbytes for value in weights)}
+    # What inference needs of the checkpoint, which also holds the optimizers.
+    networks = [module.model.reconstructor, *([module.model.discriminator] if uses_discriminator(module) else [])]
+    sizes = {"PyTorch": sum(value.nbytes for network in networks for value in network.state_dict().values())}
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         for name, compression in FORMATS.items():
             xml = Engine(logger=False).export(
@@ -66,6 +73,20 @@ def main() -> None:
             )
             sizes[name] = file_size(Path(str(xml)))
             runners[name] = compiled(Path(str(xml)))
+        if uses_discriminator(module):
+            # The same weights with R alone: what D costs.
+            evidence, module.model.residual_map.evidence = module.model.residual_map.evidence, 0.0
+            path = Path(folder) / "alone"
+            xml = Engine(logger=False).export(
+                module,
+                export_type="openvino",
+                export_root=path,
+                input_size=(args.size, args.size),
+                onnx_kwargs={"opset_version": 18},
+            )
+            sizes[ALONE] = file_size(Path(str(xml)))
+            runners[ALONE] = compiled(Path(str(xml)))
+            module.model.residual_map.evidence = evidence
         tensor = torch.from_numpy(image)
         module.eval()
         runners["PyTorch"] = lambda _: module(tensor)

@@ -131,6 +131,17 @@ def test_both_runtimes_agree_on_real_slices(export, trained, shared_data, tmp_pa
     ("arguments", "scale"),
     [
         ({"downscale": 2, "discriminator_evidence": 0.5, "rank_weights": None, "residual": "l2"}, 0.05),
+        (
+            {
+                "discriminator": "conditional",
+                "adversarial_weight": 0.0,
+                "discriminator_evidence": 0.4,
+                "exposure": 0.35,
+                "mirror_context": 0.3,
+                "image_context": 0.25,
+            },
+            0.53,
+        ),
         ({"mirror_context": 0.3, "edge_damping": 0.2, "foreground_margin": 0.12, "image_context": 0.5}, 0.6),
     ],
 )

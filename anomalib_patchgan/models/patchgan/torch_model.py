@@ -138,7 +138,6 @@ class PatchGanModel(CalibratedModel):
         self.exposure = exposure
         self.spared = spared
         self.foreground_threshold = foreground_threshold
-        self.discriminator_evidence = discriminator_evidence
 
         self.corruption = make_corruption(corruption, **(corruption_args or {}))
         self.reconstructor = Reconstructor(
@@ -263,7 +262,7 @@ class PatchGanModel(CalibratedModel):
         images, level = self.expose(self.prepare(images))
         restored = self.reconstructor(images)
         opinion = None
-        if self.discriminator_evidence:
+        if self.residual_map.evidence:
             opinion = torch.sigmoid(-self.judge(images, restored, level))
             if opinion.shape[-2:] != images.shape[-2:]:
                 opinion = F.interpolate(opinion, images.shape[-2:], mode="bilinear", align_corners=False)
