@@ -56,8 +56,8 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         patch_size: Side of a patch in pixels of the image that R sees.
         rank_weights: Weights of the patches, most anomalous first (Eq. 5); ``None`` for the
             unranked mean.
-        foreground_threshold: Brightness in [0, 1] above which a pixel is tissue; ``None`` takes
-            the whole image.
+        foreground_threshold: Brightness in [0, 1], after exposure, above which a pixel is tissue;
+            ``None`` takes the whole image.
         foreground_margin: Width, as a fraction of the shorter side, over which the residual
             fades in from the rim of the foreground.
         edge_damping: Residuals are divided by this constant plus the local edge strength;
@@ -122,7 +122,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         residual: Distance = "l1",
         patch_size: int = 8,
         rank_weights: Sequence[float] | None = (1.1, 1.0, 0.9, 0.8),
-        foreground_threshold: float | None = 0.05,
+        foreground_threshold: float | None = 0.1,
         foreground_margin: float = 0.06,
         edge_damping: float | None = 0.2,
         image_context: float = 0.25,

@@ -76,8 +76,8 @@ class PatchGanModel(CalibratedModel):
         residual: Pixel distance of the residual, ``l1`` or ``l2``.
         patch_size: Side of a patch of the ranking, in pixels of the image that R sees.
         rank_weights: Weights of the ranked patches; ``None`` for the unranked mean.
-        foreground_threshold: Brightness above which a pixel is tissue. ``None`` takes the whole
-            image as foreground.
+        foreground_threshold: Brightness after exposure above which a pixel is tissue. ``None``
+            takes the whole image as foreground.
         spared: Share of training images that nothing is hidden in.
         foreground_margin: See `ResidualMap`, as the next four.
         edge_damping: Constant of the damping at edges; ``None`` for none.
@@ -115,7 +115,7 @@ class PatchGanModel(CalibratedModel):
         residual: Distance = "l1",
         patch_size: int = 8,
         rank_weights: Sequence[float] | None = (1.1, 1.0, 0.9, 0.8),
-        foreground_threshold: float | None = 0.05,
+        foreground_threshold: float | None = 0.1,
         foreground_margin: float = 0.0,
         edge_damping: float | None = None,
         image_context: float = 0.0,
