@@ -35,6 +35,19 @@ def uses_discriminator(module: PatchGan) -> bool:
     return module.model.residual_map.evidence > 0
 
 
+def exported(module: PatchGan, folder: Path, size: int, compression: CompressionType | None = None) -> Path:
+    """Export for square images and return the graph's file."""
+    xml = Engine(logger=False).export(
+        module,
+        export_type="openvino",
+        export_root=folder,
+        input_size=(size, size),
+        compression_type=compression,
+        onnx_kwargs={"opset_version": 18},
+    )
+    return Path(str(xml))
+
+
 def file_size(xml: Path) -> int:
     """Bytes of an OpenVINO model: graph and weights."""
     return xml.stat().st_size + xml.with_suffix(".bin").stat().st_size
@@ -63,29 +76,13 @@ def main() -> None:
     sizes = {"PyTorch": sum(value.nbytes for network in networks for value in network.state_dict().values())}
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         for name, compression in FORMATS.items():
-            xml = Engine(logger=False).export(
-                module,
-                export_type="openvino",
-                export_root=Path(folder) / name.replace(" ", "_"),
-                input_size=(args.size, args.size),
-                compression_type=compression,
-                onnx_kwargs={"opset_version": 18},
-            )
-            sizes[name] = file_size(Path(str(xml)))
-            runners[name] = compiled(Path(str(xml)))
+            xml = exported(module, Path(folder) / name.replace(" ", "_"), args.size, compression)
+            sizes[name], runners[name] = file_size(xml), compiled(xml)
         if uses_discriminator(module):
             # The same weights with R alone: what D costs.
             evidence, module.model.residual_map.evidence = module.model.residual_map.evidence, 0.0
-            path = Path(folder) / "alone"
-            xml = Engine(logger=False).export(
-                module,
-                export_type="openvino",
-                export_root=path,
-                input_size=(args.size, args.size),
-                onnx_kwargs={"opset_version": 18},
-            )
-            sizes[ALONE] = file_size(Path(str(xml)))
-            runners[ALONE] = compiled(Path(str(xml)))
+            xml = exported(module, Path(folder) / "alone", args.size)
+            sizes[ALONE], runners[ALONE] = file_size(xml), compiled(xml)
             module.model.residual_map.evidence = evidence
         tensor = torch.from_numpy(image)
         module.eval()

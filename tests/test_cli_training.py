@@ -20,7 +20,13 @@ def config(tmp_path_factory) -> Path:
     content = {
         "model": {
             "class_path": "PatchGan",
-            "init_args": {"width": 4, "depth": 2, "discriminator_widths": [4, 8]},
+            "init_args": {
+                "width": 4,
+                "depth": 2,
+                "discriminator": "patch",
+                "discriminator_widths": [4, 8],
+                "adversarial_weight": 0.01,
+            },
         },
         "data": {
             "class_path": "PreparedFolder",

@@ -88,7 +88,15 @@ def test_small_and_narrow_images(side):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("count", -1), ("probability", 1.5), ("contrast", (0.3, 0.2)), ("softness", -1.0), ("foreign", -0.1)],
+    [
+        ("count", -1),
+        ("count", 2.5),
+        ("softness", float("nan")),
+        ("probability", 1.5),
+        ("contrast", (0.3, 0.2)),
+        ("softness", -1.0),
+        ("foreign", -0.1),
+    ],
 )
 def test_arguments_out_of_range(name, value):
     with pytest.raises(ConfigurationError, match=name):

@@ -60,10 +60,10 @@ class ForeignTissue:
                 msg = f"{name} of foreign tissue must lie between 0 and 1, got {value}"
                 raise ConfigurationError(msg)
         low, high = contrast
-        if count < 0 or softness < 0 or not 0 < low <= high:
+        if count != int(count) or count < 0 or not softness >= 0 or not 0 < low <= high:
             msg = (
-                f"foreign tissue needs a count and a softness of at least 0 and a positive range of contrasts, got "
-                f"count={count}, softness={softness}, contrast=({low}, {high})"
+                f"foreign tissue needs a whole count and a softness of at least 0 and a positive range of contrasts, "
+                f"got count={count}, softness={softness}, contrast=({low}, {high})"
             )
             raise ConfigurationError(msg)
         self.count = count

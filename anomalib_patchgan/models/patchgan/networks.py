@@ -127,8 +127,8 @@ class Reconstructor(EncoderDecoder):
         *,
         skip_connections: bool = True,
     ) -> None:
-        if width < 1 or depth < 1 or kernel_size % 2 == 0:
-            msg = f"width and depth must be positive and kernel_size odd, got {width}, {depth}, {kernel_size}"
+        if width < 1 or depth < 1:
+            msg = f"width and depth must be positive, got {width} and {depth}"
             raise ConfigurationError(msg)
         super().__init__(
             in_channels,
@@ -142,6 +142,12 @@ class Reconstructor(EncoderDecoder):
     def forward(self, hidden: Tensor) -> Tensor:
         """Restore images of shape ``(B, C, H, W)``; the result has the same shape, in [0, 1]."""
         return torch.sigmoid(super().forward(hidden))
+
+
+def _check_discriminator_widths(widths: Sequence[int]) -> None:
+    if not widths or min(widths) < 1:
+        msg = f"discriminator_widths must be positive numbers, got {list(widths)}"
+        raise ConfigurationError(msg)
 
 
 class PatchDiscriminator(nn.Module):
@@ -164,9 +170,7 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, in_channels: int = 3, widths: Sequence[int] = (16, 32, 64)) -> None:
         super().__init__()
-        if not widths or min(widths) < 1:
-            msg = f"discriminator_widths must be positive numbers, got {list(widths)}"
-            raise ConfigurationError(msg)
+        _check_discriminator_widths(widths)
         self.stride = 2 ** len(widths)
         layers: list[nn.Module] = []
         channels = in_channels
@@ -209,9 +213,7 @@ class ConditionalDiscriminator(EncoderDecoder):
     """
 
     def __init__(self, in_channels: int = 3, widths: Sequence[int] = (12, 24, 48)) -> None:
-        if not widths or min(widths) < 1:
-            msg = f"discriminator_widths must be positive numbers, got {list(widths)}"
-            raise ConfigurationError(msg)
+        _check_discriminator_widths(widths)
         super().__init__(4 * in_channels + 1, 1, widths)
 
     def forward(self, images: Tensor, restored: Tensor, level: Tensor) -> Tensor:  # type: ignore[override]

@@ -26,8 +26,7 @@ class ResidualMap(nn.Module):
             is divided, so that an image that is unusual everywhere (another scanner, another skin
             tone) does not outrank a local lesion. 0 leaves the residual as it is.
         mirror_context: Share of the residual on the other side of the image's vertical midline that is subtracted.
-            What a brain's both halves have in common is anatomy, not lesion; leave it at 0 for images without that
-            symmetry.
+            What a brain's both halves have in common is anatomy, not lesion.
         foreground_margin: Width of the rim of the foreground over which the residual fades in, as
             a fraction of the shorter side of the image.
         evidence: Weight of D's opinion p in the geometric mean ``residual ** (1 - evidence) * p ** evidence``.
@@ -99,7 +98,7 @@ class ResidualMap(nn.Module):
         residual = self.blur(residual)
         if opinion is not None and self.evidence:
             opinion = self.blur(opinion * foreground)
-            # Away from 0, where a power has no finite gradient and a quantized graph no accuracy.
+            # Away from 0: where one of the two sees nothing at all, the other still orders pixels.
             residual = (residual + SMALLEST) ** (1.0 - self.evidence) * (opinion + SMALLEST) ** self.evidence
         residual = residual * foreground
         area = foreground.sum((1, 2, 3), keepdim=True).clamp(min=1.0)

@@ -102,6 +102,6 @@ def _read_image(spec: IsicSpec, limits: ReadLimits, case: Case) -> tuple[np.ndar
     path = source_of(case)
     photograph = read_photograph(read_bytes(path, limits), path, limits)
     image = resize_image(np.asarray(photograph), spec.image_size)
-    if spec.color_constancy and spec.protocol != "paper":
+    if spec.balances_colors:
         image = balance_colors(image)
     return image, photograph.size

@@ -60,6 +60,11 @@ class IsicSpec:
             raise ConfigurationError(msg)
 
     @property
+    def balances_colors(self) -> bool:
+        """Whether images are made alike in colour: if asked for, in a protocol that does so."""
+        return self.color_constancy and "color_constancy" not in _UNUSED[self.protocol]
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """What, with the sources, determines the prepared folder."""
         # The content of a split file counts, not its name.
