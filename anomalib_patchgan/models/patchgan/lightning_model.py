@@ -112,7 +112,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         decoder_widths: Sequence[int] | None = None,
         skip_connections: bool = True,
         discriminator: DiscriminatorKind = "conditional",
-        discriminator_widths: Sequence[int] = (12, 24, 48),
+        discriminator_widths: Sequence[int] = (8, 16, 32),
         downscale: int | None = None,
         exposure: float | None = 0.35,
         corruption: str = "foreign",

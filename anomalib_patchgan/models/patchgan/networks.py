@@ -212,7 +212,7 @@ class ConditionalDiscriminator(EncoderDecoder):
         torch.Size([2, 1, 32, 32])
     """
 
-    def __init__(self, in_channels: int = 3, widths: Sequence[int] = (12, 24, 48)) -> None:
+    def __init__(self, in_channels: int = 3, widths: Sequence[int] = (8, 16, 32)) -> None:
         _check_discriminator_widths(widths)
         super().__init__(4 * in_channels + 1, 1, widths)
 
