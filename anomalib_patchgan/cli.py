@@ -1,8 +1,8 @@
 """`anomalib-patchgan`: anomalib's command line with the plugin loaded, and the plugin's own subcommands.
 
 Importing anomalib and torch takes about ten seconds, so this module imports neither: help, the version and
-`configs` answer at once, `report` needs neither, `prepare` and `benchmark` load them once their own options are valid,
-everything else goes to `anomalib_patchgan.anomalib_cli`.
+`configs` answer at once, `report` and `view` need neither, `prepare`, `benchmark`, `edge` and `volume` load them once
+their own options are valid, everything else goes to `anomalib_patchgan.anomalib_cli`.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from anomalib_patchgan.benchmark_command import COMMAND as BENCHMARK
 from anomalib_patchgan.benchmark_command import DESCRIPTION as BENCHMARK_DESCRIPTION
 from anomalib_patchgan.benchmark_command import add_benchmark_arguments, run_benchmark
 from anomalib_patchgan.configs_command import run_configs
+from anomalib_patchgan.edge_command import COMMAND as EDGE
+from anomalib_patchgan.edge_command import DESCRIPTION as EDGE_DESCRIPTION
+from anomalib_patchgan.edge_command import add_edge_arguments, run_edge
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
 from anomalib_patchgan.prepare_command import COMMAND as PREPARE
 from anomalib_patchgan.prepare_command import DESCRIPTION as PREPARE_DESCRIPTION
@@ -26,6 +29,12 @@ from anomalib_patchgan.report_command import COMMAND as REPORT
 from anomalib_patchgan.report_command import DESCRIPTION as REPORT_DESCRIPTION
 from anomalib_patchgan.report_command import add_report_arguments, run_report
 from anomalib_patchgan.version import __version__
+from anomalib_patchgan.view_command import COMMAND as VIEW
+from anomalib_patchgan.view_command import DESCRIPTION as VIEW_DESCRIPTION
+from anomalib_patchgan.view_command import add_view_arguments, run_view
+from anomalib_patchgan.volume_command import COMMAND as VOLUME
+from anomalib_patchgan.volume_command import DESCRIPTION as VOLUME_DESCRIPTION
+from anomalib_patchgan.volume_command import add_volume_arguments, run_volume
 
 PROGRAM = "anomalib-patchgan"
 DEBUG_VARIABLE = "ANOMALIB_PATCHGAN_DEBUG"
@@ -83,9 +92,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except argparse.ArgumentError as error:
         if debug:
             raise
-        subcommand = next((f" {word}" for word in arguments if word in {*ANOMALIB_COMMANDS, PREPARE}), "")
+        subcommand = next((f" {word}" for word in arguments if word in {*ANOMALIB_COMMANDS, PREPARE, EDGE}), "")
         # The light help takes no -v and is complete without.
-        verbose = "" if subcommand.strip() == PREPARE else " -vv"
+        verbose = "" if subcommand.strip() in {PREPARE, EDGE} else " -vv"
         return _fail(f"{one_line(error)}; the options: {PROGRAM}{subcommand} --help{verbose}", USAGE_ERROR)
     except PatchGanError as error:
         if debug:
@@ -127,6 +136,12 @@ def light_parser() -> argparse.ArgumentParser:
     add_benchmark_arguments(benchmark)
     report = subcommands.add_parser(REPORT, help=REPORT_DESCRIPTION, description=REPORT_DESCRIPTION)
     add_report_arguments(report)
+    edge = subcommands.add_parser(EDGE, help=EDGE_DESCRIPTION, description=EDGE_DESCRIPTION, allow_abbrev=False)
+    add_edge_arguments(edge)
+    volume = subcommands.add_parser(VOLUME, help=VOLUME_DESCRIPTION, description=VOLUME_DESCRIPTION)
+    add_volume_arguments(volume)
+    view = subcommands.add_parser(VIEW, help=VIEW_DESCRIPTION, description=VIEW_DESCRIPTION)
+    add_view_arguments(view)
     return parser
 
 
@@ -143,21 +158,26 @@ def _dispatch(arguments: list[str]) -> int:
         return _run_anomalib(arguments)
     parser = light_parser()
     namespace, others = parser.parse_known_args(arguments)
+    if others and namespace.subcommand not in {PREPARE, EDGE}:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    if namespace.subcommand is None:
+        parser.print_help(sys.stderr)
+        return USAGE_ERROR
     if namespace.subcommand == PREPARE:
         options = read_options(namespace)
         _load_anomalib()
         return run_prepare(others, options)
-    if others:
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
-    if namespace.subcommand == BENCHMARK:
+    if namespace.subcommand in {BENCHMARK, EDGE, VOLUME}:
         _load_anomalib()
-        return run_benchmark(namespace, arguments)
-    if namespace.subcommand == REPORT:
-        return run_report(namespace)
-    if namespace.subcommand is None:
-        parser.print_help(sys.stderr)
-        return USAGE_ERROR
-    return run_configs(namespace.name, namespace.copy, force=namespace.force)
+    commands: dict[str, Callable[[], int]] = {
+        BENCHMARK: lambda: run_benchmark(namespace, arguments),
+        EDGE: lambda: run_edge(namespace, others),
+        REPORT: lambda: run_report(namespace),
+        VIEW: lambda: run_view(namespace),
+        VOLUME: lambda: run_volume(namespace),
+        "configs": lambda: run_configs(namespace.name, namespace.copy, force=namespace.force),
+    }
+    return commands[namespace.subcommand]()
 
 
 def _run_anomalib(arguments: list[str]) -> int:

@@ -1,12 +1,16 @@
 """Data module for any prepared folder of images, split by patient."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from anomalib.data import AnomalibDataModule, AnomalibDataset, DatasetItem
 from anomalib.data.utils import Split, TestSplitMode, ValSplitMode
 from torchvision.transforms.v2 import Transform
 
+from anomalib_patchgan.data.prepare.folder import MANIFEST
+from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
+from anomalib_patchgan.data.prepare.writing import read_json
 from anomalib_patchgan.data.prepared_table import DEFAULT_ID_PATTERN, make_prepared_table
 from anomalib_patchgan.errors import DataError
 
@@ -144,6 +148,12 @@ class PreparedFolder(AnomalibDataModule):
         self.folds = folds
         self.fold = fold
         self.category = self.root.absolute().name
+
+    @property
+    def volume_recipe(self) -> dict[str, Any] | None:
+        """How volumes became these images, for a model to remember; `None` where the manifest does not say."""
+        recipe = VolumeRecipe.from_manifest(read_json(self.root / MANIFEST))
+        return None if recipe is None else recipe.as_dict()
 
     def _setup(self, _stage: str | None = None) -> None:
         table = make_prepared_table(

@@ -101,9 +101,11 @@ def pixel_metrics(
     ranks = _ranks(maps, masks)
     lesions = ranks.true_positives[-1]
     metrics["pixel_AUROC"] = _area(ranks, ranks.true_positives / lesions, limit=1.0)
-    metrics["pixel_AP"] = float(curves.average_precision(ranks.true_positives, ranks.false_positives))
+    # The curves end where everything is found; a map that parts lesions from all else has no false positive before.
+    found = np.append(ranks.true_positives, lesions), np.append(ranks.false_positives, float(ranks.others))
+    metrics["pixel_AP"] = float(curves.average_precision(*found))
     metrics["pixel_AUPRO"] = _area(ranks, ranks.overlap, limit=FPR_LIMIT)
-    metrics["pixel_best_dice"] = float(curves.best_dice(ranks.true_positives, ranks.false_positives))
+    metrics["pixel_best_dice"] = float(curves.best_dice(*found))
     if threshold is not None:
         metrics["pixel_dice"], metrics["case_dice"] = _dice_at(threshold, maps, masks, cases)
     return metrics

@@ -15,6 +15,9 @@ from torchvision.transforms.v2 import Resize
 
 from anomalib_patchgan.models.components import RankPreservingPostProcessor, check_checkpoint, make_evaluator
 
+# Entry of a checkpoint, and attribute of a data module that knows it.
+RECIPE = "volume_recipe"
+
 # anomalib lists the direct subclasses of `AnomalibModule` only: a model derives from it itself, after the class here,
 # which would hide the model if it derived from it too. To a type checker it does.
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ class PluginModule(_Base):
 
     Attributes:
         resized: Height and width of the images that the model gets, if its own settings say so.
+        volume_recipe: How volumes became the images that it was trained on, as a record of
+            `anomalib_patchgan.data.prepare.volume_recipe.VolumeRecipe`; ``None`` if that is not known.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class PluginModule(_Base):
             visualizer=visualizer,
         )
         self.resized = resized
+        self.volume_recipe: dict[str, Any] | None = None
 
     def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
         """Predict a validation batch.
@@ -77,7 +83,14 @@ class PluginModule(_Base):
             DataError: If the weights do not fit this model or are not finite.
         """
         check_checkpoint(self, checkpoint)
+        self.volume_recipe = checkpoint.get(RECIPE)
         super().on_load_checkpoint(checkpoint)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember how the images of the training were made, so that a volume can be made into the same."""
+        super().on_save_checkpoint(checkpoint)
+        data = getattr(self._trainer, "datamodule", None)
+        checkpoint[RECIPE] = getattr(data, RECIPE, None) or self.volume_recipe
 
     @property
     def learning_type(self) -> LearningType:

@@ -166,3 +166,10 @@ def test_counts_without_lesions_or_images():
     # A quarter of the pixels are zeros and have one bin.
     assert np.count_nonzero(negatives.sum(0)) > 20
     assert pixel_counts(maps[:0], masks[:0], bins=32)[0].shape == (0, 32)
+
+
+def test_a_map_that_parts_lesions_from_all_else_is_perfect():
+    masks = np.zeros((2, 4, 4), bool)
+    masks[1, :2, 0] = True
+    metrics = pixel_metrics(masks.astype(np.float32), masks, np.array(["a", "b"]), None)
+    assert [metrics[name] for name in ("pixel_AUROC", "pixel_AP", "pixel_best_dice")] == [1, 1, 1]

@@ -100,6 +100,28 @@ def read_layout(stream: ByteStream, path: Path, limits: ReadLimits) -> tuple[Nif
     return layout, end
 
 
+def read_header(content: bytes, path: Path, limits: ReadLimits) -> Nifti1Header:
+    """Read a header that was checked as by `read_layout`, to write another file on the same grid.
+
+    Args:
+        content: Stored bytes, gzipped or not.
+        path: File, for messages.
+        limits: See `read_layout`.
+
+    Returns:
+        The header; that of NIfTI-2 is a `nibabel.Nifti2Header`.
+
+    Raises:
+        DataError: See `read_layout`.
+    """
+    read_layout(ByteStream(content, path), path, limits)
+    header, _ = _read_header(ByteStream(content, path), path)
+    if header["pixdim"][0] == 0:
+        # The standard takes 0 for 1 here, nibabel does not.
+        header["pixdim"][0] = 1
+    return header
+
+
 def _read_header(stream: ByteStream, path: Path) -> tuple[Nifti1Header, int]:
     block = stream.read(348)
     sizes = struct.unpack("<i", block[:4]) + struct.unpack(">i", block[:4]) if len(block) == 348 else ()  # noqa: PLR2004

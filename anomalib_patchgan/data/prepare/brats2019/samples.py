@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from anomalib_patchgan.data.prepare.axial import AxialImages
 from anomalib_patchgan.data.prepare.brats2019.files import source_of
 from anomalib_patchgan.data.prepare.brats2019.spec import BratsSpec
 from anomalib_patchgan.data.prepare.cases import Case
-from anomalib_patchgan.data.prepare.intensity import GreyScale, Scaling
 from anomalib_patchgan.data.prepare.nifti import (
     ReadLimits,
     check_labels,
@@ -30,25 +30,17 @@ MIN_LESION_MM2 = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class AxialStack:
-    """Axial slices of one case, as radiologists see them: front up, the patient's right at the left.
+    """Axial slices of one case with their lesion.
 
     Args:
-        channels: Voxels of each modality with their scaling, `(Z, H, W)` each, from bottom to top.
+        images: The slices.
         lesion: `(Z, H, W)` bool.
-        brain: `(Z, H, W)` bool, voxels that are not background in some modality.
         pixel_mm2: Area of a pixel.
     """
 
-    channels: list[tuple[np.ndarray, GreyScale]]
+    images: AxialImages
     lesion: np.ndarray
-    brain: np.ndarray
     pixel_mm2: float
-
-    def image(self, index: int) -> np.ndarray:
-        """Return one slice, `(H, W)`, or `(H, W, 3)` for three modalities, uint8."""
-        # Slices that nobody asks for are never scaled.
-        grey = [scale(voxels[index]) for voxels, scale in self.channels]
-        return grey[0] if len(grey) == 1 else np.stack(grey, axis=-1)
 
 
 def make_samples(spec: BratsSpec, limits: ReadLimits, case: Case) -> Iterator[PreparedSlice]:
@@ -86,33 +78,27 @@ def read_stack(spec: BratsSpec, limits: ReadLimits, case: Case) -> AxialStack:
     seg_path = source_of(case, "seg")
     segmentation = parse_nifti(read_bytes(seg_path, limits), seg_path, limits, strict=spec.strict)
     check_labels(segmentation, seg_path, LABELS)
-    channels = []
-    scaling: Scaling = "minmax" if spec.protocol == "paper" else "robust"
-    brain = np.zeros(segmentation.voxels.T.shape, dtype=bool)
+    volumes = {}
     for modality in spec.modalities:
         path = source_of(case, modality)
-        volume = parse_nifti(read_bytes(path, limits), path, limits, strict=spec.strict)
+        volume = volumes[path] = parse_nifti(read_bytes(path, limits), path, limits, strict=spec.strict)
         check_same_grid(volume, segmentation, path, seg_path)
         if volume.nonfinite:
             logger.warning("%s: %d NaN or infinite voxels taken for background", path, volume.nonfinite)
-        # Axes to the left, back and top: transposed, rows run from front to back and columns from right to left.
-        channels.append((volume.voxels.T, GreyScale(volume.voxels, scaling, path)))
-        brain |= (volume.voxels != 0).T
     width, height, _ = segmentation.spacing_mm
     return AxialStack(
-        channels=channels,
+        images=AxialImages.of(volumes, "minmax" if spec.protocol == "paper" else "robust"),
         lesion=(segmentation.voxels != 0).T,
-        brain=brain,
         pixel_mm2=width * height,
     )
 
 
 def _slices(spec: BratsSpec, stack: AxialStack, case: Case) -> Iterator[PreparedSlice]:
-    brain_area = np.count_nonzero(stack.brain, axis=(1, 2))
+    has_brain = stack.images.has_brain(spec.min_brain)
     lesion_mm2 = np.count_nonzero(stack.lesion, axis=(1, 2)) * stack.pixel_mm2
     split = case.plan["split"]
     for index in _indices(spec, stack):
-        if brain_area[index] < spec.min_brain * brain_area.max() or 0 < lesion_mm2[index] < MIN_LESION_MM2:
+        if not has_brain[index] or 0 < lesion_mm2[index] < MIN_LESION_MM2:
             continue
         mask = resize_mask(stack.lesion[index], spec.image_size) if lesion_mm2[index] else None
         if mask is not None and (split == "train" or not mask.any()):
@@ -120,7 +106,7 @@ def _slices(spec: BratsSpec, stack: AxialStack, case: Case) -> Iterator[Prepared
         yield PreparedSlice(
             split=split,
             stem=f"{case.name}_slice-{index:03d}",
-            image=resize_image(stack.image(index), spec.image_size),
+            image=resize_image(stack.images.image(index), spec.image_size),
             mask=mask,
             details={"slice": index, "lesion_mm2": round(float(lesion_mm2[index]), 1)},
         )
@@ -132,10 +118,10 @@ def _tiles(spec: BratsSpec, stack: AxialStack) -> Iterator[tuple[int, Tile]]:
     for index in _indices(spec, stack):
         if has_lesion[index]:
             image, lesion = (
-                resize_image(stack.image(index), spec.image_size),
+                resize_image(stack.images.image(index), spec.image_size),
                 resize_mask(stack.lesion[index], spec.image_size),
             )
-            background = ~resize_mask(stack.brain[index], spec.image_size)
+            background = ~resize_mask(stack.images.brain[index], spec.image_size)
             for tile in cut_tiles(image, lesion, background):
                 yield index, tile
 

@@ -1,0 +1,61 @@
+"""Axial slices of volumes, as 8-bit images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anomalib_patchgan.data.prepare.intensity import GreyScale, Scaling
+from anomalib_patchgan.data.prepare.nifti import Volume
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxialImages:
+    """Axial slices of one case, as radiologists see them: front up, the patient's right at the left.
+
+    Args:
+        channels: Voxels of each modality with their scaling, `(Z, H, W)` each, from bottom to top.
+        brain: `(Z, H, W)` bool, voxels that are not background in some modality.
+    """
+
+    channels: list[tuple[np.ndarray, GreyScale]]
+    brain: np.ndarray
+
+    @classmethod
+    def of(cls, volumes: Mapping[Path, Volume], scaling: Scaling) -> "Self":
+        """Scale the modalities of a case, which lie on one grid.
+
+        Args:
+            volumes: One or three modalities by their file, which messages name.
+            scaling: See `GreyScale`.
+
+        Raises:
+            DataError: A volume is empty or constant.
+
+        Example:
+            >>> voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+            >>> AxialImages.of({Path("x.nii"): Volume(voxels, np.eye(4), 0)}, "robust").image(3).shape
+            (3, 2)
+        """
+        # Axes to the left, back and top: transposed, rows run from front to back and columns from right to left.
+        channels = [(volume.voxels.T, GreyScale(volume.voxels, scaling, path)) for path, volume in volumes.items()]
+        brain = np.zeros(channels[0][0].shape, dtype=bool)
+        for voxels, _ in channels:
+            brain |= voxels != 0
+        return cls(channels=channels, brain=brain)
+
+    def image(self, index: int) -> np.ndarray:
+        """Return one slice, `(H, W)`, or `(H, W, 3)` for three modalities, uint8."""
+        # Slices that nobody asks for are never scaled.
+        grey = [scale(voxels[index]) for voxels, scale in self.channels]
+        return grey[0] if len(grey) == 1 else np.stack(grey, axis=-1)
+
+    def has_brain(self, min_brain: float) -> np.ndarray:
+        """Tell which slices have at least this share of the largest cross-section, `(Z,)` bool."""
+        area = np.count_nonzero(self.brain, axis=(1, 2))
+        return area >= min_brain * area.max()

@@ -1,0 +1,198 @@
+"""`model_card.json` beside an exported model: what goes in and comes out, and that the files are the ones exported."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anomalib_patchgan.data.prepare.reading import read_bytes
+from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
+from anomalib_patchgan.data.prepare.writing import read_json, write_json
+from anomalib_patchgan.errors import DataError, DatasetNotFoundError
+from anomalib_patchgan.version import __version__
+
+if TYPE_CHECKING:
+    from anomalib_patchgan.models.base import PluginModule
+
+CARD = "model_card.json"
+FORMAT_VERSION = 1
+# anomalib's post-processor in the graph moves both thresholds here.
+THRESHOLD = 0.5
+MAX_SIDE = 4096
+_REMEDY = "export the model again with `anomalib-patchgan edge`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a program has to know to run an exported model.
+
+    Args:
+        model: Name of the model's class.
+        compression: `FP32`, `FP16`, `INT8`, `INT8_PTQ` or `INT8_ACQ`.
+        image_size: Height and width that the graph resizes images to, in pixels.
+        patch_side: Side of a ranked patch in pixels of the map.
+        raw_thresholds: Score and map value at the thresholds before normalisation, of image and pixel; in what comes
+            out of the graph both are 0.5. `None` for a model without validation, whose outputs are not normalised.
+        recipe: How a volume becomes the images that the model was trained on; `None` if that is not known.
+        sha256: Hash of each file by its name.
+        versions: Of the packages that exported it.
+
+    Raises:
+        DataError: A value is out of its range or of another type, since a card is a file like any other.
+    """
+
+    model: str
+    compression: str = "FP32"
+    image_size: tuple[int, int]
+    patch_side: int
+    raw_thresholds: tuple[float, float] | None
+    recipe: VolumeRecipe | None
+    sha256: Mapping[str, str]
+    versions: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        sides = (*self.image_size, self.patch_side)
+        thresholds = self.raw_thresholds or (0.0, 0.0)
+        valid = {
+            "model": isinstance(self.model, str) and self.model.isidentifier(),
+            "image_size": len(sides) == 3 and all(type(side) is int and 1 <= side <= MAX_SIDE for side in sides),  # noqa: PLR2004
+            "raw_thresholds": len(thresholds) == 2 and all(isinstance(value, float) for value in thresholds),  # noqa: PLR2004
+            "sha256": isinstance(self.sha256, Mapping) and all(Path(name).name == name for name in self.sha256),
+        }
+        wrong = next((name for name, good in valid.items() if not good), None)
+        if wrong is not None:
+            msg = f"the model card is not valid, {wrong} is {getattr(self, wrong)!r}: {_REMEDY}."
+            raise DataError(msg)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the model: of its only file, or of the hashes of its files."""
+        if len(self.sha256) == 1:
+            return next(iter(self.sha256.values()))
+        return hashlib.sha256("".join(self.sha256[name] for name in sorted(self.sha256)).encode()).hexdigest()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the card as it is written."""
+        return {
+            "format": FORMAT_VERSION,
+            **asdict(self),
+            "recipe": None if self.recipe is None else self.recipe.as_dict(),
+            "input": {
+                "name": "input",
+                "shape": [None, 3, None, None],
+                "type": "f32",
+                "range": [0, 1],
+                "layout": "NCHW",
+            },
+            "outputs": {
+                "pred_score": {"shape": [None], "range": [0, 1], "threshold": THRESHOLD},
+                "pred_label": {"shape": [None]},
+                "anomaly_map": {"shape": [None, 1, *self.image_size], "range": [0, 1], "threshold": THRESHOLD},
+                "pred_mask": {"shape": [None, 1, *self.image_size]},
+            },
+        }
+
+
+def describe(module: "PluginModule", compression: str = "FP32") -> ModelCard:
+    """Describe a model, without its files.
+
+    Args:
+        module: A trained model that resizes images to a size of its own.
+        compression: Form in which it is exported.
+
+    Raises:
+        DataError: It takes images of any size, so that its map has none of its own.
+
+    Example:
+        >>> from anomalib_patchgan import PatchGan
+        >>> describe(PatchGan(image_size=(64, 64))).patch_side
+        8
+    """
+    if module.resized is None:
+        msg = f"{type(module).__name__} has no image_size of its own: train it with model.init_args.image_size."
+        raise DataError(msg)
+    height, width = (int(side) for side in module.resized)
+    model: Any = module.model
+    patch_side = model.ranking.patch_size * model.downscale_of(height, width) if hasattr(model, "ranking") else 16
+    processor: Any = module.post_processor
+    thresholds = float(processor.image_threshold), float(processor.pixel_threshold)
+    return ModelCard(
+        model=type(module).__name__,
+        compression=compression,
+        image_size=(height, width),
+        patch_side=patch_side,
+        raw_thresholds=None if any(map(math.isnan, thresholds)) else thresholds,
+        recipe=None if module.volume_recipe is None else VolumeRecipe.from_dict(module.volume_recipe),
+        sha256={},
+        versions=installed_versions(),
+    )
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of what makes and runs a model.
+
+    Example:
+        >>> sorted(installed_versions())[:2]
+        ['anomalib', 'anomalib_patchgan']
+    """
+    return {name: version(name) for name in ("anomalib", "torch", "openvino", "nncf")} | {
+        "anomalib_patchgan": __version__
+    }
+
+
+def write_card(card: ModelCard, xml: Path) -> ModelCard:
+    """Write the card beside an OpenVINO model, with the hashes of its files.
+
+    Args:
+        card: The description.
+        xml: The model's XML file, with its BIN file beside it.
+
+    Returns:
+        The card with hashes.
+    """
+    files = (xml, xml.with_suffix(".bin"))
+    card = replace(card, sha256={path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
+    write_json(xml.with_name(CARD), card.as_dict())
+    return card
+
+
+def read_card(xml: Path) -> ModelCard:
+    """Read the card of an OpenVINO model, and check that its files are the ones that were exported.
+
+    Args:
+        xml: The model's XML file.
+
+    Returns:
+        The card.
+
+    Raises:
+        DatasetNotFoundError: The model or its card is not there.
+        DataError: The card is damaged, of another format, or a file was changed since.
+    """
+    path = xml.with_name(CARD)
+    for needed in (xml, xml.with_suffix(".bin"), path):
+        if not needed.is_file():
+            msg = f"{needed} does not exist: {_REMEDY}, and keep {xml.name}, its .bin file and {CARD} together."
+            raise DatasetNotFoundError(msg)
+    record = read_json(path)
+    if record is None or record.get("format") != FORMAT_VERSION:
+        msg = f"{path} is no model card of format {FORMAT_VERSION}: {_REMEDY}."
+        raise DataError(msg)
+    known: dict[str, Any] = {field.name: record.get(field.name) for field in fields(ModelCard)}
+    try:
+        for name in ("image_size", "raw_thresholds"):
+            known[name] = None if known[name] is None else tuple(known[name])
+        known["recipe"] = None if known["recipe"] is None else VolumeRecipe.from_dict(known["recipe"])
+        card = ModelCard(**known)
+    except (TypeError, AttributeError, DataError) as error:
+        msg = f"{path} is not valid ({error}): {_REMEDY}."
+        raise DataError(msg) from error
+    for file in (xml, xml.with_suffix(".bin")):
+        if hashlib.sha256(read_bytes(file)).hexdigest() != card.sha256.get(file.name):
+            msg = f"{file} is not the file that was exported (its SHA-256 differs from {path}): {_REMEDY}."
+            raise DataError(msg)
+    return card

@@ -1,0 +1,207 @@
+"""Runs a model on images one after the other: an exported one with OpenVINO, or a checkpoint with torch."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalib_patchgan.deploy.model_card import ModelCard, describe, read_card
+from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
+
+CPU_SETTINGS = {
+    # Processors with bfloat16 would use it, and give other scores than torch.
+    "INFERENCE_PRECISION_HINT": "f32",
+    "PERFORMANCE_HINT": "THROUGHPUT",
+}
+
+
+class SlicePrediction(NamedTuple):
+    """What a model says about one image.
+
+    Attributes:
+        score: Anomaly score in [0, 1]; 0.5 is the threshold found on validation images.
+        anomaly_map: `(h, w)` float32 at the model's size, in [0, 1], with the same threshold.
+    """
+
+    score: float
+    anomaly_map: NDArray[np.float32]
+
+
+class SlicePredictor(ABC):
+    """A model with its card.
+
+    Args:
+        card: The model's description.
+        batch_size: Images per call.
+    """
+
+    def __init__(self, card: ModelCard, batch_size: int) -> None:
+        if batch_size < 1:
+            msg = f"batch_size must be at least 1, got {batch_size}"
+            raise ConfigurationError(msg)
+        self.card = card
+        self.batch_size = batch_size
+
+    def predict(self, images: Iterable[np.ndarray]) -> Iterator[SlicePrediction]:
+        """Predict images of one size in their order.
+
+        Args:
+            images: `(H, W)` or `(H, W, 3)` uint8 each.
+
+        Yields:
+            One prediction per image.
+        """
+        rest = iter(images)
+        for scores, maps in self._run(iter(lambda: list(islice(rest, self.batch_size)), [])):
+            yield from map(SlicePrediction, scores.tolist(), maps)
+
+    @abstractmethod
+    def _run(self, batches: Iterator[list[np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Predict batches in their order: scores `(B,)` and maps `(B, h, w)` float32."""
+
+
+class OpenVinoPredictor(SlicePredictor):
+    """A model that `anomalib-patchgan edge` exported, run asynchronously.
+
+    Args:
+        xml: Its XML file, with its BIN file and model card beside it.
+        batch_size: Images per call.
+
+    Raises:
+        DatasetNotFoundError: A file is missing.
+        DataError: A file was changed since the export, or OpenVINO cannot read it.
+    """
+
+    def __init__(self, xml: Path, batch_size: int = 4) -> None:
+        super().__init__(read_card(xml), batch_size)
+        import openvino
+
+        try:
+            model = openvino.Core().read_model(xml)
+            model.reshape([batch_size, 3, *self.card.image_size])
+            self._compiled = openvino.Core().compile_model(model, "CPU", CPU_SETTINGS)
+            self._requests = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        except RuntimeError as error:
+            msg = f"OpenVINO cannot run {xml} ({str(error).strip().splitlines()[-1]}): export the model again."
+            raise DataError(msg) from error
+
+    def _run(self, batches: Iterator[list[np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        # Without callbacks: they would take turns with this thread, and stop it for ever at the wrong moment.
+        idle = [self._compiled.create_infer_request() for _ in range(self._requests)]
+        running: deque[tuple[int, Any]] = deque()
+        for batch in batches:
+            if not idle:
+                size, request = running.popleft()
+                yield _outputs(request, size)
+                idle.append(request)
+            request = idle.pop()
+            # The graph takes whole batches: the last one is filled up, and what is surplus forgotten.
+            filled = [*batch, *batch[-1:] * (self.batch_size - len(batch))]
+            request.start_async([_to_array(filled, self.card.image_size)])
+            running.append((len(batch), request))
+        for size, request in running:
+            yield _outputs(request, size)
+
+
+class TorchPredictor(SlicePredictor):
+    """A checkpoint of `PatchGan`, run with torch on the CPU.
+
+    Args:
+        checkpoint: Its file.
+        batch_size: Images per call.
+
+    Raises:
+        DatasetNotFoundError: There is no such file.
+        DataError: It is no checkpoint of `PatchGan`.
+    """
+
+    def __init__(self, checkpoint: Path, batch_size: int = 4) -> None:
+        module = load_checkpoint(checkpoint)
+        digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+        super().__init__(replace(describe(module), sha256={checkpoint.name: digest}), batch_size)
+        self._module = module
+
+    def _run(self, batches: Iterator[list[np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        import torch
+
+        for batch in batches:
+            with torch.inference_mode():
+                found = self._module(torch.from_numpy(_to_array(batch, self.card.image_size)))
+            yield found.pred_score.reshape(-1).numpy(), found.anomaly_map.squeeze(1).numpy()
+
+
+def load_checkpoint(path: Path) -> Any:  # noqa: ANN401 - PatchGan, whose import takes seconds
+    """Load a checkpoint of `PatchGan` for inference.
+
+    Args:
+        path: Its file.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        DatasetNotFoundError: There is no such file.
+        DataError: It is no checkpoint of `PatchGan`.
+    """
+    from anomalib_patchgan.models import PatchGan
+
+    if not path.is_file():
+        msg = f"{path} does not exist: give the checkpoint of a training, or the model.xml of an export."
+        raise DatasetNotFoundError(msg)
+    try:
+        return PatchGan.load_from_checkpoint(path, map_location="cpu").eval()
+    except PatchGanError as error:
+        msg = f"{path} cannot be used: {error}."
+        raise DataError(msg) from error
+    # torch raises errors of all kinds at files that are no checkpoint, of another class, or with code in them.
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        msg = f"{path} is no checkpoint of PatchGan ({reason}): give the one of a training."
+        raise DataError(msg) from error
+
+
+def load_predictor(model: str | Path, batch_size: int = 4) -> SlicePredictor:
+    """Load a model.
+
+    Args:
+        model: `model.xml` of an export, or a checkpoint (`.ckpt`).
+        batch_size: Images per call.
+
+    Raises:
+        ConfigurationError: The file has another ending.
+        DatasetNotFoundError: A file is missing.
+        DataError: It is not usable.
+    """
+    path = Path(model).expanduser()
+    if path.suffix == ".xml":
+        return OpenVinoPredictor(path, batch_size)
+    if path.suffix == ".ckpt":
+        return TorchPredictor(path, batch_size)
+    msg = f"{path} is neither a model.xml nor a .ckpt file: give one of them as the model."
+    raise ConfigurationError(msg)
+
+
+def _outputs(request: Any, size: int) -> tuple[np.ndarray, np.ndarray]:  # noqa: ANN401 - openvino's request
+    """Wait for a request, and copy scores `(B,)` and maps `(B, h, w)` of its first images."""
+    request.wait()
+    scores, maps = (np.array(request.get_tensor(name).data[:size]) for name in ("pred_score", "anomaly_map"))
+    return scores.reshape(-1), maps.reshape(size, *maps.shape[-2:])
+
+
+def _to_array(batch: list[np.ndarray], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Make images an array `(B, 3, h, w)` in [0, 1], resized as the pre-processor does: bilinear, not antialiased."""
+    import torch
+    from torch.nn import functional as F  # noqa: N812
+
+    pixels = np.stack([image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in batch])  # noqa: PLR2004
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    if tuple(images.shape[-2:]) != size:
+        images = F.interpolate(images, size, mode="bilinear", align_corners=False)
+    return images.contiguous().numpy()

@@ -1,0 +1,114 @@
+"""What exported models cost on this machine's CPU, each measurement in a process without torch."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomalib_patchgan.errors import PatchGanError
+
+SECONDS = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What one model costs.
+
+    Args:
+        mb: Size of graph and weights in 10**6 bytes.
+        p50_ms: Median time of one image at batch 1.
+        p95_ms: 95th percentile.
+        p99_ms: 99th percentile.
+        images_per_second: With asynchronous requests on the CPU, hint THROUGHPUT.
+        images_per_second_auto: The same on the device AUTO.
+        first_ms: Reading, compiling and the first image, in a fresh process.
+        peak_mib: Memory of that above the imports.
+    """
+
+    mb: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    images_per_second: float
+    images_per_second_auto: float
+    first_ms: float
+    peak_mib: float
+
+
+def profile(
+    models: Mapping[str, Path], size: tuple[int, int], threads: int | None = None, repetitions: int = 200
+) -> dict[str, Cost]:
+    """Measure models beside each other.
+
+    Args:
+        models: XML file of each, by name.
+        size: Height and width of the image.
+        threads: Threads; `None` for one per core.
+        repetitions: Timed calls of each, in turns.
+
+    Returns:
+        Cost by name.
+
+    Raises:
+        PatchGanError: OpenVINO cannot run one.
+    """
+    common: dict[str, Any] = {"size": list(size), "threads": threads or count_cores()}
+    paths = {name: str(path) for name, path in models.items()}
+    times = run_task("latency", models=paths, repetitions=repetitions, **common)
+    costs = {}
+    for name, path in paths.items():
+        rates = run_task("throughput", xml=path, seconds=SECONDS, **common)
+        start = run_task("first", xml=path, **common)
+        p50, p95, p99 = (float(value) for value in np.percentile(times[name], [50, 95, 99]))
+        costs[name] = Cost(
+            mb=sum(Path(path).with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin")) / 1e6,
+            p50_ms=p50,
+            p95_ms=p95,
+            p99_ms=p99,
+            images_per_second=rates["CPU"],
+            images_per_second_auto=rates["AUTO"],
+            first_ms=start["first_ms"],
+            peak_mib=start["peak_mib"],
+        )
+    return costs
+
+
+def run_task(task: str, **arguments: Any) -> Any:  # noqa: ANN401 - JSON
+    """Run a task of `anomalib_patchgan.measure.openvino_profile` in a process of its own.
+
+    Raises:
+        PatchGanError: It failed.
+    """
+    threads = str(arguments["threads"])
+    # NumPy's product shall use as many threads as OpenVINO.
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+    }
+    command = [sys.executable, "-m", "anomalib_patchgan.measure.openvino_profile", task]
+    finished = subprocess.run(  # noqa: S603 - no shell
+        command, input=json.dumps(arguments), capture_output=True, text=True, check=False, env=environment
+    )
+    if finished.returncode != 0:
+        reason = (finished.stderr.strip().splitlines() or ["no message"])[-1]
+        msg = f"OpenVINO cannot run the task {task} ({reason}): export the models again."
+        raise PatchGanError(msg)
+    return json.loads(finished.stdout)
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use.
+
+    Example:
+        >>> count_cores() >= 1
+        True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

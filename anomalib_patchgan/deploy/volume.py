@@ -1,0 +1,263 @@
+"""Finds lesions in whole volumes: slices through the model, and its maps back onto the volume's own grid."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from anomalib_patchgan.data.prepare.nifti import Volume
+from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits
+from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
+from anomalib_patchgan.data.prepare.writing import write_atomically
+from anomalib_patchgan.deploy.hot_spots import HotSpot, find_hot_spots
+from anomalib_patchgan.deploy.model_card import THRESHOLD
+from anomalib_patchgan.deploy.predictor import SlicePredictor, load_predictor
+from anomalib_patchgan.deploy.volume_files import Grid, VolumeCase, case_name, hash_inputs, read_case
+from anomalib_patchgan.errors import ConfigurationError, DataError
+
+FORMAT_VERSION = 1
+# A patient is as anomalous as the mean of this many slices, as in the benchmark.
+PATIENT_SLICES = 3
+# Slices with fewer pixels along a side show no anatomy.
+MIN_SIDE = 32
+MapType = Literal["float32", "uint8"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeResult:
+    """What a model says about one case.
+
+    Args:
+        case: Name of the case.
+        inputs: File of each modality.
+        inputs_sha256: Its hash.
+        grid: Voxel grid of the first file.
+        anomaly: Map along the axes of that file, `(X, Y, Z)` float32 in [0, 1]; 0.5 is the threshold, and 0 stands
+            where nothing was processed.
+        slice_scores: Score in [0, 1] of each processed axial slice, by its number from the bottom.
+        slice_centres: Its centre in millimetres right, anterior and superior, `(3,)`.
+        hot_spots: The most anomalous patches, most anomalous first.
+        model: Name, file and SHA-256 of the model.
+        versions: Of the packages.
+    """
+
+    case: str
+    inputs: Mapping[str, Path]
+    inputs_sha256: Mapping[str, str]
+    grid: Grid
+    anomaly: NDArray[np.float32]
+    slice_scores: Mapping[int, float]
+    slice_centres: Mapping[int, NDArray[np.float64]]
+    hot_spots: Sequence[HotSpot]
+    model: Mapping[str, str]
+    versions: Mapping[str, str]
+
+    @property
+    def patient_score(self) -> float:
+        """Mean of the three most anomalous slices, in [0, 1]."""
+        return float(np.mean(sorted(self.slice_scores.values(), reverse=True)[:PATIENT_SLICES]))
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Voxels above the threshold, `(X, Y, Z)`."""
+        return self.anomaly > THRESHOLD
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is written to `<case>.json`."""
+        return {
+            "format": FORMAT_VERSION,
+            "case": self.case,
+            "inputs": {name: str(path.absolute()) for name, path in self.inputs.items()},
+            "inputs_sha256": dict(self.inputs_sha256),
+            "outputs": {kind: f"{self.case}_{kind}.nii.gz" for kind in ("anomaly", "mask")},
+            "shape": list(self.grid.shape[:3]),
+            "spacing_mm": [round(float(side), 6) for side in np.linalg.norm(self.grid.affine[:3, :3], axis=0)],
+            "patient_score": round(self.patient_score, 6),
+            "thresholds": {"image": THRESHOLD, "pixel": THRESHOLD},
+            "is_anomalous": self.patient_score > THRESHOLD,
+            "slices": [
+                {"slice": index, "score": round(score, 6), "world_mm": _rounded(self.slice_centres[index])}
+                for index, score in self.slice_scores.items()
+            ],
+            "patches": [
+                {
+                    "rank": rank,
+                    "score": round(spot.score, 6),
+                    "slice": spot.slice_index,
+                    "voxel": self.grid.voxel_at(spot.world_mm),
+                    "world_mm": _rounded(spot.world_mm),
+                }
+                for rank, spot in enumerate(self.hot_spots, 1)
+            ],
+            "model": dict(self.model),
+            "versions": dict(self.versions),
+        }
+
+    def save(self, folder: str | Path, map_type: MapType = "float32") -> Path:
+        """Write `<case>_anomaly.nii.gz`, `<case>_mask.nii.gz` and, last, `<case>.json`.
+
+        Args:
+            folder: Where to; made if missing.
+            map_type: `float32`, or `uint8`, of which 255 is 1 and the header says so.
+
+        Returns:
+            The JSON file.
+
+        Raises:
+            ConfigurationError: There is no such type.
+            DataError: A file cannot be written; none is left half-written.
+        """
+        if map_type not in {"float32", "uint8"}:
+            msg = f"map_type must be float32 or uint8, got {map_type!r}"
+            raise ConfigurationError(msg)
+        folder = Path(folder)
+        stored = self.anomaly if map_type == "float32" else np.rint(self.anomaly * 255).astype(np.uint8)
+        record = {**self.as_dict(), "map_type": map_type}
+        path = folder / f"{self.case}.json"
+        try:
+            # While the files are replaced, no record says that they belong together.
+            path.unlink(missing_ok=True)
+            for kind, voxels in (("anomaly", stored), ("mask", self.mask)):
+                content = self.grid.to_nifti(voxels, f"PatchGan {kind}, {self.case}")
+                write_atomically(folder / record["outputs"][kind], content)
+            write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
+        except OSError as error:
+            msg = f"{self.case} cannot be written to {folder} ({error.strerror}): check space and permissions."
+            raise DataError(msg) from error
+        return path
+
+
+class VolumeInferencer:
+    """Runs a model on volumes.
+
+    Args:
+        model: `model.xml` that `anomalib-patchgan edge` exported, or a checkpoint of `PatchGan` (`.ckpt`).
+        batch_size: Slices per call of the model.
+        recipe: How volumes become images; `None` takes what the model was trained with. A model that does not know is
+            given single-channel axial slices as `BraTS2019` makes them, with a warning.
+        limits: Bounds of what is read from a file.
+
+    Raises:
+        DatasetNotFoundError: There is no such model.
+        DataError: It cannot be used.
+
+    Example:
+        >>> inferencer = VolumeInferencer("export/model.xml")  # doctest: +SKIP
+        >>> inferencer.predict("case_flair.nii.gz").save("out")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        batch_size: int = 4,
+        recipe: VolumeRecipe | None = None,
+        limits: ReadLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self.predictor: SlicePredictor = load_predictor(model, batch_size)
+        card = self.predictor.card
+        self.limits = limits
+        self.recipe = recipe or card.recipe or VolumeRecipe()
+        if recipe is None and card.recipe is None:
+            logger.warning(
+                "%s does not say how its images were made of volumes: axial slices of one modality are made as by "
+                "BraTS2019, the background must be 0",
+                model,
+            )
+        self._model = {"name": card.model, "file": Path(model).name, "sha256": card.hash}
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities that a case needs, in their order."""
+        return self.recipe.modalities
+
+    @property
+    def model(self) -> dict[str, str]:
+        """Name, file and SHA-256 of the model."""
+        return dict(self._model)
+
+    def predict(self, source: str | Path | Mapping[str, str | Path] | VolumeCase) -> VolumeResult:
+        """Find lesions in one case.
+
+        Args:
+            source: A NIfTI file, or the file of each modality.
+
+        Returns:
+            The result, not written yet.
+
+        Raises:
+            DatasetNotFoundError: A file or modality is missing.
+            DataError: A file cannot be used.
+            ConfigurationError: A single file was given for several modalities.
+        """
+        case = source if isinstance(source, VolumeCase) else self._case_of(source)
+        volumes, grid = read_case(case, self.modalities, self.limits)
+        for path, volume in volumes.items():
+            if volume.nonfinite:
+                logger.warning("%s: %d NaN or infinite voxels taken for background", path, volume.nonfinite)
+            if min(volume.voxels.shape[:2]) < MIN_SIDE:
+                shape = "x".join(map(str, volume.voxels.shape[:2]))
+                msg = f"{path} has axial slices of {shape} voxels, fewer than {MIN_SIDE}: give a whole scan."
+                raise DataError(msg)
+        return self._predict(case, volumes, grid)
+
+    def _case_of(self, source: str | Path | Mapping[str, str | Path]) -> VolumeCase:
+        if not isinstance(source, Mapping):
+            if len(self.modalities) > 1:
+                msg = f"the model takes {', '.join(self.modalities)}: give a file for each, such as {{'flair': PATH}}"
+                raise ConfigurationError(msg)
+            source = {self.modalities[0]: source}
+        paths = {name: Path(path).expanduser() for name, path in source.items()}
+        first = next(iter(paths.values()), None)
+        if first is None or not paths.keys() <= set(self.modalities):
+            msg = f"the model takes {', '.join(self.modalities)}, got {', '.join(paths) or 'nothing'}"
+            raise ConfigurationError(msg)
+        return VolumeCase(name=case_name(first, self.modalities), paths=paths)
+
+    def _predict(self, case: VolumeCase, volumes: Mapping[Path, Volume], grid: Grid) -> VolumeResult:
+        first = next(iter(volumes.values()))
+        width, height, depth = first.voxels.shape
+        axial = np.zeros((depth, height, width), np.float32)
+        numbers: list[int] = []
+
+        def images() -> Any:  # noqa: ANN401 - a generator
+            for number, image in self.recipe.images(volumes):
+                numbers.append(number)
+                yield image
+
+        scores: dict[int, float] = {}
+        for position, (score, found) in enumerate(self.predictor.predict(images())):
+            scores[numbers[position]] = float(score)
+            resized = Image.fromarray(np.asarray(found, np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+            axial[numbers[position]] = np.asarray(resized)
+        if not scores:
+            msg = f"{case.name} has no slice that the model takes (slice_range {self.recipe.slice_range}): check it."
+            raise DataError(msg)
+        centre = np.array([(width - 1) / 2, (height - 1) / 2])
+        card = self.predictor.card
+        # A patch is so many pixels of the map, which is stretched over the slice.
+        side = card.patch_side * height / card.image_size[0], card.patch_side * width / card.image_size[1]
+        return VolumeResult(
+            case=case.name,
+            inputs=case.paths,
+            inputs_sha256=hash_inputs(case, self.limits),
+            grid=grid,
+            anomaly=np.ascontiguousarray(grid.turn(axial.T)),
+            slice_scores=scores,
+            slice_centres={number: (first.affine @ [*centre, number, 1.0])[:3] for number in scores},
+            hot_spots=find_hot_spots(axial, first.affine, side, sorted(scores)),
+            model=self._model,
+            versions=dict(card.versions),
+        )
+
+
+def _rounded(place: NDArray[np.float64]) -> list[float]:
+    return [round(float(value), 3) for value in place]

@@ -1,0 +1,98 @@
+"""`anomalib-patchgan edge`: exports a model to OpenVINO in several precisions and measures what each costs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anomalib_patchgan.errors import ConfigurationError
+
+COMMAND = "edge"
+DESCRIPTION = "Export a trained PatchGan to OpenVINO in several precisions, and measure speed and accuracy of each."
+COMPRESSIONS = ("FP32", "FP16", "INT8", "INT8_PTQ", "INT8_ACQ")
+
+_EPILOG = """\
+The data are given as for `train`: their validation images calibrate INT8_PTQ and INT8_ACQ, their test images say what
+compression costs. Without data, FP32, FP16 and INT8 are exported and timed only:
+  anomalib-patchgan edge --ckpt_path CKPT --data PreparedFolder --data.root PATH --out edge
+  anomalib-patchgan edge --ckpt_path CKPT --compression FP32 --out edge
+"""
+
+
+def add_edge_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command itself; those of the data module are left to jsonargparse.
+
+    Args:
+        parser: Parser of the command; it must not take abbreviations, or it would take the data module's options.
+
+    Example:
+        >>> parser = argparse.ArgumentParser(allow_abbrev=False)
+        >>> add_edge_arguments(parser)
+        >>> parser.parse_known_args(["--ckpt_path", "m.ckpt", "--data", "PreparedFolder"])[1]
+        ['--data', 'PreparedFolder']
+    """
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.usage = (
+        "%(prog)s --ckpt_path CKPT [--config FILE] [--data CLASS_OR_FILE] [--data.OPTION VALUE ...] [options]"
+    )
+    parser.epilog = _EPILOG
+    parser.add_argument("--ckpt_path", required=True, type=Path, metavar="CKPT", help="checkpoint of PatchGan")
+    parser.add_argument("--out", type=Path, default=Path("edge"), metavar="FOLDER", help="where to (default: edge)")
+    parser.add_argument(
+        "--compression", nargs="+", choices=COMPRESSIONS, metavar="FORM", help=f"of {', '.join(COMPRESSIONS)}"
+    )
+    parser.add_argument("--rivals", type=Path, metavar="FILE", help="YAML list of other models to be timed beside")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the timed image (default: the model's)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads (default: one per core)")
+    parser.add_argument("--repetitions", type=int, default=200, metavar="N", help="timed calls (default: 200)")
+
+
+def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Run the command.
+
+    Args:
+        namespace: The options of the command itself.
+        arguments: `--data`, `--data.OPTION` and `--config`, as for `train`.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        ConfigurationError: The options cannot work together.
+        PatchGanError: The checkpoint, the data or the output folder cannot be used.
+    """
+    for name in ("repetitions", "threads", "size"):
+        value = getattr(namespace, name)
+        if value is not None and value < 1:
+            msg = f"--{name} must be at least 1, got {value}"
+            raise ConfigurationError(msg)
+    wanted = list(dict.fromkeys(namespace.compression or (COMPRESSIONS if arguments else COMPRESSIONS[:3])))
+    if not arguments and {"INT8_PTQ", "INT8_ACQ"} & set(wanted):
+        msg = "INT8_PTQ and INT8_ACQ need images to calibrate with: give --data, or other values of --compression."
+        raise ConfigurationError(msg)
+
+    from anomalib_patchgan.deploy.edge import EdgeOptions, export_and_profile
+    from anomalib_patchgan.deploy.predictor import load_checkpoint
+    from anomalib_patchgan.deploy.rivals import read_rivals
+    from anomalib_patchgan.prepare_command import make_data_module
+    from anomalib_patchgan.volume_command import make_folder
+
+    rivals = read_rivals(namespace.rivals) if namespace.rivals else {}
+    module = load_checkpoint(namespace.ckpt_path)
+    data: Any = make_data_module(arguments) if arguments else None
+    make_folder(namespace.out)
+    if data is not None:
+        data.prepare_data()
+        data.setup()
+    options = EdgeOptions(
+        out=namespace.out,
+        compressions=wanted,
+        rivals=rivals,
+        side=namespace.size,
+        threads=namespace.threads,
+        repetitions=namespace.repetitions,
+    )
+    export_and_profile(module, data, options)
+    sys.stdout.write((namespace.out / "edge.md").read_text(encoding="utf-8"))
+    return 0

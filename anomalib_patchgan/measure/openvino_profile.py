@@ -1,0 +1,163 @@
+"""Profiles exported models with OpenVINO; run by `anomalib_patchgan.deploy.profile` in processes without torch.
+
+    python -m anomalib_patchgan.measure.openvino_profile TASK < JSON
+
+`TASK` is a key of `TASKS`; its arguments are read from standard input and its result is printed, both as JSON.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+
+WARMUP = 10
+GEMM_SIDE = 1024
+SECOND = 1000.0
+
+
+def settings(threads: int, hint: str = "LATENCY") -> dict[str, Any]:
+    """Return what a model is compiled with: single precision, and threads bound to the cores."""
+    # Processors with bfloat16 would use it, and give other scores than torch.
+    pinned = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": True, "INFERENCE_NUM_THREADS": threads}
+    return {**pinned, "PERFORMANCE_HINT": hint}
+
+
+def fixed(xml: str, size: Sequence[int]) -> Any:  # noqa: ANN401 - openvino's model
+    """Read a model for one image of a size."""
+    model = openvino.Core().read_model(xml)
+    model.reshape([1, 3, *size])
+    return model
+
+
+def image(size: Sequence[int]) -> np.ndarray:
+    """Return the image that every model gets, `(1, 3, H, W)` float32 in [0, 1]."""
+    return np.random.default_rng(0).random((1, 3, *size), dtype=np.float32)
+
+
+def latency(models: Mapping[str, str], size: Sequence[int], threads: int, repetitions: int) -> dict[str, list[float]]:
+    """Time models in turns, so that a noisy machine is noisy for all of them.
+
+    Args:
+        models: XML file of each by name.
+        size: Height and width.
+        threads: Threads.
+        repetitions: Timed calls of each.
+
+    Returns:
+        Milliseconds of every call by name.
+    """
+    pixels = image(size)
+    core = openvino.Core()
+    requests = {
+        name: core.compile_model(fixed(xml, size), "CPU", settings(threads)).create_infer_request()
+        for name, xml in models.items()
+    }
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for turn in range(repetitions + WARMUP):
+        for name, request in requests.items():
+            start = time.perf_counter()
+            request.infer([pixels])
+            if turn >= WARMUP:
+                times[name].append((time.perf_counter() - start) * SECOND)
+    return times
+
+
+def throughput(xml: str, size: Sequence[int], threads: int, seconds: float) -> dict[str, float]:
+    """Count images per second of one model with asynchronous requests, on the devices CPU and AUTO."""
+    pixels = image(size)
+    found = {}
+    for device in ("CPU", "AUTO"):
+        options: dict[str, Any] = (
+            settings(threads, "THROUGHPUT") if device == "CPU" else {"PERFORMANCE_HINT": "THROUGHPUT"}
+        )
+        queue = openvino.AsyncInferQueue(openvino.Core().compile_model(fixed(xml, size), device, options))
+        for _ in range(WARMUP):
+            queue.start_async([pixels])
+        queue.wait_all()
+        start, count = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            queue.start_async([pixels])
+            count += 1
+        queue.wait_all()
+        found[device] = count / (time.perf_counter() - start)
+    return found
+
+
+def first(xml: str, size: Sequence[int], threads: int) -> dict[str, float]:
+    """Measure what a fresh process needs: milliseconds to the first result, and MiB of memory above the imports."""
+    before = _status_mib("VmRSS")
+    pixels = image(size)
+    start = time.perf_counter()
+    openvino.Core().compile_model(fixed(xml, size), "CPU", settings(threads))([pixels])
+    elapsed = (time.perf_counter() - start) * SECOND
+    return {"first_ms": elapsed, "peak_mib": _status_mib("VmHWM") - before}
+
+
+def operations(xml: str, size: Sequence[int], threads: int, repetitions: int) -> dict[str, Any]:
+    """Share a model's time among its kinds of operations, and compare its convolutions with a matrix product.
+
+    Returns:
+        `ms`: median milliseconds by kind; `convolution_gflops` and `gemm_gflops`: billion operations per second of
+        the convolutions and of NumPy's product of two matrices of 1024x1024, on the same threads.
+    """
+    model = fixed(xml, size)
+    flops = sum(_convolution_flops(node) for node in model.get_ops() if "Convolution" in node.get_type_name())
+    compiled = openvino.Core().compile_model(model, "CPU", {**settings(threads), "PERF_COUNT": True})
+    request = compiled.create_infer_request()
+    pixels = image(size)
+    runs: list[dict[str, float]] = []
+    for turn in range(repetitions + WARMUP):
+        request.infer([pixels])
+        kinds: dict[str, float] = {}
+        for node in request.profiling_info:
+            kinds[node.node_type] = kinds.get(node.node_type, 0.0) + node.real_time.total_seconds() * SECOND
+        if turn >= WARMUP:
+            runs.append(kinds)
+    medians = {kind: float(np.median([run.get(kind, 0.0) for run in runs])) for kind in runs[-1]}
+    medians = dict(sorted(((kind, ms) for kind, ms in medians.items() if ms), key=lambda item: -item[1]))
+    return {
+        "ms": medians,
+        "convolution_gflops": flops / medians.get("Convolution", np.inf) / 1e6,
+        "gemm_gflops": _gemm_gflops(repetitions),
+    }
+
+
+def _convolution_flops(node: Any) -> float:  # noqa: ANN401 - openvino's node
+    """Multiplications and additions of a convolution."""
+    weights = list(node.input(1).get_shape())
+    return 2.0 * float(np.prod(list(node.output(0).get_shape()))) * float(np.prod(weights[1:]))
+
+
+def _gemm_gflops(repetitions: int) -> float:
+    square = np.random.default_rng(0).random((GEMM_SIDE, GEMM_SIDE), dtype=np.float32)
+    seconds = []
+    for _ in range(max(repetitions // 5, 5)):
+        start = time.perf_counter()
+        square @ square
+        seconds.append(time.perf_counter() - start)
+    return 2 * GEMM_SIDE**3 / float(np.median(seconds)) / 1e9
+
+
+def _status_mib(name: str) -> float:
+    """A size of the process in MiB; NaN where the system does not tell it."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return float("nan")
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:")), float("nan"))
+
+
+TASKS: dict[str, Callable[..., Any]] = {
+    "latency": latency,
+    "throughput": throughput,
+    "first": first,
+    "operations": operations,
+}
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(TASKS[sys.argv[1]](**json.load(sys.stdin))))

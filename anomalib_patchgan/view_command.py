@@ -1,0 +1,83 @@
+"""`anomalib-patchgan view`: writes a page for each case that shows its image with the heat map over it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from anomalib_patchgan.errors import DatasetNotFoundError, PatchGanError, one_line
+
+COMMAND = "view"
+DESCRIPTION = "Write a page for each case of a folder, to look through its image and heat map in a browser."
+
+
+def add_view_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command.
+
+    Args:
+        parser: Parser of the command.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> add_view_arguments(parser)
+        >>> parser.parse_args(["results", "--out", "pages"]).out.name
+        'pages'
+    """
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder with results, or one <case>.json of it")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: beside the results)")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="where the images lie now, if they were moved")
+
+
+def run_view(namespace: argparse.Namespace) -> int:
+    """Run the command and print the path of each page.
+
+    Args:
+        namespace: The options.
+
+    Returns:
+        The exit code: 0, or 1 when a case could not be shown.
+
+    Raises:
+        DatasetNotFoundError: There is no case at all.
+    """
+    from anomalib_patchgan.deploy.viewer import write_page
+
+    failed = []
+    for result in find_results(namespace.folder):
+        try:
+            page = write_page(result, namespace.out, namespace.images)
+        except PatchGanError as error:  # noqa: PERF203 - one bad case does not stop the others
+            failed.append(one_line(error))
+        else:
+            # At once: with many cases the first page can be looked at while the others are written.
+            sys.stdout.write(f"{page}\n")
+            sys.stdout.flush()
+    if failed:
+        sys.stderr.write("".join(f"error: {line}\n" for line in failed))
+        sys.stderr.write(f"{len(failed)} {'case' if len(failed) == 1 else 'cases'} could not be shown.\n")
+    return 1 if failed else 0
+
+
+def find_results(folder: Path) -> list[Path]:
+    """Return the results in a folder, by name.
+
+    Args:
+        folder: The folder, or one result.
+
+    Raises:
+        DatasetNotFoundError: There is none.
+
+    Example:
+        >>> find_results(Path("no-such-folder"))
+        Traceback (most recent call last):
+        anomalib_patchgan.errors.DatasetNotFoundError: no-such-folder does not exist: name the folder with the results.
+    """
+    if not folder.exists():
+        msg = f"{folder} does not exist: name the folder with the results."
+        raise DatasetNotFoundError(msg)
+    if not folder.is_dir():
+        return [folder]
+    results = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+    if not results:
+        msg = f"{folder} holds no <case>.json: name the folder with the results."
+        raise DatasetNotFoundError(msg)
+    return results

@@ -1,0 +1,157 @@
+"""`anomalib-patchgan volume`: heat maps of NIfTI volumes, which any viewer lays over them."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError, one_line
+
+if TYPE_CHECKING:
+    from anomalib_patchgan.deploy.volume import VolumeInferencer
+    from anomalib_patchgan.deploy.volume_files import VolumeCase
+
+COMMAND = "volume"
+DESCRIPTION = "Find lesions in NIfTI volumes: a heat map, a mask and the scores of each case."
+FAILURE = 1
+
+_EPILOG = """\
+  anomalib-patchgan volume --model edge/FP32/model.xml --input case_flair.nii.gz --output out
+  anomalib-patchgan volume --model model.ckpt --input FOLDER --output out
+  anomalib-patchgan volume --model model.xml --input flair=F.nii.gz t1ce=T1CE.nii.gz t2=T2.nii.gz --output out
+Cases that are done with this model are left as they are; `anomalib-patchgan view out` makes pages of the results.
+"""
+
+
+def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command.
+
+    Args:
+        parser: Parser of the command.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> add_volume_arguments(parser)
+        >>> parser.parse_args("--model m.xml --input a.nii.gz --output out".split()).map_type
+        'float32'
+    """
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "--model", required=True, type=Path, metavar="FILE", help="model.xml of an export, or a checkpoint (.ckpt)"
+    )
+    parser.add_argument(
+        "--input",
+        required=True,
+        nargs="+",
+        metavar="PATH",
+        help="NIfTI file; folder of files or of cases; or MODALITY=FILE for each modality of the model",
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="where results are written")
+    parser.add_argument("--map_type", choices=("float32", "uint8"), default="float32", help="voxels of the heat map")
+    parser.add_argument("--batch_size", type=int, default=4, metavar="N", help="slices per call (default: 4)")
+    parser.add_argument("--force", action="store_true", help="also do the cases that are done")
+
+
+def run_volume(namespace: argparse.Namespace) -> int:
+    """Run the command.
+
+    Args:
+        namespace: The options.
+
+    Returns:
+        The exit code: 0, or 1 when a case failed; the others are done.
+
+    Raises:
+        ConfigurationError: The options contradict the model.
+        PatchGanError: The model, the input or the output folder cannot be used.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from anomalib_patchgan.deploy.volume import VolumeInferencer
+
+    inferencer = VolumeInferencer(namespace.model, batch_size=namespace.batch_size)
+    cases = choose_cases(namespace.input, inferencer.modalities)
+    make_folder(namespace.output)
+    failed: dict[str, str] = {}
+    for case in track(cases, "volumes", console=Console(stderr=True), disable=len(cases) == 1):
+        try:
+            if not namespace.force and is_done(case, namespace.output, inferencer, namespace.map_type):
+                sys.stdout.write(f"{case.name}: done before\n")
+                continue
+            result = inferencer.predict(case)
+            path = result.save(namespace.output, namespace.map_type)
+            sys.stdout.write(f"{path}: patient score {result.patient_score:.3f}\n")
+        except PatchGanError as error:
+            failed[case.name] = one_line(error)
+    for name, reason in failed.items():
+        sys.stderr.write(f"failed {name}: {reason}\n")
+    return FAILURE if failed else 0
+
+
+def choose_cases(inputs: Sequence[str], modalities: Sequence[str]) -> "list[VolumeCase]":
+    """Find the cases that the user means.
+
+    Args:
+        inputs: What `--input` got.
+        modalities: Modalities of the model.
+
+    Raises:
+        ConfigurationError: Files are given with modalities that the model does not take, or some without.
+        PatchGanError: See `find_cases`.
+    """
+    from anomalib_patchgan.deploy.volume_files import VolumeCase, case_name, find_cases
+
+    pairs = [text.partition("=") for text in inputs]
+    # A path may hold a "=", too.
+    if not all(
+        equals and name.isidentifier() and not Path(text).exists()
+        for text, (name, equals, _) in zip(inputs, pairs, strict=True)
+    ):
+        cases = [case for text in inputs for case in find_cases(Path(text).expanduser(), modalities)]
+        names = [case.name for case in cases]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            msg = f"two inputs are of a case {twice}, whose results would have one name: give them singly."
+            raise ConfigurationError(msg)
+        return cases
+    paths = {name: Path(path).expanduser() for name, _, path in pairs}
+    if paths.keys() != set(modalities) or len(paths) != len(pairs):
+        msg = f"--input needs {' '.join(f'{name}=FILE' for name in modalities)} for this model, got {' '.join(inputs)}"
+        raise ConfigurationError(msg)
+    ordered = {name: paths[name] for name in modalities}
+    return [VolumeCase(name=case_name(next(iter(ordered.values())), modalities), paths=ordered)]
+
+
+def is_done(case: "VolumeCase", folder: Path, inferencer: "VolumeInferencer", map_type: str) -> bool:
+    """Tell whether the results of a case are there, of this model and of these files."""
+    from anomalib_patchgan.data.prepare.writing import read_json
+    from anomalib_patchgan.deploy.volume_files import hash_inputs
+
+    record: Any = read_json(folder / f"{case.name}.json") or {}
+    outputs = record.get("outputs")
+    return (
+        record.get("model") == inferencer.model
+        and record.get("map_type") == map_type
+        and isinstance(outputs, dict)
+        and all((folder / str(name)).is_file() for name in outputs.values())
+        and record.get("inputs_sha256") == hash_inputs(case, inferencer.limits)
+    )
+
+
+def make_folder(folder: Path) -> None:
+    """Make the output folder, and find out now whether it can be written to.
+
+    Raises:
+        DataError: It cannot.
+    """
+    probe = folder / ".writable.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        msg = f"{folder} cannot be written to ({error.strerror}): choose another --output."
+        raise DataError(msg) from error

@@ -1,0 +1,210 @@
+"""`anomalib-patchgan edge`: exports, what they cost, what they lose, and what is done about it."""
+
+import csv
+import json
+
+import numpy as np
+import openvino
+import pytest
+from PIL import Image
+
+from anomalib_patchgan.cli import main
+from anomalib_patchgan.deploy import edge
+from anomalib_patchgan.deploy.accuracy import Accuracy, Predicted, TestImages, compare
+from anomalib_patchgan.deploy.edge_table import write_edge_table
+from anomalib_patchgan.deploy.export import export_model
+from anomalib_patchgan.deploy.model_card import read_card
+from anomalib_patchgan.deploy.predictor import load_checkpoint, load_predictor
+from anomalib_patchgan.deploy.profile import run_task
+from anomalib_patchgan.deploy.quantize import SENSITIVE, smoothing_layers
+from anomalib_patchgan.deploy.rivals import export_rival, read_rivals
+from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
+from tests.models.conftest import SIZE, make_data
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+@pytest.fixture(scope="module")
+def data(prepared):
+    module = make_data(prepared)
+    module.setup()
+    return module
+
+
+@pytest.mark.slow
+def test_command_exports_measures_and_writes_the_table(checkpoint, prepared, tmp_path, capsys):
+    rivals = tmp_path / "rivals.yaml"
+    rivals.write_text("- {name: Small Padim, class_path: Padim, init_args: {backbone: resnet18, pre_trained: false}}\n")
+    options = ["--repetitions", "3", "--threads", "1", "--rivals", str(rivals), "--out", str(tmp_path / "out")]
+    source = ["--data", "PreparedFolder", "--data.root", str(prepared), "--data.num_workers", "0"]
+    wanted = ["--compression", "FP16", "INT8_PTQ"]
+    assert main(["edge", "--ckpt_path", str(checkpoint), *wanted, *options, *source]) == 0
+    out = tmp_path / "out"
+    assert "| FP16 |" in capsys.readouterr().out
+    with (out / "edge.csv").open(newline="") as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    assert list(rows)[:3] == ["FP32", "FP16", "INT8_PTQ"]
+    assert list(rows)[-1] == "Small Padim"
+    for name in ("FP32", "FP16", "INT8_PTQ"):
+        assert read_card(out / name / "model.xml").compression == name
+        assert float(rows[name]["image_AUROC"]) > 0.8
+        assert float(rows[name]["pixel_AP"]) > 0.1
+        assert 0 < float(rows[name]["p50_ms"]) <= float(rows[name]["p95_ms"]) <= float(rows[name]["p99_ms"])
+        assert float(rows[name]["images_per_second"]) > 0
+        assert float(rows[name]["images_per_second_auto"]) > 0
+        assert float(rows[name]["first_ms"]) > float(rows[name]["p50_ms"])
+        assert float(rows[name]["peak_mib"]) > 1
+    assert float(rows["FP32"]["max_map_difference"]) == 0
+    assert 0 < float(rows["FP16"]["max_map_difference"]) < 0.01
+    # Of so small a model the graph is most of the file; its weights are what shrinks.
+    weights = {name: (out / name / "model.bin").stat().st_size for name in ("FP32", "FP16", "INT8_PTQ")}
+    assert weights["INT8_PTQ"] < weights["FP16"] < weights["FP32"]
+    assert rows["Small Padim"]["image_AUROC"] == ""
+    record = json.loads((out / "edge.json").read_text())
+    assert record["operations"]["convolution_gflops"] > 0
+    assert record["operations"]["gemm_gflops"] > record["operations"]["convolution_gflops"] / 10
+    assert Image.open(out / "edge.png").size[0] > 600
+
+
+def test_without_data_the_three_plain_forms_are_exported(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(edge, "profile", lambda models, *_: {name: edge_cost() for name in models})
+    monkeypatch.setattr(edge, "run_task", lambda *_, **__: {"convolution_gflops": 1.0, "gemm_gflops": 2.0})
+    assert main(["edge", "--ckpt_path", str(checkpoint), "--out", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["FP16", "FP32", "INT8"]
+    assert "AUROC" not in (tmp_path / "edge.md").read_text()
+
+
+def edge_cost():
+    from anomalib_patchgan.deploy.profile import Cost
+
+    names = ("mb", "p50_ms", "p95_ms", "p99_ms", "images_per_second", "images_per_second_auto", "first_ms", "peak_mib")
+    return Cost(**dict.fromkeys(names, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--compression", "INT8_PTQ"], "INT8_PTQ and INT8_ACQ need images"),
+        (["--repetitions", "0"], "--repetitions must be at least 1"),
+        (["--rivals", "nowhere.yaml"], "nowhere.yaml does not exist"),
+        (["--data", "NoSuchData"], "NoSuchData"),
+    ],
+)
+def test_wrong_options_are_one_line_before_any_work(checkpoint, tmp_path, capsys, options, message):
+    assert main(["edge", "--ckpt_path", str(checkpoint), "--out", str(tmp_path / "out"), *options]) in {1, 2}
+    said = capsys.readouterr().err.strip().splitlines()
+    assert message in said[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_loses_too_much_keeps_its_sensitive_parts(checkpoint, data, tmp_path, monkeypatch):
+    module = load_checkpoint(checkpoint)
+    losses = iter(["", "0.030 pixel AP", ""])
+    monkeypatch.setattr(edge, "losses", lambda *_: next(losses))
+    models, accuracies, remarks = edge.export_all(module, data, tmp_path, ["INT8_PTQ"])
+    assert list(models) == ["FP32", "INT8_PTQ", "INT8_PTQ, networks only"]
+    assert list(accuracies) == list(models)
+    assert "INT8_PTQ loses 0.030 pixel AP" in remarks[0]
+    assert "is within the limits" in remarks[0]
+
+    def quantized(path):
+        """Kinds of operations of which an input comes out of a quantizer."""
+        graph = openvino.Core().read_model(path)
+        return {
+            node.get_type_name()
+            for node in graph.get_ops()
+            for source in node.input_values()
+            if source.get_node().get_type_name() == "FakeQuantize"
+        }
+
+    everything, networks = (quantized(models[name]) for name in list(models)[1:])
+    assert "Convolution" in networks
+    assert everything & set(SENSITIVE)
+    assert not networks & set(SENSITIVE)
+
+
+def test_losses_are_named():
+    def accuracy(auroc, ap):
+        rest = dict.fromkeys(("best_dice", "max_score_difference", "max_map_difference", "mean_map_difference"), 0.0)
+        return Accuracy(image_AUROC=auroc, pixel_AP=ap, **rest)
+
+    full = accuracy(0.9, 0.6)
+    assert edge.losses(full, accuracy(0.891, 0.581)) == ""
+    assert edge.losses(full, accuracy(0.88, 0.6)) == "0.020 image AUROC"
+    assert edge.losses(full, accuracy(0.88, 0.5)) == "0.020 image AUROC and 0.100 pixel AP"
+    assert edge.losses(accuracy(None, None), accuracy(None, None)) == ""
+
+
+def test_differences_and_metrics_of_a_model():
+    masks = np.zeros((2, 2, 2), bool)
+    masks[1, 0, 0] = True
+    test = TestImages(images=[], labels=np.array([False, True]), masks=masks)
+    maps = np.zeros((2, 2, 2), np.float32)
+    maps[1, 0, 0] = 0.5
+    full = Predicted(scores=np.array([0.25, 0.75]), maps=maps)
+    found = compare(Predicted(scores=np.array([0.5, 0.75]), maps=maps + np.float32(0.25)), full, test)
+    assert (found.image_AUROC, found.pixel_AP, found.best_dice) == (1, 1, 1)
+    assert (found.max_score_difference, found.max_map_difference, found.mean_map_difference) == (0.25, 0.25, 0.25)
+
+
+def test_accuracy_aware_quantization_stays_within_its_limit(checkpoint, data, tmp_path):
+    export_model(load_checkpoint(checkpoint), tmp_path, "INT8_ACQ", data)
+    predictor = load_predictor(tmp_path / "model.xml", batch_size=2)
+    assert predictor.card.compression == "INT8_ACQ"
+    images = [np.asarray(Image.open(path)) for path in sorted((data.root / "test" / "abnormal").iterdir())[:3]]
+    assert len(list(predictor.predict(images))) == 3
+
+
+def test_accuracy_aware_quantization_needs_lesions(checkpoint, prepared, tmp_path):
+    module = make_data(prepared)
+    module.setup()
+    module.val_data.samples = module.val_data.samples[module.val_data.samples.label_index == 0].reset_index(drop=True)
+    with pytest.raises(DataError, match="needs normal and abnormal validation images"):
+        export_model(load_checkpoint(checkpoint), tmp_path, "INT8_ACQ", module)
+
+
+def test_smoothing_is_told_from_layers(exported):
+    model = openvino.Core().read_model(exported)
+    names = smoothing_layers(model)
+    assert len(names) >= 1
+    kinds = {node.get_friendly_name(): node for node in model.get_ops()}
+    assert all(kinds[name].get_type_name() == "Convolution" for name in names)
+    convolutions = [node for node in model.get_ops() if node.get_type_name() == "Convolution"]
+    assert len(convolutions) > len(names)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("{a: 1}", "must be a list of models"),
+        ("- Padim", "must be a list of models"),
+        ("- {class_path: Padim, lr: 1}", "must be a list of models"),
+        ("- {class_path: [Padim]}", "each name once"),
+        ("- {class_path: Padim}\n- {class_path: Padim}", "each name once"),
+        ("[", "it is no YAML"),
+        ("!!python/object/apply:os.system ['true']", "it is no YAML"),
+    ],
+)
+def test_wrong_file_of_rivals(tmp_path, content, match):
+    path = tmp_path / "rivals.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match=match):
+        read_rivals(path)
+
+
+def test_rival_that_cannot_be_built(tmp_path):
+    with pytest.raises(DataError, match="Padim cannot be exported to be compared with"):
+        export_rival({"class_path": "Padim", "init_args": {"no_such": 1}}, tmp_path, SIZE)
+
+
+def test_model_that_openvino_cannot_read(tmp_path):
+    (tmp_path / "model.xml").write_text("<net/>")
+    with pytest.raises(PatchGanError, match="OpenVINO cannot run the task first"):
+        run_task("first", xml=str(tmp_path / "model.xml"), size=[32, 32], threads=1)
+
+
+def test_table_leaves_out_what_no_model_has(tmp_path):
+    write_edge_table({"FP32": {"p50_ms": 5.25}, "FP16": {"p50_ms": None}}, tmp_path, ["On a machine."])
+    assert (tmp_path / "edge.md").read_text() == (
+        "| model | p50 ms |\n|---|---:|\n| FP32 | 5.25 |\n| FP16 | - |\n\nOn a machine.\n"
+    )

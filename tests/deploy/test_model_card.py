@@ -1,0 +1,158 @@
+"""Exports carry a card, and a changed file, card or model is noticed when it is loaded."""
+
+import json
+import shutil
+
+import numpy as np
+import openvino
+import pytest
+
+from anomalib_patchgan import Autoencoder, PatchGan
+from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
+from anomalib_patchgan.deploy.export import export_model
+from anomalib_patchgan.deploy.model_card import CARD, describe, read_card
+from anomalib_patchgan.deploy.predictor import load_checkpoint, load_predictor
+from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+from tests.models.conftest import SIZE
+
+
+@pytest.fixture
+def copy(exported, tmp_path):
+    """A copy of the export, to be damaged."""
+    return shutil.copytree(exported.parent, tmp_path / "copy") / "model.xml"
+
+
+def test_card_says_what_a_program_needs(exported, checkpoint):
+    card = read_card(exported)
+    module = load_checkpoint(checkpoint)
+    assert card.model == "PatchGan"
+    assert card.image_size == SIZE
+    assert card.recipe == VolumeRecipe(modalities=("flair",))
+    assert card.raw_thresholds == pytest.approx(
+        (float(module.post_processor.image_threshold), float(module.post_processor.pixel_threshold))
+    )
+    assert len(card.hash) == 64
+    written = json.loads((exported.parent / CARD).read_text())
+    assert written["outputs"]["anomaly_map"]["threshold"] == 0.5
+    assert written["input"]["range"] == [0, 1]
+
+
+def test_card_stands_in_the_graph_too(exported):
+    model = openvino.Core().read_model(exported)
+    assert json.loads(model.get_rt_info(["patchgan", "image_size"]).astype(str)) == list(SIZE)
+    assert json.loads(model.get_rt_info(["patchgan", "recipe"]).astype(str))["modalities"] == ["flair"]
+    assert "anomalib_patchgan" in json.loads(model.get_rt_info(["patchgan", "versions"]).astype(str))
+
+
+def test_threshold_is_at_a_half(exported, trained):
+    from PIL import Image
+
+    predictor = load_predictor(exported)
+    lesions = [np.asarray(Image.open(path)) for path in trained.lesion_images]
+    module = trained.load()
+    raw = float(module.post_processor.image_threshold)
+    images = [image / 255 for image in lesions]
+    scores = [one.score for one in predictor.predict(lesions)]
+    import torch
+
+    batch = torch.from_numpy(np.stack(images)).float()[:, None].repeat(1, 3, 1, 1)
+    before = module.model(batch).pred_score.numpy()
+    np.testing.assert_array_equal(np.array(scores) > 0.5, before > raw)
+
+
+def test_changed_file_is_noticed(copy):
+    text = copy.read_text().replace('version="11"', 'version="11" ')
+    copy.write_text(text)
+    with pytest.raises(DataError, match="is not the file that was exported"):
+        read_card(copy)
+
+
+def test_weights_of_another_export_are_noticed(copy):
+    content = bytearray(copy.with_suffix(".bin").read_bytes())
+    content[-1] ^= 1
+    copy.with_suffix(".bin").write_bytes(content)
+    with pytest.raises(DataError, match=r"model\.bin is not the file"):
+        load_predictor(copy)
+
+
+@pytest.mark.parametrize("name", ["model.xml", "model.bin", CARD])
+def test_missing_file(copy, name):
+    copy.with_name(name).unlink()
+    with pytest.raises(DatasetNotFoundError, match=f"{name} does not exist"):
+        load_predictor(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"format": 2}, "is no model card of format 1"),
+        ({"image_size": [64, -1]}, "image_size is"),
+        ({"image_size": 64}, "is not valid"),
+        ({"image_size": [True, 64]}, "image_size is"),
+        ({"patch_side": "8"}, "is not valid"),
+        ({"sha256": {"../model.xml": "0"}}, "sha256 is"),
+        ({"sha256": None}, "sha256 is"),
+        ({"raw_thresholds": ["a", 1.0]}, "raw_thresholds is"),
+        ({"recipe": {"modalities": "flair"}}, "modalities is"),
+        ({"recipe": {"modalities": ["flair"], "min_brain": 2}}, "min_brain is"),
+        ({"recipe": {"modalities": ["a/b"]}}, "modalities is"),
+        ({"recipe": {"scaling": "none"}}, "scaling is"),
+        ({"recipe": 3}, "is not valid"),
+        ({"model": None}, "model is"),
+    ],
+)
+def test_damaged_card_is_one_line(copy, change, match):
+    path = copy.with_name(CARD)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(DataError, match=match) as caught:
+        read_card(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_card_that_is_no_json(copy):
+    copy.with_name(CARD).write_text("[")
+    with pytest.raises(DataError, match="is no model card"):
+        read_card(copy)
+
+
+def test_models_that_are_none(tmp_path, trained):
+    with pytest.raises(ConfigurationError, match="neither a model.xml nor a .ckpt"):
+        load_predictor(tmp_path / "model.onnx")
+    with pytest.raises(DatasetNotFoundError, match="does not exist"):
+        load_predictor(tmp_path / "model.ckpt")
+    (tmp_path / "model.ckpt").write_bytes(b"no checkpoint")
+    with pytest.raises(DataError, match="is no checkpoint of PatchGan"):
+        load_predictor(tmp_path / "model.ckpt")
+    with pytest.raises(ConfigurationError, match="batch_size must be at least 1"):
+        load_predictor(trained.checkpoint, batch_size=0)
+
+
+def test_model_without_a_size_cannot_be_described():
+    with pytest.raises(DataError, match="has no image_size of its own"):
+        describe(PatchGan(image_size=None, width=4))
+
+
+def test_model_without_thresholds_and_without_patches():
+    card = describe(Autoencoder(image_size=(64, 64)))
+    assert card.raw_thresholds is None
+    assert card.recipe is None
+
+
+def test_export_replaces_the_former_one_or_nothing(checkpoint, tmp_path, monkeypatch):
+    module = load_checkpoint(checkpoint)
+    export_model(module, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(before) == ["model.bin", "model.xml", CARD]
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(openvino, "save_model", fail)
+    with pytest.raises(DataError, match="No space left on device"):
+        export_model(module, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_quantization_needs_data(checkpoint, tmp_path):
+    with pytest.raises(ConfigurationError, match="INT8_PTQ needs images"):
+        export_model(load_checkpoint(checkpoint), tmp_path, "INT8_PTQ")
