@@ -72,16 +72,16 @@ def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
         msg = "INT8_PTQ and INT8_ACQ need images to calibrate with: give --data, or other values of --compression."
         raise ConfigurationError(msg)
 
+    from anomalib_patchgan.data.prepare.writing import make_writable
     from anomalib_patchgan.deploy.edge import EdgeOptions, export_and_profile
     from anomalib_patchgan.deploy.predictor import load_checkpoint
     from anomalib_patchgan.deploy.rivals import read_rivals
     from anomalib_patchgan.prepare_command import make_data_module
-    from anomalib_patchgan.volume_command import make_folder
 
     rivals = read_rivals(namespace.rivals) if namespace.rivals else {}
     module = load_checkpoint(namespace.ckpt_path)
     data: Any = make_data_module(arguments) if arguments else None
-    make_folder(namespace.out)
+    make_writable(namespace.out)
     if data is not None:
         data.prepare_data()
         data.setup()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError, one_line
+from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
 
 if TYPE_CHECKING:
     from anomalib_patchgan.deploy.volume import VolumeInferencer
@@ -70,11 +70,12 @@ def run_volume(namespace: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
+    from anomalib_patchgan.data.prepare.writing import make_writable
     from anomalib_patchgan.deploy.volume import VolumeInferencer
 
     inferencer = VolumeInferencer(namespace.model, batch_size=namespace.batch_size)
     cases = choose_cases(namespace.input, inferencer.modalities)
-    make_folder(namespace.output)
+    make_writable(namespace.output)
     failed: dict[str, str] = {}
     for case in track(cases, "volumes", console=Console(stderr=True), disable=len(cases) == 1):
         try:
@@ -139,19 +140,3 @@ def is_done(case: "VolumeCase", folder: Path, inferencer: "VolumeInferencer", ma
         and all((folder / str(name)).is_file() for name in outputs.values())
         and record.get("inputs_sha256") == hash_inputs(case, inferencer.limits)
     )
-
-
-def make_folder(folder: Path) -> None:
-    """Make the output folder, and find out now whether it can be written to.
-
-    Raises:
-        DataError: It cannot.
-    """
-    probe = folder / ".writable.tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        msg = f"{folder} cannot be written to ({error.strerror}): choose another --output."
-        raise DataError(msg) from error

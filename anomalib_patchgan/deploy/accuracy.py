@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalib_patchgan.deploy.predictor import OpenVinoPredictor
+from anomalib_patchgan.deploy.predictor import OpenVinoPredictor, resize_as_graph
 from anomalib_patchgan.measure.detection import image_metrics
 from anomalib_patchgan.measure.localisation import pixel_metrics
 
@@ -72,8 +72,8 @@ def read_test_images(data: "AnomalibDataModule", size: tuple[int, int]) -> TestI
     dataset: Any = data.test_data
     for index in range(len(dataset)):
         item = dataset[index]
-        # As the graph would resize them itself; 8 bits are what they were read from.
-        resized = F.interpolate(item.image[None], size, mode="bilinear", align_corners=False)[0]
+        # 8 bits are what they were read from.
+        resized = resize_as_graph(item.image[None], size)[0]
         images.append((resized * 255).round().byte().permute(1, 2, 0).numpy())
         labels.append(bool(item.gt_label))
         if item.gt_mask is not None:

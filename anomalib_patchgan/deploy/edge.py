@@ -1,18 +1,18 @@
 """Exports a model in several forms and measures each: files, speed and accuracy."""
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomalib_patchgan.data.prepare.writing import write_atomically
+from anomalib_patchgan.data.prepare.parallel import available_cores
+from anomalib_patchgan.data.prepare.writing import write_json
 from anomalib_patchgan.deploy.accuracy import Accuracy, compare, predict, read_test_images
 from anomalib_patchgan.deploy.edge_table import write_edge_table
 from anomalib_patchgan.deploy.export import XML, Compression, export_model
 from anomalib_patchgan.deploy.model_card import installed_versions
-from anomalib_patchgan.deploy.profile import count_cores, profile, run_task
+from anomalib_patchgan.deploy.profile import profile, run_task
 from anomalib_patchgan.deploy.rivals import export_rival
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def export_and_profile(
     paths = dict(models)
     for name, rival in options.rivals.items():
         paths[name] = export_rival(rival, options.out / "rivals" / name.replace(" ", "_"), size)
-    threads = options.threads or count_cores()
+    threads = options.threads or available_cores()
     costs = profile(paths, size, threads, options.repetitions)
     kinds = run_task(
         "operations", xml=str(models["FP32"]), size=list(size), threads=threads, repetitions=options.repetitions
@@ -91,7 +91,7 @@ def export_and_profile(
         "remarks": remarks,
         "versions": installed_versions(),
     }
-    write_atomically(options.out / "edge.json", (json.dumps(report, indent=1) + "\n").encode())
+    write_json(options.out / "edge.json", report)
     return rows
 
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomalib_patchgan.data.prepare.reading import read_bytes
+from anomalib_patchgan.data.prepare.reading import hash_file
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.data.prepare.writing import read_json, write_json
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
@@ -155,7 +155,7 @@ def write_card(card: ModelCard, xml: Path) -> ModelCard:
         The card with hashes.
     """
     files = (xml, xml.with_suffix(".bin"))
-    card = replace(card, sha256={path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
+    card = replace(card, sha256={path.name: hash_file(path) for path in files})
     write_json(xml.with_name(CARD), card.as_dict())
     return card
 
@@ -192,7 +192,7 @@ def read_card(xml: Path) -> ModelCard:
         msg = f"{path} is not valid ({error}): {_REMEDY}."
         raise DataError(msg) from error
     for file in (xml, xml.with_suffix(".bin")):
-        if hashlib.sha256(read_bytes(file)).hexdigest() != card.sha256.get(file.name):
+        if hash_file(file) != card.sha256.get(file.name):
             msg = f"{file} is not the file that was exported (its SHA-256 differs from {path}): {_REMEDY}."
             raise DataError(msg)
     return card

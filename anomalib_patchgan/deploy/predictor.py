@@ -1,19 +1,22 @@
 """Runs a model on images one after the other: an exported one with OpenVINO, or a checkpoint with torch."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalib_patchgan.data.prepare.reading import hash_file
 from anomalib_patchgan.deploy.model_card import ModelCard, describe, read_card
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CPU_SETTINGS = {
     # Processors with bfloat16 would use it, and give other scores than torch.
@@ -124,8 +127,7 @@ class TorchPredictor(SlicePredictor):
 
     def __init__(self, checkpoint: Path, batch_size: int = 4) -> None:
         module = load_checkpoint(checkpoint)
-        digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-        super().__init__(replace(describe(module), sha256={checkpoint.name: digest}), batch_size)
+        super().__init__(replace(describe(module), sha256={checkpoint.name: hash_file(checkpoint)}), batch_size)
         self._module = module
 
     def _run(self, batches: Iterator[list[np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -188,6 +190,15 @@ def load_predictor(model: str | Path, batch_size: int = 4) -> SlicePredictor:
     raise ConfigurationError(msg)
 
 
+def resize_as_graph(images: "Tensor", size: tuple[int, int]) -> "Tensor":
+    """Resize images `(B, 3, H, W)` as the pre-processor in the graph does: bilinear, not antialiased."""
+    from torch.nn import functional as F  # noqa: N812
+
+    if tuple(images.shape[-2:]) == size:
+        return images
+    return F.interpolate(images, size, mode="bilinear", align_corners=False)
+
+
 def _outputs(request: Any, size: int) -> tuple[np.ndarray, np.ndarray]:  # noqa: ANN401 - openvino's request
     """Wait for a request, and copy scores `(B,)` and maps `(B, h, w)` of its first images."""
     request.wait()
@@ -196,12 +207,9 @@ def _outputs(request: Any, size: int) -> tuple[np.ndarray, np.ndarray]:  # noqa:
 
 
 def _to_array(batch: list[np.ndarray], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Make images an array `(B, 3, h, w)` in [0, 1], resized as the pre-processor does: bilinear, not antialiased."""
+    """Make images an array `(B, 3, h, w)` in [0, 1]."""
     import torch
-    from torch.nn import functional as F  # noqa: N812
 
     pixels = np.stack([image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in batch])  # noqa: PLR2004
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    if tuple(images.shape[-2:]) != size:
-        images = F.interpolate(images, size, mode="bilinear", align_corners=False)
-    return images.contiguous().numpy()
+    return resize_as_graph(images, size).contiguous().numpy()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from anomalib_patchgan.data.prepare.parallel import available_cores
 from anomalib_patchgan.errors import PatchGanError
 
 SECONDS = 3.0
@@ -28,7 +29,7 @@ class Cost:
         images_per_second: With asynchronous requests on the CPU, hint THROUGHPUT.
         images_per_second_auto: The same on the device AUTO.
         first_ms: Reading, compiling and the first image, in a fresh process.
-        peak_mib: Memory of that above the imports.
+        peak_mib: Memory of that above the imports; `None` where the system does not tell it.
     """
 
     mb: float
@@ -38,7 +39,7 @@ class Cost:
     images_per_second: float
     images_per_second_auto: float
     first_ms: float
-    peak_mib: float
+    peak_mib: float | None
 
 
 def profile(
@@ -58,7 +59,7 @@ def profile(
     Raises:
         PatchGanError: OpenVINO cannot run one.
     """
-    common: dict[str, Any] = {"size": list(size), "threads": threads or count_cores()}
+    common: dict[str, Any] = {"size": list(size), "threads": threads or available_cores()}
     paths = {name: str(path) for name, path in models.items()}
     times = run_task("latency", models=paths, repetitions=repetitions, **common)
     costs = {}
@@ -102,13 +103,3 @@ def run_task(task: str, **arguments: Any) -> Any:  # noqa: ANN401 - JSON
         msg = f"OpenVINO cannot run the task {task} ({reason}): export the models again."
         raise PatchGanError(msg)
     return json.loads(finished.stdout)
-
-
-def count_cores() -> int:
-    """Return the number of cores that this process may use.
-
-    Example:
-        >>> count_cores() >= 1
-        True
-    """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,8 +12,8 @@ import nncf
 import numpy as np
 import openvino
 from sklearn.metrics import roc_auc_score
-from torch.nn import functional as F  # noqa: N812
 
+from anomalib_patchgan.deploy.predictor import resize_as_graph
 from anomalib_patchgan.errors import DataError
 
 if TYPE_CHECKING:
@@ -97,6 +97,5 @@ def _validation_images(data: "AnomalibDataModule", size: tuple[int, int]) -> tup
         raise DataError(msg)
     step = max(len(dataset) // CALIBRATION_IMAGES, 1)
     items = [dataset[index] for index in range(0, len(dataset), step)]
-    # As the graph would resize them itself.
-    images = [F.interpolate(item.image[None], size, mode="bilinear", align_corners=False).numpy() for item in items]
+    images = [resize_as_graph(item.image[None], size).numpy() for item in items]
     return images, [bool(item.gt_label) for item in items]

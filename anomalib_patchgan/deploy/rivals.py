@@ -29,7 +29,7 @@ def read_rivals(path: Path) -> dict[str, dict[str, Any]]:
     Example:
         >>> path = Path("rivals.yaml")
         >>> path.write_text("- class_path: Padim\n  init_args: {pre_trained: false}\n")
-        53
+        54
         >>> read_rivals(path)
         {'Padim': {'class_path': 'Padim', 'init_args': {'pre_trained': False}}}
     """

@@ -1,6 +1,5 @@
 """Finds lesions in whole volumes: slices through the model, and its maps back onto the volume's own grid."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anomalib_patchgan.data.prepare.nifti import Volume
 from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
-from anomalib_patchgan.data.prepare.writing import write_atomically
+from anomalib_patchgan.data.prepare.writing import write_atomically, write_json
 from anomalib_patchgan.deploy.hot_spots import HotSpot, find_hot_spots
 from anomalib_patchgan.deploy.model_card import THRESHOLD
 from anomalib_patchgan.deploy.predictor import SlicePredictor, load_predictor
-from anomalib_patchgan.deploy.volume_files import Grid, VolumeCase, case_name, hash_inputs, read_case
+from anomalib_patchgan.deploy.viewer.result import FORMAT
+from anomalib_patchgan.deploy.volume_files import CaseContent, Grid, VolumeCase, case_name, read_case
 from anomalib_patchgan.errors import ConfigurationError, DataError
 
-FORMAT_VERSION = 1
 # A patient is as anomalous as the mean of this many slices, as in the benchmark.
 PATIENT_SLICES = 3
 # Slices with fewer pixels along a side show no anatomy.
@@ -47,6 +45,17 @@ class VolumeResult:
         hot_spots: The most anomalous patches, most anomalous first.
         model: Name, file and SHA-256 of the model.
         versions: Of the packages.
+
+    Example:
+        >>> from nibabel import Nifti1Header
+        >>> header = Nifti1Header()
+        >>> header.set_data_shape((2, 2, 2))
+        >>> result = VolumeResult(
+        ...     case="a", inputs={}, inputs_sha256={}, grid=Grid(header), anomaly=np.zeros((2, 2, 2), np.float32),
+        ...     slice_scores={0: 0.25, 1: 0.75}, slice_centres={}, hot_spots=[], model={}, versions={},
+        ... )
+        >>> result.patient_score, bool(result.mask.any())
+        (0.5, False)
     """
 
     case: str
@@ -73,7 +82,7 @@ class VolumeResult:
     def as_dict(self) -> dict[str, Any]:
         """Return what is written to `<case>.json`."""
         return {
-            "format": FORMAT_VERSION,
+            "format": FORMAT,
             "case": self.case,
             "inputs": {name: str(path.absolute()) for name, path in self.inputs.items()},
             "inputs_sha256": dict(self.inputs_sha256),
@@ -128,7 +137,7 @@ class VolumeResult:
             for kind, voxels in (("anomaly", stored), ("mask", self.mask)):
                 content = self.grid.to_nifti(voxels, f"PatchGan {kind}, {self.case}")
                 write_atomically(folder / record["outputs"][kind], content)
-            write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
+            write_json(path, record)
         except OSError as error:
             msg = f"{self.case} cannot be written to {folder} ({error.strerror}): check space and permissions."
             raise DataError(msg) from error
@@ -199,15 +208,15 @@ class VolumeInferencer:
             ConfigurationError: A single file was given for several modalities.
         """
         case = source if isinstance(source, VolumeCase) else self._case_of(source)
-        volumes, grid = read_case(case, self.modalities, self.limits)
-        for path, volume in volumes.items():
+        content = read_case(case, self.modalities, self.limits)
+        for path, volume in content.volumes.items():
             if volume.nonfinite:
                 logger.warning("%s: %d NaN or infinite voxels taken for background", path, volume.nonfinite)
             if min(volume.voxels.shape[:2]) < MIN_SIDE:
                 shape = "x".join(map(str, volume.voxels.shape[:2]))
                 msg = f"{path} has axial slices of {shape} voxels, fewer than {MIN_SIDE}: give a whole scan."
                 raise DataError(msg)
-        return self._predict(case, volumes, grid)
+        return self._predict(case, content)
 
     def _case_of(self, source: str | Path | Mapping[str, str | Path]) -> VolumeCase:
         if not isinstance(source, Mapping):
@@ -222,14 +231,14 @@ class VolumeInferencer:
             raise ConfigurationError(msg)
         return VolumeCase(name=case_name(first, self.modalities), paths=paths)
 
-    def _predict(self, case: VolumeCase, volumes: Mapping[Path, Volume], grid: Grid) -> VolumeResult:
-        first = next(iter(volumes.values()))
+    def _predict(self, case: VolumeCase, content: CaseContent) -> VolumeResult:
+        first = next(iter(content.volumes.values()))
         width, height, depth = first.voxels.shape
         axial = np.zeros((depth, height, width), np.float32)
         numbers: list[int] = []
 
         def images() -> Any:  # noqa: ANN401 - a generator
-            for number, image in self.recipe.images(volumes):
+            for number, image in self.recipe.images(content.volumes):
                 numbers.append(number)
                 yield image
 
@@ -248,9 +257,9 @@ class VolumeInferencer:
         return VolumeResult(
             case=case.name,
             inputs=case.paths,
-            inputs_sha256=hash_inputs(case, self.limits),
-            grid=grid,
-            anomaly=np.ascontiguousarray(grid.turn(axial.T)),
+            inputs_sha256=content.sha256,
+            grid=content.grid,
+            anomaly=np.ascontiguousarray(content.grid.turn(axial.T)),
             slice_scores=scores,
             slice_centres={number: (first.affine @ [*centre, number, 1.0])[:3] for number in scores},
             hot_spots=find_hot_spots(axial, first.affine, side, sorted(scores)),

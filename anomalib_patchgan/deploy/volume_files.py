@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -114,16 +114,27 @@ def hash_inputs(case: VolumeCase, limits: ReadLimits) -> dict[str, str]:
     return {name: hashlib.sha256(read_bytes(path, limits)).hexdigest() for name, path in case.paths.items()}
 
 
-def read_case(case: VolumeCase, modalities: Sequence[str], limits: ReadLimits) -> tuple[dict[Path, Volume], "Grid"]:
+class CaseContent(NamedTuple):
+    """What was read of a case.
+
+    Attributes:
+        volumes: Volume of each modality by its file, in the order of the model.
+        grid: Voxel grid of the first file.
+        sha256: Hash of each file by modality.
+    """
+
+    volumes: dict[Path, Volume]
+    grid: "Grid"
+    sha256: dict[str, str]
+
+
+def read_case(case: VolumeCase, modalities: Sequence[str], limits: ReadLimits) -> CaseContent:
     """Read the volumes of a case.
 
     Args:
         case: The case.
         modalities: Modalities of the model, in their order.
         limits: Bounds of what is read.
-
-    Returns:
-        The volumes by file, and the voxel grid of the first one's file.
 
     Raises:
         DatasetNotFoundError: A modality or file is missing.
@@ -134,10 +145,12 @@ def read_case(case: VolumeCase, modalities: Sequence[str], limits: ReadLimits) -
         msg = f"{case.name} has no {' and no '.join(missing)}, which the model needs: add the file, or leave it out."
         raise DatasetNotFoundError(msg)
     volumes: dict[Path, Volume] = {}
+    sha256: dict[str, str] = {}
     grid: Grid | None = None
     for modality in modalities:
         path = case.paths[modality]
         content = read_bytes(path, limits)
+        sha256[modality] = hashlib.sha256(content).hexdigest()
         volume = parse_nifti(content, path, limits)
         if grid is None:
             grid = Grid(read_header(content, path, limits))
@@ -146,7 +159,7 @@ def read_case(case: VolumeCase, modalities: Sequence[str], limits: ReadLimits) -
             check_same_grid(volume, volumes[first], path, first)
         volumes[path] = volume
     assert grid is not None
-    return volumes, grid
+    return CaseContent(volumes, grid, sha256)
 
 
 class Grid:

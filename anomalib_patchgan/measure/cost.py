@@ -102,7 +102,7 @@ class PeakMemory:
             ctypes.CDLL(None).malloc_trim(0)
         try:
             CLEAR_REFS.write_text(RESET_PEAK, encoding="ascii")
-            self._start = _status_mib("VmRSS")
+            self._start = status_mib("VmRSS")
         except OSError:
             self._start = None
         return self
@@ -111,7 +111,7 @@ class PeakMemory:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Read the peak."""
-        peak = None if self._start is None else _status_mib("VmHWM")
+        peak = None if self._start is None else status_mib("VmHWM")
         self.mib = None if peak is None or self._start is None else max(0.0, peak - self._start)
 
 
@@ -188,9 +188,10 @@ def openvino_latency(xml: Path, size: tuple[int, int], threads: int, repetitions
     return Latency(**json.loads(finished.stdout))
 
 
-def _status_mib(name: str) -> float | None:
-    """A size of the process in MiB; `None` when the system does not tell it."""
-    for line in STATUS.read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) / 1024
-    return None
+def status_mib(name: str) -> float | None:
+    """A size of the process in MiB, such as `VmRSS`; `None` where the system does not tell it."""
+    try:
+        lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:")), None)

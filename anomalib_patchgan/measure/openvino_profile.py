@@ -9,11 +9,12 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino
+
+from anomalib_patchgan.measure.cost import status_mib
 
 WARMUP = 10
 GEMM_SIDE = 1024
@@ -88,14 +89,15 @@ def throughput(xml: str, size: Sequence[int], threads: int, seconds: float) -> d
     return found
 
 
-def first(xml: str, size: Sequence[int], threads: int) -> dict[str, float]:
+def first(xml: str, size: Sequence[int], threads: int) -> dict[str, float | None]:
     """Measure what a fresh process needs: milliseconds to the first result, and MiB of memory above the imports."""
-    before = _status_mib("VmRSS")
+    before = status_mib("VmRSS")
     pixels = image(size)
     start = time.perf_counter()
     openvino.Core().compile_model(fixed(xml, size), "CPU", settings(threads))([pixels])
     elapsed = (time.perf_counter() - start) * SECOND
-    return {"first_ms": elapsed, "peak_mib": _status_mib("VmHWM") - before}
+    peak = status_mib("VmHWM")
+    return {"first_ms": elapsed, "peak_mib": None if peak is None or before is None else peak - before}
 
 
 def operations(xml: str, size: Sequence[int], threads: int, repetitions: int) -> dict[str, Any]:
@@ -141,15 +143,6 @@ def _gemm_gflops(repetitions: int) -> float:
         square @ square
         seconds.append(time.perf_counter() - start)
     return 2 * GEMM_SIDE**3 / float(np.median(seconds)) / 1e9
-
-
-def _status_mib(name: str) -> float:
-    """A size of the process in MiB; NaN where the system does not tell it."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return float("nan")
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:")), float("nan"))
 
 
 TASKS: dict[str, Callable[..., Any]] = {

@@ -55,6 +55,11 @@ class AxialImages:
         grey = [scale(voxels[index]) for voxels, scale in self.channels]
         return grey[0] if len(grey) == 1 else np.stack(grey, axis=-1)
 
+    def indices(self, slice_range: tuple[int, int] | None) -> range:
+        """Return the numbers of the slices from a first to a last one, or of all, as far as they are there."""
+        first, last = slice_range or (0, len(self.brain) - 1)
+        return range(first, min(last + 1, len(self.brain)))
+
     def has_brain(self, min_brain: float) -> np.ndarray:
         """Tell which slices have at least this share of the largest cross-section, `(Z,)` bool."""
         area = np.count_nonzero(self.brain, axis=(1, 2))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anomalib_patchgan.data.prepare.reading import hash_file
 from anomalib_patchgan.data.prepare.writing import RECORDS, PreparedSlice, read_json, write_json, write_slices
 from anomalib_patchgan.errors import PatchGanError
 
@@ -58,7 +59,7 @@ def write_case(root: Path, case: Case, make_case: MakeCase, *, skip_errors: bool
         sources = {name: _look_at(path) for name, path in case.sources.items()}
         content = write_slices(root, make_case(case))
         for name, source in sources.items():
-            source["sha256"] = _sha256(case.sources[name])
+            source["sha256"] = hash_file(case.sources[name])
     except PatchGanError as error:
         if not skip_errors:
             raise
@@ -119,7 +120,7 @@ def _same_sources(root: Path, case: Case, record: dict[str, Any]) -> bool:
             return False
         if source["mtime_ns"] != now["mtime_ns"]:
             # A skipped case has no SHA-256, and may have been repaired.
-            if source.get("sha256") != _sha256(path):
+            if source.get("sha256") != hash_file(path):
                 return False
             source["mtime_ns"], touched = now["mtime_ns"], True
     if touched:
@@ -134,11 +135,3 @@ def _same_sources(root: Path, case: Case, record: dict[str, Any]) -> bool:
 def _look_at(path: Path) -> dict[str, Any]:
     status = path.stat()
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

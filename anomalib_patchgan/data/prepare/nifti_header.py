@@ -115,11 +115,7 @@ def read_header(content: bytes, path: Path, limits: ReadLimits) -> Nifti1Header:
         DataError: See `read_layout`.
     """
     read_layout(ByteStream(content, path), path, limits)
-    header, _ = _read_header(ByteStream(content, path), path)
-    if header["pixdim"][0] == 0:
-        # The standard takes 0 for 1 here, nibabel does not.
-        header["pixdim"][0] = 1
-    return header
+    return _read_header(ByteStream(content, path), path)[0]
 
 
 def _read_header(stream: ByteStream, path: Path) -> tuple[Nifti1Header, int]:
@@ -139,7 +135,11 @@ def _read_header(stream: ByteStream, path: Path) -> tuple[Nifti1Header, int]:
         raise DataError(msg)
     if found != magic:
         raise DataError(_unusable(path, f"its magic is {found!r} instead of {magic!r}"))
-    return header_class(block, endianness="<" if sizes[0] == size else ">", check=False), size
+    header = header_class(block, endianness="<" if sizes[0] == size else ">", check=False)
+    # The standard takes 0 for 1 here, nibabel does not.
+    if header["pixdim"][0] == 0:
+        header["pixdim"][0] = 1
+    return header, size
 
 
 def _check_shape(dim: list[int], path: Path, limits: ReadLimits) -> tuple[int, int, int]:
@@ -155,9 +155,6 @@ def _check_shape(dim: list[int], path: Path, limits: ReadLimits) -> tuple[int, i
 
 
 def _check_affine(header: Nifti1Header, path: Path) -> np.ndarray:
-    # The standard takes 0 for 1 here, nibabel does not.
-    if header["pixdim"][0] == 0:
-        header["pixdim"][0] = 1
     # Damaged fields overflow on the way; what comes of it is checked below.
     with np.errstate(all="ignore"):
         try:

@@ -56,7 +56,7 @@ def run_parallel(
         TimeRemainingColumn(),
     )
     progress = Progress(*columns, console=console, disable=not console.is_terminal)
-    workers = min(workers or _available_cores(), len(jobs))
+    workers = min(workers or available_cores(), len(jobs))
     if workers <= 1:
         with progress:
             return [function(*job) for job in progress.track(jobs, description=description)]
@@ -91,6 +91,12 @@ def _start_worker() -> None:
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
-def _available_cores() -> int:
+def available_cores() -> int:
+    """Return the number of cores that this process may use.
+
+    Example:
+        >>> available_cores() >= 1
+        True
+    """
     # A container or a job scheduler may allow fewer cores than the machine has.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -50,13 +50,14 @@ class VolumeRecipe:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        distinct = len(set(self.modalities)) == len(self.modalities)
         valid = {
-            "modalities": len(self.modalities) in {1, 3} and distinct and all(map(_is_word, self.modalities)),
+            "modalities": isinstance(self.modalities, tuple)
+            and len(self.modalities) in {1, 3}
+            and all(map(_is_word, self.modalities))
+            and len(set(self.modalities)) == len(self.modalities),
             "scaling": self.scaling in get_args(Scaling),
             "image_size": self.image_size is None or (_is_count(self.image_size) and 1 <= self.image_size <= MAX_SIDE),
-            "slice_range": self.slice_range is None
-            or (len(self.slice_range) == 2 and all(map(_is_count, self.slice_range))),  # noqa: PLR2004
+            "slice_range": self.slice_range is None or _is_pair(self.slice_range),
             "min_brain": isinstance(self.min_brain, int | float) and 0 <= self.min_brain <= 1,
         }
         wrong = next((name for name, good in valid.items() if not good), None)
@@ -90,13 +91,8 @@ class VolumeRecipe:
             >>> VolumeRecipe.from_dict(VolumeRecipe(modalities=("t2",)).as_dict()).modalities
             ('t2',)
         """
-        known = {field.name: record[field.name] for field in fields(cls) if field.name in record}
-        for name in ("modalities", "slice_range"):
-            if isinstance(known.get(name), list):
-                known[name] = tuple(known[name])
-            elif name in known and not isinstance(known[name], tuple | None):
-                msg = f"the recipe of the volumes is not valid, {name} is {known[name]!r}: train or export again."
-                raise DataError(msg)
+        known: dict[str, Any] = {field.name: record[field.name] for field in fields(cls) if field.name in record}
+        known = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
         return cls(**known)
 
     def as_dict(self) -> dict[str, Any]:
@@ -118,8 +114,7 @@ class VolumeRecipe:
         """
         stack = AxialImages.of(volumes, self.scaling)
         enough = stack.has_brain(self.min_brain)
-        first, last = self.slice_range or (0, len(enough) - 1)
-        for index in range(first, min(last + 1, len(enough))):
+        for index in stack.indices(self.slice_range):
             if enough[index]:
                 yield index, resize_image(stack.image(index), self.image_size)
 
@@ -130,3 +125,7 @@ def _is_word(value: object) -> bool:
 
 def _is_count(value: object) -> bool:
     return type(value) is int and value >= 0
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_count, value))  # noqa: PLR2004

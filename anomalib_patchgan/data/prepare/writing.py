@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from anomalib_patchgan.errors import DataError
+
 RECORDS = ".cases"
 # zlib's run-length strategy: on slices with a black background half the time of the default, and smaller files.
 _RLE_STRATEGY = 3
@@ -126,6 +128,22 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder, and find out before any work whether it can be written to.
+
+    Raises:
+        DataError: It cannot.
+    """
+    probe = folder / f".{uuid.uuid4().hex[:12]}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        msg = f"{folder} cannot be written to ({error.strerror}): choose another folder."
+        raise DataError(msg) from error
 
 
 def _encode_png(pixels: np.ndarray) -> bytes:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PureWindowsPath
 
-from anomalib_patchgan.deploy.viewer.fields import Fields, read_fields
+from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS
+from anomalib_patchgan.deploy.viewer.json_fields import Fields, read_fields
 
 FORMAT = 1
 MAX_MODALITIES = 3
 # Of an axis, as in the reader of volumes.
-MAX_SIZE = 1024
+MAX_SIZE = DEFAULT_LIMITS.max_dimension
 # Of a coordinate: a body is smaller, and a scanner's origin is near it.
 MAX_MM = 100_000
 SUFFIXES = (".nii", ".nii.gz")

@@ -97,7 +97,7 @@ def _slices(spec: BratsSpec, stack: AxialStack, case: Case) -> Iterator[Prepared
     has_brain = stack.images.has_brain(spec.min_brain)
     lesion_mm2 = np.count_nonzero(stack.lesion, axis=(1, 2)) * stack.pixel_mm2
     split = case.plan["split"]
-    for index in _indices(spec, stack):
+    for index in stack.images.indices(spec.slice_range):
         if not has_brain[index] or 0 < lesion_mm2[index] < MIN_LESION_MM2:
             continue
         mask = resize_mask(stack.lesion[index], spec.image_size) if lesion_mm2[index] else None
@@ -115,7 +115,7 @@ def _slices(spec: BratsSpec, stack: AxialStack, case: Case) -> Iterator[Prepared
 def _tiles(spec: BratsSpec, stack: AxialStack) -> Iterator[tuple[int, Tile]]:
     """Cut the tiles of the slices that have lesion, as the scripts do."""
     has_lesion = np.count_nonzero(stack.lesion, axis=(1, 2)) > 0
-    for index in _indices(spec, stack):
+    for index in stack.images.indices(spec.slice_range):
         if has_lesion[index]:
             image, lesion = (
                 resize_image(stack.images.image(index), spec.image_size),
@@ -124,8 +124,3 @@ def _tiles(spec: BratsSpec, stack: AxialStack) -> Iterator[tuple[int, Tile]]:
             background = ~resize_mask(stack.images.brain[index], spec.image_size)
             for tile in cut_tiles(image, lesion, background):
                 yield index, tile
-
-
-def _indices(spec: BratsSpec, stack: AxialStack) -> range:
-    first, last = spec.slice_range or (0, len(stack.lesion) - 1)
-    return range(first, min(last + 1, len(stack.lesion)))
