@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from anomalib.models.components import GaussianBlur2d
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.residual import ResidualMap, local_range
+from anomalib_patchgan.models.patchgan.residual import ResidualMap, local_range, make_blur
 
 
 def pair(size: int = 32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -38,6 +39,13 @@ def test_smoothing_spreads_a_point_and_keeps_its_sum():
     assert float(residual.sum()) == pytest.approx(1, abs=1e-4)
     assert 0 < float(residual.max()) < 0.1
     assert int(residual.argmax()) == 16 * 33 + 16
+
+
+@pytest.mark.parametrize("sigma", [0.4, 1.0, 2.0])
+def test_smoothing_in_two_passes_is_that_of_one(sigma):
+    maps, _, _ = pair()
+    expected = GaussianBlur2d(sigma, border_type="replicate")(maps[:, :1])
+    torch.testing.assert_close(make_blur(sigma)(maps[:, :1]), expected)
 
 
 def test_edges_count_less_with_damping():
