@@ -12,8 +12,9 @@ from anomalib_patchgan.deploy.accuracy import Accuracy, compare, predict, read_t
 from anomalib_patchgan.deploy.edge_table import write_edge_table
 from anomalib_patchgan.deploy.export import XML, Compression, export_model
 from anomalib_patchgan.deploy.model_card import installed_versions
-from anomalib_patchgan.deploy.profile import profile, run_task
+from anomalib_patchgan.deploy.profile import profile
 from anomalib_patchgan.deploy.rivals import export_rival
+from anomalib_patchgan.measure.cost import run_profile
 
 if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule
@@ -69,7 +70,7 @@ def export_and_profile(
         paths[name] = export_rival(rival, options.out / "rivals" / name.replace(" ", "_"), size)
     threads = options.threads or available_cores()
     costs = profile(paths, size, threads, options.repetitions)
-    kinds = run_task(
+    kinds = run_profile(
         "operations", xml=str(models["FP32"]), size=list(size), threads=threads, repetitions=options.repetitions
     )
     rows = {

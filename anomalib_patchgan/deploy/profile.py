@@ -1,9 +1,5 @@
 """What exported models cost on this machine's CPU, each measurement in a process without torch."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from anomalib_patchgan.data.prepare.parallel import available_cores
-from anomalib_patchgan.errors import PatchGanError
+from anomalib_patchgan.measure.cost import run_profile
 
 SECONDS = 3.0
 
@@ -61,11 +57,11 @@ def profile(
     """
     common: dict[str, Any] = {"size": list(size), "threads": threads or available_cores()}
     paths = {name: str(path) for name, path in models.items()}
-    times = run_task("latency", models=paths, repetitions=repetitions, **common)
+    times = run_profile("latency", models=paths, repetitions=repetitions, **common)
     costs = {}
     for name, path in paths.items():
-        rates = run_task("throughput", xml=path, seconds=SECONDS, **common)
-        start = run_task("first", xml=path, **common)
+        rates = run_profile("throughput", xml=path, seconds=SECONDS, **common)
+        start = run_profile("first", xml=path, **common)
         p50, p95, p99 = (float(value) for value in np.percentile(times[name], [50, 95, 99]))
         costs[name] = Cost(
             mb=sum(Path(path).with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin")) / 1e6,
@@ -78,28 +74,3 @@ def profile(
             peak_mib=start["peak_mib"],
         )
     return costs
-
-
-def run_task(task: str, **arguments: Any) -> Any:  # noqa: ANN401 - JSON
-    """Run a task of `anomalib_patchgan.measure.openvino_profile` in a process of its own.
-
-    Raises:
-        PatchGanError: It failed.
-    """
-    threads = str(arguments["threads"])
-    # NumPy's product shall use as many threads as OpenVINO.
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-    }
-    command = [sys.executable, "-m", "anomalib_patchgan.measure.openvino_profile", task]
-    finished = subprocess.run(  # noqa: S603 - no shell
-        command, input=json.dumps(arguments), capture_output=True, text=True, check=False, env=environment
-    )
-    if finished.returncode != 0:
-        reason = (finished.stderr.strip().splitlines() or ["no message"])[-1]
-        msg = f"OpenVINO cannot run the task {task} ({reason}): export the models again."
-        raise PatchGanError(msg)
-    return json.loads(finished.stdout)

@@ -1,4 +1,4 @@
-"""Profiles exported models with OpenVINO; run by `anomalib_patchgan.deploy.profile` in processes without torch.
+"""Profiles exported models with OpenVINO; run by `cost.run_profile` in processes without torch.
 
     python -m anomalib_patchgan.measure.openvino_profile TASK < JSON
 
@@ -21,11 +21,15 @@ GEMM_SIDE = 1024
 SECOND = 1000.0
 
 
-def settings(threads: int, hint: str = "LATENCY") -> dict[str, Any]:
-    """Return what a model is compiled with: single precision, and threads bound to the cores."""
-    # Processors with bfloat16 would use it, and give other scores than torch.
-    pinned = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": True, "INFERENCE_NUM_THREADS": threads}
-    return {**pinned, "PERFORMANCE_HINT": hint}
+def settings(threads: int, hint: str = "LATENCY", *, pinned: bool = True) -> dict[str, Any]:
+    """Return what a model is compiled with: single precision, threads bound to the cores or not."""
+    return {
+        # Processors with bfloat16 would use it, and give other scores than torch.
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": hint,
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": pinned,
+    }
 
 
 def fixed(xml: str, size: Sequence[int]) -> Any:  # noqa: ANN401 - openvino's model
@@ -40,7 +44,15 @@ def image(size: Sequence[int]) -> np.ndarray:
     return np.random.default_rng(0).random((1, 3, *size), dtype=np.float32)
 
 
-def latency(models: Mapping[str, str], size: Sequence[int], threads: int, repetitions: int) -> dict[str, list[float]]:
+def latency(
+    models: Mapping[str, str],
+    size: Sequence[int],
+    threads: int,
+    repetitions: int,
+    warmup: int = WARMUP,
+    *,
+    pinned: bool = True,
+) -> dict[str, list[float]]:
     """Time models in turns, so that a noisy machine is noisy for all of them.
 
     Args:
@@ -48,6 +60,8 @@ def latency(models: Mapping[str, str], size: Sequence[int], threads: int, repeti
         size: Height and width.
         threads: Threads.
         repetitions: Timed calls of each.
+        warmup: Calls before them that are not timed.
+        pinned: Whether threads are bound to cores. Beside other work they would wait there while another core is free.
 
     Returns:
         Milliseconds of every call by name.
@@ -55,15 +69,15 @@ def latency(models: Mapping[str, str], size: Sequence[int], threads: int, repeti
     pixels = image(size)
     core = openvino.Core()
     requests = {
-        name: core.compile_model(fixed(xml, size), "CPU", settings(threads)).create_infer_request()
+        name: core.compile_model(fixed(xml, size), "CPU", settings(threads, pinned=pinned)).create_infer_request()
         for name, xml in models.items()
     }
     times: dict[str, list[float]] = {name: [] for name in models}
-    for turn in range(repetitions + WARMUP):
+    for turn in range(repetitions + warmup):
         for name, request in requests.items():
             start = time.perf_counter()
             request.infer([pixels])
-            if turn >= WARMUP:
+            if turn >= warmup:
                 times[name].append((time.perf_counter() - start) * SECOND)
     return times
 

@@ -15,10 +15,10 @@ from anomalib_patchgan.deploy.edge_table import write_edge_table
 from anomalib_patchgan.deploy.export import export_model
 from anomalib_patchgan.deploy.model_card import read_card
 from anomalib_patchgan.deploy.predictor import load_checkpoint, load_predictor
-from anomalib_patchgan.deploy.profile import run_task
 from anomalib_patchgan.deploy.quantize import SENSITIVE, smoothing_layers
 from anomalib_patchgan.deploy.rivals import export_rival, read_rivals
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
+from anomalib_patchgan.measure.cost import run_profile
 from tests.models.conftest import SIZE, make_data
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -68,7 +68,7 @@ def test_command_exports_measures_and_writes_the_table(checkpoint, prepared, tmp
 
 def test_without_data_the_three_plain_forms_are_exported(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(edge, "profile", lambda models, *_: {name: edge_cost() for name in models})
-    monkeypatch.setattr(edge, "run_task", lambda *_, **__: {"convolution_gflops": 1.0, "gemm_gflops": 2.0})
+    monkeypatch.setattr(edge, "run_profile", lambda *_, **__: {"convolution_gflops": 1.0, "gemm_gflops": 2.0})
     assert main(["edge", "--ckpt_path", str(checkpoint), "--out", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["FP16", "FP32", "INT8"]
     assert "AUROC" not in (tmp_path / "edge.md").read_text()
@@ -200,7 +200,7 @@ def test_rival_that_cannot_be_built(tmp_path):
 def test_model_that_openvino_cannot_read(tmp_path):
     (tmp_path / "model.xml").write_text("<net/>")
     with pytest.raises(PatchGanError, match="OpenVINO cannot run the task first"):
-        run_task("first", xml=str(tmp_path / "model.xml"), size=[32, 32], threads=1)
+        run_profile("first", xml=str(tmp_path / "model.xml"), size=[32, 32], threads=1)
 
 
 def test_table_leaves_out_what_no_model_has(tmp_path):
