@@ -108,10 +108,34 @@ def make_subject(spec: PhantomSpec, case: Case) -> list[PreparedSlice]:
         Slices from bottom to top, `(image_size, image_size)`, background exactly 0. Slices that only graze a lesion
         (under 20 mm2) are neither normal nor a fair test, and are left out.
     """
-    number = int(case.name.removeprefix("sub-"))
-    split = SPLITS[number // _SUBJECTS_PER_SPLIT]
+    pixels, lesions = make_volume(spec, case)
+    area = lesions.sum(axis=(1, 2)) * (FIELD_OF_VIEW_MM / spec.image_size) ** 2
+    return [
+        PreparedSlice(
+            split=_split_of(case),
+            stem=f"{case.name}_slice-{index + 1:03d}",
+            image=pixels[index],
+            mask=lesions[index] if area[index] else None,
+            details={"slice": index + 1},
+        )
+        for index in range(spec.slices_per_subject)
+        if area[index] == 0 or area[index] >= _MIN_LESION_MM2
+    ]
+
+
+def make_volume(spec: PhantomSpec, case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Make all slices of one subject.
+
+    Args:
+        spec: The phantom.
+        case: The subject; its name is one of `spec.cases`.
+
+    Returns:
+        Slices uint8 and lesions bool, both `(slices_per_subject, image_size, image_size)`, from bottom to top; rows go
+        to the back and columns to the left of the subject.
+    """
     # Streams of their own: the same subject without its lesions would have the same brain and the same noise.
-    rng, lesion_rng, scan_rng = np.random.default_rng([spec.seed, number]).spawn(3)
+    rng, lesion_rng, scan_rng = np.random.default_rng([spec.seed, _number_of(case)]).spawn(3)
     pixel_mm = FIELD_OF_VIEW_MM / spec.image_size
     points = slice_points(spec.slices_per_subject, spec.image_size)
     templates = load_templates()
@@ -125,27 +149,22 @@ def make_subject(spec: PhantomSpec, case: Case) -> list[PreparedSlice]:
     signal = (signal + rng.uniform(0.3, 0.6) * texture).clip(0.02) * brain
 
     lesion_mask = np.zeros(signal.shape, dtype=bool)
-    if split != "train":
+    if _split_of(case) != "train":
         count = int(lesion_rng.integers(*LESIONS_PER_SUBJECT, endpoint=True))
         for lesion in draw_lesions(lesion_rng, templates, anatomy, count):
             depth = lesion.depth(points)
             mask = (depth > 0) & brain & (fluid < 0.5)  # noqa: PLR2004
             signal = lesion.apply(signal, mask, depth, pixel_mm, lesion_rng)
             lesion_mask |= mask
+    return _scan(signal, points, scan_rng) * brain, lesion_mask
 
-    pixels = _scan(signal, points, scan_rng) * brain
-    area = lesion_mask.sum(axis=(1, 2)) * pixel_mm**2
-    return [
-        PreparedSlice(
-            split=split,
-            stem=f"{case.name}_slice-{index + 1:03d}",
-            image=pixels[index],
-            mask=lesion_mask[index] if area[index] else None,
-            details={"slice": index + 1},
-        )
-        for index in range(spec.slices_per_subject)
-        if area[index] == 0 or area[index] >= _MIN_LESION_MM2
-    ]
+
+def _number_of(case: Case) -> int:
+    return int(case.name.removeprefix("sub-"))
+
+
+def _split_of(case: Case) -> str:
+    return SPLITS[_number_of(case) // _SUBJECTS_PER_SPLIT]
 
 
 def _scan(
