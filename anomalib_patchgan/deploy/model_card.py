@@ -61,7 +61,9 @@ class ModelCard:
             "model": isinstance(self.model, str) and self.model.isidentifier(),
             "image_size": len(sides) == 3 and all(type(side) is int and 1 <= side <= MAX_SIDE for side in sides),  # noqa: PLR2004
             "raw_thresholds": len(thresholds) == 2 and all(isinstance(value, float) for value in thresholds),  # noqa: PLR2004
-            "sha256": isinstance(self.sha256, Mapping) and all(Path(name).name == name for name in self.sha256),
+            "compression": isinstance(self.compression, str),
+            "sha256": _holds_texts(self.sha256) and all(Path(name).name == name for name in self.sha256),
+            "versions": _holds_texts(self.versions),
         }
         wrong = next((name for name, good in valid.items() if not good), None)
         if wrong is not None:
@@ -95,6 +97,10 @@ class ModelCard:
                 "pred_mask": {"shape": [None, 1, *self.image_size]},
             },
         }
+
+
+def _holds_texts(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(text, str) for text in value.values())
 
 
 def describe(module: "PluginModule", compression: str = "FP32") -> ModelCard:

@@ -2,17 +2,21 @@
 
 import json
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import openvino
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anomalib_patchgan import Autoencoder, PatchGan
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.deploy.export import export_model
 from anomalib_patchgan.deploy.model_card import CARD, describe, read_card
 from anomalib_patchgan.deploy.predictor import load_checkpoint, load_predictor
-from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
 from tests.models.conftest import SIZE
 
 
@@ -109,10 +113,37 @@ def test_damaged_card_is_one_line(copy, change, match):
     assert "\n" not in str(caught.value)
 
 
-def test_card_that_is_no_json(copy):
-    copy.with_name(CARD).write_text("[")
+@pytest.mark.parametrize("text", ["[", "[]", "null", "1e999", "[" * 100_000, "\x00", '{"format": NaN}'])
+def test_card_that_is_no_json(copy, text):
+    copy.with_name(CARD).write_text(text)
     with pytest.raises(DataError, match="is no model card"):
         read_card(copy)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner))
+
+
+@settings(deadline=None, max_examples=300)
+@given(data=st.data())
+def test_any_value_in_a_card_is_refused_or_harmless(exported, data):
+    record = json.loads((exported.parent / CARD).read_text())
+    part = record["recipe"] if data.draw(st.booleans()) else record
+    part[data.draw(st.sampled_from(sorted(part)))] = data.draw(VALUES)
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(folder) / "model.xml"
+        for suffix in (".xml", ".bin"):
+            copied.with_suffix(suffix).symlink_to(exported.with_suffix(suffix))
+        copied.with_name(CARD).write_text(json.dumps(record))
+        message, card = "", None
+        try:
+            card = read_card(copied)
+        except PatchGanError as error:
+            message = str(error)
+    assert "\n" not in message
+    if card is not None:
+        assert len(card.hash) == 64
+        assert all(isinstance(text, str) for text in (*card.versions, *card.versions.values()))
 
 
 def test_models_that_are_none(tmp_path, trained):

@@ -254,6 +254,23 @@ def test_page_that_cannot_be_written_is_one_line(tmp_path):
         write_page(result, tmp_path / "file" / "pages")
 
 
+def test_full_disk_leaves_the_former_page(tmp_path, monkeypatch):
+    result = write_result(tmp_path)
+    page = write_page(result)
+    former = page.read_bytes()
+
+    def full(path, content):
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(tmp_path), "write_bytes", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        write_page(result)
+    assert page.read_bytes() == former
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_command_needs_neither_anomalib_nor_torch(tmp_path):
     code = (
         "import sys; sys.argv = ['anomalib-patchgan']\n"
