@@ -62,12 +62,16 @@ def export_and_profile(
     Raises:
         PatchGanError: A model cannot be exported or run, or a file cannot be written.
     """
-    models, accuracies, remarks = export_all(module, data, options.out, options.compressions)
-    assert module.resized is not None  # or it could not have been exported
     size = (options.side, options.side) if options.side else module.resized
-    paths = dict(models)
-    for name, rival in options.rivals.items():
-        paths[name] = export_rival(rival, options.out / "rivals" / name.replace(" ", "_"), size)
+    # First, because this is where a wrong setting shows, and the rest takes minutes.
+    rivals = {
+        name: export_rival(rival, options.out / "rivals" / name.replace(" ", "_"), size)
+        for name, rival in options.rivals.items()
+        if size
+    }
+    models, accuracies, remarks = export_all(module, data, options.out, options.compressions)
+    assert size is not None  # or it could not have been exported
+    paths = models | rivals
     threads = options.threads or available_cores()
     costs = profile(paths, size, threads, options.repetitions)
     kinds = run_profile(

@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 
 from anomalib_patchgan.cli import main
-from anomalib_patchgan.deploy import edge
-from anomalib_patchgan.deploy.accuracy import Accuracy, Predicted, TestImages, compare
+from anomalib_patchgan.deploy import edge, quantize
+from anomalib_patchgan.deploy.accuracy import Accuracy, Predicted, compare
+from anomalib_patchgan.deploy.accuracy import TestImages as Images
 from anomalib_patchgan.deploy.edge_table import write_edge_table
 from anomalib_patchgan.deploy.export import export_model
 from anomalib_patchgan.deploy.model_card import read_card
 from anomalib_patchgan.deploy.predictor import load_checkpoint, load_predictor
-from anomalib_patchgan.deploy.quantize import SENSITIVE, smoothing_layers
+from anomalib_patchgan.deploy.quantize import SENSITIVE, image_layers, smoothing_layers
 from anomalib_patchgan.deploy.rivals import export_rival, read_rivals
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
 from anomalib_patchgan.measure.cost import run_profile
@@ -138,7 +139,7 @@ def test_losses_are_named():
 def test_differences_and_metrics_of_a_model():
     masks = np.zeros((2, 2, 2), bool)
     masks[1, 0, 0] = True
-    test = TestImages(images=[], labels=np.array([False, True]), masks=masks)
+    test = Images(images=[], labels=np.array([False, True]), masks=masks)
     maps = np.zeros((2, 2, 2), np.float32)
     maps[1, 0, 0] = 0.5
     full = Predicted(scores=np.array([0.25, 0.75]), maps=maps)
@@ -153,6 +154,25 @@ def test_accuracy_aware_quantization_stays_within_its_limit(checkpoint, data, tm
     assert predictor.card.compression == "INT8_ACQ"
     images = [np.asarray(Image.open(path)) for path in sorted((data.root / "test" / "abnormal").iterdir())[:3]]
     assert len(list(predictor.predict(images))) == 3
+
+
+@pytest.mark.slow
+def test_accuracy_aware_quantization_takes_layers_back(checkpoint, data, tmp_path, monkeypatch):
+    seen = []
+
+    def falls_quickly(_, scores):
+        seen.append(np.array(scores))
+        return 1 - 1000 * float(np.abs(seen[-1] - seen[0]).mean())
+
+    monkeypatch.setattr(quantize, "roc_auc_score", falls_quickly)
+    module = load_checkpoint(checkpoint)
+    for name in ("INT8_PTQ", "INT8_ACQ"):
+        export_model(module, tmp_path / name, name, data)
+    counts = [
+        sum(node.get_type_name() == "FakeQuantize" for node in openvino.Core().read_model(path).get_ops())
+        for path in (tmp_path / "INT8_PTQ" / "model.xml", tmp_path / "INT8_ACQ" / "model.xml")
+    ]
+    assert counts[1] < counts[0]
 
 
 def test_accuracy_aware_quantization_needs_lesions(checkpoint, prepared, tmp_path):
@@ -170,7 +190,10 @@ def test_smoothing_is_told_from_layers(exported):
     kinds = {node.get_friendly_name(): node for node in model.get_ops()}
     assert all(kinds[name].get_type_name() == "Convolution" for name in names)
     convolutions = [node for node in model.get_ops() if node.get_type_name() == "Convolution"]
-    assert len(convolutions) > len(names)
+    ends = image_layers(model)
+    assert [list(kinds[name].input(1).get_shape())[:2] for name in sorted(ends)].count([8, 3]) == 1  # R's first
+    assert [list(kinds[name].input(1).get_shape())[:2] for name in sorted(ends)].count([3, 8]) == 1  # R's last
+    assert len(convolutions) > len(names) + len(ends)
 
 
 @pytest.mark.parametrize(
