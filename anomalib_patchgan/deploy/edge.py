@@ -81,11 +81,16 @@ def export_and_profile(
         name: asdict(cost) | (asdict(accuracies[name]) if name in accuracies else {}) for name, cost in costs.items()
     }
     machine = f"{platform.machine()}, {threads} threads, OpenVINO {installed_versions()['openvino']}"
+    convolution_ms, all_ms = kinds["ms"].get("Convolution", 0.0), sum(kinds["ms"].values())
     speed = (
-        f"Convolutions of FP32: {kinds['convolution_gflops']:.1f} GFLOP/s; NumPy's product of two 1024x1024 matrices "
-        f"on the same threads: {kinds['gemm_gflops']:.1f} GFLOP/s."
+        f"Convolutions take {convolution_ms:.2f} of the {all_ms:.2f} ms of FP32's operations, at "
+        f"{kinds['convolution_gflops']:.1f} GFLOP/s; NumPy's product of two 1024x1024 matrices on the same threads: "
+        f"{kinds['gemm_gflops']:.1f} GFLOP/s."
     )
-    measured = f"Images of {size[0]}x{size[1]} at batch 1, {options.repetitions} calls of each in turns; {machine}."
+    measured = (
+        f"Images of {size[0]}x{size[1]} at batch 1, {options.repetitions} calls of each in turns; {machine}. All in "
+        f"float32 but AUTO, which takes bfloat16 where the processor has it."
+    )
     write_edge_table(rows, options.out, [measured, speed, *remarks])
     report = {
         "machine": machine,
@@ -138,8 +143,8 @@ def export_all(
             still = losses(accuracies["FP32"], accuracies[name])
             verdict = f"still loses {still}, do not use it" if still else "is within the limits"
             remarks.append(
-                f"{compression} loses {lost}, more than allowed: `{folder.name}` leaves residual, ranking and map in "
-                f"float and {verdict}."
+                f"{compression} loses {lost}, more than allowed: `{folder.name}` leaves the layers that see or make an "
+                f"image, residual, ranking and map in float and {verdict}."
             )
     return models, accuracies, remarks
 

@@ -24,6 +24,7 @@ COLUMNS = (
     ("max_map_difference", "max. map difference", 4),
     ("mean_map_difference", "mean map difference", 5),
 )
+MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">")
 Row = Mapping[str, float | None]
 
 
@@ -67,10 +68,12 @@ def write_edge_table(rows: Mapping[str, Row], folder: Path, remarks: Sequence[st
 
 def _draw(rows: Mapping[str, Row]) -> bytes:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     metric = "pixel_AP" if any(row.get("pixel_AP") is not None for row in rows.values()) else "image_AUROC"
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
+    drawn = 0
     for model, row in rows.items():
         latency, accuracy = row.get("p50_ms"), row.get(metric)
         if latency is None:
@@ -82,9 +85,15 @@ def _draw(rows: Mapping[str, Row]) -> bytes:
                 latency, 0.02, f" {model}", rotation=90, transform=axes.get_xaxis_transform(), color="0.4", size=8
             )
         else:
-            axes.plot(latency, accuracy, "o")
-            axes.annotate(model, (latency, accuracy), xytext=(5, 5), textcoords="offset points", size=8)
+            axes.plot(latency, accuracy, MARKERS[drawn % len(MARKERS)], label=model)
+            drawn += 1
+    if drawn:
+        # Beside the points, labels of forms that are equally good would lie on each other.
+        figure.legend(loc="outside upper center", ncols=4, fontsize=8)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("median latency of one image, ms")
     axes.set_ylabel(next(heading for name, heading, _ in COLUMNS if name == metric))
     axes.grid(visible=True, which="both", alpha=0.2)

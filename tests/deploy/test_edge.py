@@ -69,7 +69,11 @@ def test_command_exports_measures_and_writes_the_table(checkpoint, prepared, tmp
 
 def test_without_data_the_three_plain_forms_are_exported(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(edge, "profile", lambda models, *_: {name: edge_cost() for name in models})
-    monkeypatch.setattr(edge, "run_profile", lambda *_, **__: {"convolution_gflops": 1.0, "gemm_gflops": 2.0})
+    monkeypatch.setattr(
+        edge,
+        "run_profile",
+        lambda *_, **__: {"ms": {"Convolution": 1.0}, "convolution_gflops": 1.0, "gemm_gflops": 2.0},
+    )
     assert main(["edge", "--ckpt_path", str(checkpoint), "--out", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["FP16", "FP32", "INT8"]
     assert "AUROC" not in (tmp_path / "edge.md").read_text()
