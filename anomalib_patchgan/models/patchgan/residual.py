@@ -112,8 +112,8 @@ class ResidualMap(nn.Module):
 def make_blur(sigma: float) -> nn.Sequential:
     """Make a Gaussian filter of standard deviation `sigma` in pixels for maps of shape ``(B, 1, H, W)``.
 
-    Along columns, then along rows: a Gaussian is separable, and one filter of two dimensions multiplies as many times as
-    a kernel has pixels.
+    Along columns, then along rows: a Gaussian is separable, and one filter of two dimensions multiplies as many times
+    as a kernel has pixels.
 
     Example:
         >>> import torch
