@@ -18,14 +18,15 @@ def model() -> AloccModel:
     return AloccModel(smoothing=0, **SMALL).eval()
 
 
-def test_score_is_the_negative_log_probability_of_the_restoration(model):
+def test_score_follows_the_negative_log_probability_of_the_restoration(model):
     images = torch.rand(4, 3, 32, 32)
     with torch.no_grad():
         restored = model.reconstructor(images)
         logits = model.discriminator(restored).numpy()
         prediction = model(images)
     assert logits.shape[0] == 4
-    np.testing.assert_allclose(prediction.pred_score, np.log1p(np.exp(-logits.mean((1, 2, 3)))), atol=1e-6)
+    surprise = np.log1p(np.exp(-logits.mean((1, 2, 3))))
+    np.testing.assert_allclose(prediction.pred_score, surprise / (surprise + 1), atol=1e-6)
     residual = np.abs((images - restored).numpy()).mean(1)
     np.testing.assert_allclose(prediction.anomaly_map[:, 0], residual / (residual + 1), atol=1e-6)
 

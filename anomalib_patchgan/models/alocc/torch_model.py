@@ -17,8 +17,8 @@ class AloccModel(CalibratedModel):
     """Denoising reconstructor R without skip connections and discriminator D of the whole input.
 
     D has the layers of PatchGan's, and the mean of its last layer is the one logit of the image. The score is
-    ``-log D(R(x))``, which ranks images as the paper's ``1 - D(R(x))`` does and does not run into 1; the map is the
-    smoothed absolute residual, calibrated as `CalibratedModel` does it.
+    ``r / (r + 1)`` with ``r = -log D(R(x))``, which ranks images as the paper's ``1 - D(R(x))`` does and does not run
+    into 1; the map is the smoothed absolute residual, calibrated as `CalibratedModel` does it.
 
     Args:
         width: Channels of R's first level; doubled at each further level.
@@ -103,13 +103,14 @@ class AloccModel(CalibratedModel):
         return nn.functional.softplus(-self.judge(restored)), residual
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Predict scores ``(B,)`` from 0 up and maps ``(B, 1, H, W)`` in [0, 1) for images ``(B, 3, H, W)`` in [0, 1].
+        """Predict scores ``(B,)`` and maps ``(B, 1, H, W)`` in [0, 1) for images ``(B, 3, H, W)`` in [0, 1].
 
         Raises:
             DataError: If the size does not suit the networks.
         """
         scores, residual = self.residuals(images)
         return InferenceBatch(
-            pred_score=scores.detach(),
+            # Not by the scale of normal images: where D is sure of them all it is so small that lesions would tie at 1.
+            pred_score=(scores / (scores + 1.0)).detach(),
             anomaly_map=(residual / (residual + self.map_scale)).detach(),
         )
