@@ -67,6 +67,8 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=200)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    if not args.ckpt_path.is_file():
+        parser.error(f"--ckpt_path: {args.ckpt_path} is no file; give a checkpoint of PatchGan")
 
     module = PatchGan.load_from_checkpoint(args.ckpt_path, map_location="cpu").eval()
     image = np.random.default_rng(0).random((1, 3, args.size, args.size), dtype=np.float32)

@@ -36,6 +36,8 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=4)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    if not args.ckpt_path.is_file():
+        parser.error(f"--ckpt_path: {args.ckpt_path} is no file; give a checkpoint of PatchGan")
 
     module = PatchGan.load_from_checkpoint(args.ckpt_path, map_location="cpu")
     module.eval()

@@ -17,6 +17,7 @@ import numpy as np
 from anomalib_patchgan.data.prepare.writing import write_json
 from anomalib_patchgan.deploy.model_card import THRESHOLD, installed_versions
 from anomalib_patchgan.deploy.volume import VolumeInferencer, VolumeResult
+from anomalib_patchgan.errors import PatchGanError
 from anomalib_patchgan.measure.localisation import pixel_metrics
 
 
@@ -28,7 +29,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
 
-    inferencer = VolumeInferencer(args.ckpt_path)
+    try:
+        inferencer = VolumeInferencer(args.ckpt_path)
+    except PatchGanError as error:
+        parser.error(str(error))
     cases = {}
     for folder in args.cases:
         files = {name: folder / f"{folder.name}_{name}.nii.gz" for name in inferencer.modalities}

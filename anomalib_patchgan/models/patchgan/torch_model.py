@@ -130,10 +130,12 @@ class PatchGanModel(CalibratedModel):
         if downscale is not None and downscale < 1:
             msg = f"downscale must be at least 1, or null to follow from the image's size, got {downscale}"
             raise ConfigurationError(msg)
-        for name, value in (("exposure", exposure), ("spared", spared)):
-            if value is not None and not (0 < value <= 1 or (value == 0 and name == "spared")):
-                msg = f"{name} must lie between 0 and 1, got {value}"
-                raise ConfigurationError(msg)
+        if exposure is not None and not 0 < exposure <= 1:
+            msg = f"exposure must be positive and at most 1, or null to leave images as they are, got {exposure}"
+            raise ConfigurationError(msg)
+        if not 0 <= spared <= 1:
+            msg = f"spared must lie between 0 and 1, got {spared}"
+            raise ConfigurationError(msg)
         self.downscale = downscale
         self.exposure = exposure
         self.spared = spared
