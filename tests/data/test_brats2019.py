@@ -339,7 +339,8 @@ def test_killed_at_random_points_it_ends_with_the_same_bytes(archive, tmp_path, 
     while True:
         process = context.Process(target=data.prepare)
         process.start()
-        process.join(rng.uniform(0.01, 0.12) if kills < 12 else 60)
+        # From a few milliseconds up, so that a fast machine is interrupted as well as a slow one.
+        process.join(rng.uniform(0.004, 0.008) * 1.35**kills if kills < 12 else 60)
         if process.exitcode is not None:
             break
         process.kill()
