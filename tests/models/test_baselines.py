@@ -143,12 +143,14 @@ def test_exported_model_agrees_with_the_engine(fitted, folder, tmp_path, name):
         for path in sorted((folder / "test" / kind).iterdir())[:3]:
             (images / f"{kind}_{path.name}").symlink_to(path)
     one = fitted(name)
+    # What a few epochs of a game make of Alocc's scores differs between processors.
+    spread = 2e-3 if name == "Alocc" else 0.02
     expected = engine_predict(one.load(), tmp_path, images)
     onnx = make_engine(tmp_path).export(one.load(), ExportType.ONNX, tmp_path, onnx_kwargs={"opset_version": 18})
-    assert_same(expected, exported_predict(onnx, images))
+    assert_same(expected, exported_predict(onnx, images), spread)
     # What anomalib's OpenVINO export does with the same graph; tracing it twice would take most of the time.
     openvino.save_model(openvino.convert_model(onnx), tmp_path / "model.xml", compress_to_fp16=False)
-    assert_same(expected, exported_predict(tmp_path / "model.xml", images))
+    assert_same(expected, exported_predict(tmp_path / "model.xml", images), spread)
 
 
 @pytest.mark.parametrize("name", BASELINES)

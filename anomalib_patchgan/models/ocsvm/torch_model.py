@@ -140,4 +140,5 @@ class OneClassSvmModel(DynamicBufferMixin, CalibratedModel):
 
     def _keep(self, name: str, values: object) -> None:
         buffer = getattr(self, name)
-        setattr(self, name, torch.as_tensor(values, dtype=buffer.dtype, device=buffer.device))
+        # Row-major as after loading a checkpoint, or the two would differ in the last bit: scikit-learn's are not always.
+        setattr(self, name, torch.as_tensor(values, dtype=buffer.dtype, device=buffer.device).contiguous())
