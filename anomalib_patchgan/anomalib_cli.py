@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +91,17 @@ class PatchGanCLI(AnomalibCLI):
                     callback.config_filename = f"config-{self.subcommand}.yaml"
 
     def _check_checkpoint(self) -> None:
-        """Find out that a checkpoint is missing now, not after the data have been prepared."""
+        """Find out that a checkpoint is missing or cut off now, not after the data have been prepared."""
         checkpoint = str(self._get(self.config, "ckpt_path") or "")
         # lightning takes some words and URLs, too.
         if checkpoint and "://" not in checkpoint and not checkpoint.startswith(("best", "last", "hpc", "registry")):
             path = Path(checkpoint)
             if not path.is_file():
                 msg = f"no checkpoint at {path.resolve()}; a training writes it to weights/lightning in its results"
+                raise ConfigurationError(msg)
+            # torch writes a zip archive, whose directory comes last.
+            if not zipfile.is_zipfile(path):
+                msg = f"{path.resolve()} is no checkpoint, or only the beginning of one; copy it again or give another"
                 raise ConfigurationError(msg)
 
     def _seed(self) -> None:

@@ -147,6 +147,16 @@ def test_missing_checkpoint(config, tmp_path, capsys):
     assert f"no checkpoint at {missing}" in last_line(capsys)
 
 
+@pytest.mark.parametrize("share", [0, 0.5, 0.999])
+def test_checkpoint_that_is_cut_off(config, tmp_path, capsys, share):
+    whole = tmp_path / "whole.ckpt"
+    torch.save({"state_dict": {"weight": torch.zeros(1000)}}, whole)
+    cut = tmp_path / "cut.ckpt"
+    cut.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
+    assert main(["test", "--config", str(config), "--ckpt_path", str(cut)]) == USAGE_ERROR
+    assert f"{cut} is no checkpoint, or only the beginning of one" in last_line(capsys)
+
+
 def test_checkpoint_that_does_not_fit(config, tmp_path, capsys):
     train(config, tmp_path)
     checkpoint = str(run_folder(tmp_path) / "weights" / "lightning" / "model.ckpt")
