@@ -24,6 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from anomalib_patchgan import PatchGan
+from anomalib_patchgan.deploy.predictor import load_checkpoint
+from anomalib_patchgan.errors import PatchGanError
 
 FORMATS = {"OpenVINO FP32": None, "OpenVINO FP16": CompressionType.FP16, "OpenVINO INT8": CompressionType.INT8}
 
@@ -67,10 +69,11 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=200)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    if not args.ckpt_path.is_file():
-        parser.error(f"--ckpt_path: {args.ckpt_path} is no file; give a checkpoint of PatchGan")
 
-    module = PatchGan.load_from_checkpoint(args.ckpt_path, map_location="cpu").eval()
+    try:
+        module = load_checkpoint(args.ckpt_path)
+    except PatchGanError as error:
+        parser.error(str(error))
     image = np.random.default_rng(0).random((1, 3, args.size, args.size), dtype=np.float32)
     runners: dict[str, Callable[[np.ndarray], object]] = {}
     # What inference needs of the checkpoint, which also holds the optimizers.

@@ -19,7 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan import PatchGan
+from anomalib_patchgan.deploy.predictor import load_checkpoint
+from anomalib_patchgan.errors import PatchGanError
 from anomalib_patchgan.models.patchgan.loss import pixel_distance
 from anomalib_patchgan.models.patchgan.ranking import patch_losses
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
@@ -36,11 +37,11 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=4)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    if not args.ckpt_path.is_file():
-        parser.error(f"--ckpt_path: {args.ckpt_path} is no file; give a checkpoint of PatchGan")
 
-    module = PatchGan.load_from_checkpoint(args.ckpt_path, map_location="cpu")
-    module.eval()
+    try:
+        module = load_checkpoint(args.ckpt_path)
+    except PatchGanError as error:
+        parser.error(str(error))
     data = get_datamodule({"class_path": args.data, "init_args": {"root": args.root} if args.root else {}})
     data.prepare_data()
     data.setup()

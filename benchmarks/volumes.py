@@ -28,6 +28,9 @@ def main() -> None:
     parser.add_argument("--cases", type=Path, nargs="+", required=True, help="folders of cases with a segmentation")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    for folder in args.cases:
+        if not segmentation(folder).is_file():
+            parser.error(f"{segmentation(folder)} does not exist: --cases takes folders of cases with a segmentation")
 
     try:
         inferencer = VolumeInferencer(args.ckpt_path)
@@ -36,11 +39,16 @@ def main() -> None:
     cases = {}
     for folder in args.cases:
         files = {name: folder / f"{folder.name}_{name}.nii.gz" for name in inferencer.modalities}
-        lesion = np.asanyarray(nib.load(folder / f"{folder.name}_seg.nii.gz").dataobj) > 0
+        lesion = np.asanyarray(nib.load(segmentation(folder)).dataobj) > 0
         scan = np.asanyarray(nib.load(next(iter(files.values()))).dataobj)
         cases[folder.name] = measure(inferencer.predict(files), lesion, scan)
         print(folder.name, json.dumps(cases[folder.name], indent=1), flush=True)
     write_json(args.out, {"cases": cases, "versions": installed_versions()})
+
+
+def segmentation(folder: Path) -> Path:
+    """The file of a case's labels."""
+    return folder / f"{folder.name}_seg.nii.gz"
 
 
 def measure(result: VolumeResult, lesion: np.ndarray, scan: np.ndarray) -> dict[str, object]:

@@ -140,5 +140,5 @@ class OneClassSvmModel(DynamicBufferMixin, CalibratedModel):
 
     def _keep(self, name: str, values: object) -> None:
         buffer = getattr(self, name)
-        # Row-major as after loading a checkpoint, or the two would differ in the last bit: scikit-learn's are not always.
+        # scikit-learn's may be column-major; those of a checkpoint are not, and scores would differ in the last bit.
         setattr(self, name, torch.as_tensor(values, dtype=buffer.dtype, device=buffer.device).contiguous())
