@@ -42,6 +42,8 @@ class JobResult:
         cost: Parameters, time and memory; `None` where not measured.
         training: Epochs, the chosen checkpoint, the metrics on validation data, the numbers of images.
         environment: Machine, versions, threads and time.
+        code: What computed the numbers, by `model` and `data`: a hash of the plugin's code, or name and version of
+            another package.
     """
 
     id: str
@@ -57,6 +59,7 @@ class JobResult:
     cost: Mapping[str, float | None] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
