@@ -17,7 +17,8 @@ COMMAND = "benchmark"
 DESCRIPTION = "Compare models: train, test and measure each one with several seeds, then write a report."
 _EPILOG = """\
 The file has the form of anomalib's benchmark; see benchmarks/README.md and benchmarks/phantom.yaml.
-Every finished job is written at once. The same command again does what is missing or failed.
+Every finished job is written at once. The same command again does what is missing, failed, or was done by other code of
+its model.
 """
 
 
@@ -59,22 +60,19 @@ def run_benchmark(namespace: argparse.Namespace, arguments: Sequence[str]) -> in
     """
     from anomalib_patchgan.benchmark.backbones import register_offline_backbone
     from anomalib_patchgan.benchmark.check import check_data, check_plan
-    from anomalib_patchgan.benchmark.pipeline import RawScoreBenchmark, is_finished
     from anomalib_patchgan.benchmark.plan import read_plan
     from anomalib_patchgan.benchmark.report import write_report
     from anomalib_patchgan.benchmark.results import JOBS, read_result
+    from anomalib_patchgan.benchmark.run import is_finished, run_jobs
 
-    plan = read_plan(namespace.config, namespace.root)
     register_offline_backbone()
-    check_plan(plan)
+    plan = check_plan(read_plan(namespace.config, namespace.root))
     run = namespace.out or Path("runs") / "benchmark" / namespace.config.stem
     _write_description(run, plan, arguments)
     missing = [spec for spec in plan.jobs if namespace.force or not is_finished(run, spec)]
     check_data(missing)
     logging.getLogger(__name__).info("%d of %d jobs to do, results in %s", len(missing), len(plan.jobs), run)
-    # anomalib prints a traceback of every failed job; each has its own file and its own line.
-    logging.getLogger("anomalib.pipelines").setLevel(logging.CRITICAL)
-    RawScoreBenchmark(plan, run, force=namespace.force).run()
+    run_jobs(plan.jobs, run, force=namespace.force)
     failed = [spec.id for spec in plan.jobs if not is_finished(run, spec)]
     write_report([run], run, examples=not namespace.no_examples)
     sys.stdout.write(f"{run / 'report.html'}\n")

@@ -1,7 +1,7 @@
 """`anomalib-patchgan configs`: lists, prints and copies the configuration files that come with the package."""
 
 import os
-import shutil
+import re
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -67,6 +67,32 @@ def find_config(name: str) -> Path:
     return configs_folder() / f"{stem}.yaml"
 
 
+def read_config(name: str) -> str:
+    """Return the text of a shipped configuration with the configurations that it includes in it.
+
+    `model: ../model/patchgan_paper.yaml` means that file only where it lies; a copy elsewhere has to hold all of it.
+
+    Args:
+        name: As listed, such as `experiment/isic2016_paper`.
+
+    Raises:
+        ConfigurationError: If no configuration has this name.
+
+    Example:
+        >>> from anomalib_patchgan.configs_command import read_config
+        >>> "class_path: anomalib_patchgan.PatchGan" in read_config("experiment/isic2016_paper")
+        True
+    """
+    path = find_config(name)
+
+    def inline(include: re.Match[str]) -> str:
+        indent, key, file = include.groups()
+        lines = (path.parent / file).read_text(encoding="utf-8").splitlines()
+        return "\n".join([f"{indent}{key}: # {file}", *(f"{indent}  {line}".rstrip() for line in lines)])
+
+    return re.sub(r"^( *)(\w+): (\.\.?/\S+\.yaml)$", inline, path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
 def copy_config(name: str, folder: Path, *, force: bool = False) -> Path:
     """Copy a shipped configuration into a folder, which is made if it does not exist.
 
@@ -89,14 +115,13 @@ def copy_config(name: str, folder: Path, *, force: bool = False) -> Path:
         ...     copy_config("quickstart", Path(folder)).name
         'quickstart.yaml'
     """
-    source = find_config(name)
-    target = folder / source.name
+    target = folder / find_config(name).name
     if target.exists() and not force:
         msg = f"{target} exists already; pass --force to overwrite it, or another folder after --copy"
         raise ConfigurationError(msg)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _copy_atomically(source, target)
+        _write_atomically(target, read_config(name))
     except OSError as error:
         msg = f"cannot write {target}: {error.strerror}; pass another folder after --copy"
         raise ConfigurationError(msg) from error
@@ -130,7 +155,7 @@ def run_configs(name: str | None = None, copy_to: Path | None = None, *, force: 
         width = max(map(len, configs), default=0)
         sys.stdout.writelines(f"{config:<{width}}  {comment}".rstrip() + "\n" for config, comment in configs.items())
     elif copy_to is None:
-        sys.stdout.write(find_config(name).read_text(encoding="utf-8"))
+        sys.stdout.write(read_config(name))
     else:
         sys.stdout.write(f"{copy_config(name, copy_to, force=force)}\n")
     return 0
@@ -142,11 +167,11 @@ def _first_comment(path: Path) -> str:
     return next((line.lstrip("# ").rstrip() for line in lines if line.startswith("#")), "")
 
 
-def _copy_atomically(source: Path, target: Path) -> None:
-    """Copy through a temporary name in the same folder, so that no half-written file is ever seen."""
+def _write_atomically(target: Path, text: str) -> None:
+    """Write through a temporary name in the same folder, so that no half-written file is ever seen."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        shutil.copyfile(source, temporary)
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """From a job's configuration to its model and data module, in the way of anomalib's command line."""
 
 import copy
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,23 @@ def build_data(spec: JobSpec) -> AnomalibDataModule:
     return data
 
 
-def check_arguments(spec: JobSpec) -> None:
-    """Check that a job's classes exist and take its arguments.
+def resolve(spec: JobSpec) -> jsonargparse.Namespace:
+    """Look up a job's classes and complete their arguments with the defaults, without building anything.
+
+    Returns:
+        `model` and `data`, each with the full `class_path` and `init_args`.
 
     Raises:
-        jsonargparse.ArgumentError: They do not.
+        jsonargparse.ArgumentError: A class does not exist or does not take an argument.
     """
-    _parser(model=True).parse_object(_arguments(spec))
+    return _parser(model=True).parse_object(_arguments(spec))
+
+
+def import_class(class_path: str) -> type:
+    """Import a class by its full path, as `resolve` returns it."""
+    module, name = class_path.rsplit(".", 1)
+    found: type = getattr(importlib.import_module(module), name)
+    return found
 
 
 def _parser(*, model: bool) -> jsonargparse.ArgumentParser:

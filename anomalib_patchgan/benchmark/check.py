@@ -2,13 +2,17 @@
 
 import inspect
 from collections.abc import Iterable
+from dataclasses import replace
 
 import jsonargparse
 import torch
 from anomalib.data import AnomalibDataModule
-from lightning.pytorch import Trainer
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.trainer.states import TrainerFn
 
-from anomalib_patchgan.benchmark.build import build_data, check_arguments
+from anomalib_patchgan.benchmark.build import build_data, import_class, resolve
+from anomalib_patchgan.benchmark.code import code_of
+from anomalib_patchgan.benchmark.input_size import input_size
 from anomalib_patchgan.benchmark.plan import JobSpec, Plan
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
 
@@ -16,37 +20,67 @@ from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
 _OWN_TRAINER_ARGUMENTS = {"accelerator", "devices", "callbacks", "default_root_dir", "logger", "enable_progress_bar"}
 
 
-def check_plan(plan: Plan) -> None:
+def check_plan(plan: Plan) -> Plan:
     """Find mistakes in the configuration of any job before the first one starts.
 
+    Returns:
+        The plan, each job with the code that it will run.
+
     Raises:
-        ConfigurationError: A class or an argument does not exist, or a value has the wrong type.
+        ConfigurationError: A class or an argument does not exist, a value has the wrong type, or models of different
+            image sizes are compared without a common one.
     """
-    known = set(inspect.signature(Trainer).parameters) - _OWN_TRAINER_ARGUMENTS
-    checked: list[tuple[object, object, object]] = []
+    checked: list[tuple[tuple[object, ...], jsonargparse.Namespace]] = []
+    jobs = []
+    sizes: dict[str, dict[str, tuple[int, ...] | None]] = {}
     for spec in plan.jobs:
         content = (spec.model_config, spec.data_config, spec.trainer)
-        if content in checked:
-            continue
-        checked.append(content)
-        try:
-            check_arguments(spec)
-        except (jsonargparse.ArgumentError, ValueError, TypeError) as error:
-            msg = f"model {spec.model!r} on data {spec.data!r}: {one_line(error)}"
-            raise ConfigurationError(msg) from error
-        if unknown := sorted(set(spec.trainer or {}) - known):
-            msg = f"model {spec.model!r}: trainer does not take {', '.join(unknown)} in a benchmark"
-            raise ConfigurationError(msg)
-        epochs, every = (int((spec.trainer or {}).get(key) or 1) for key in ("max_epochs", "check_val_every_n_epoch"))
-        if epochs > every and epochs % every:
+        config = next((config for one, config in checked if one == content), None)
+        if config is None:
+            config = _check_job(spec)
+            checked.append((content, config))
+        classes = {name: import_class(config[name].class_path) for name in ("model", "data")}
+        jobs.append(replace(spec, code={name: code_of(cls) for name, cls in classes.items()}))
+        if spec.evaluation_size is None:
+            sizes.setdefault(spec.data, {})[spec.model] = input_size(config.model)
+    for data, of_models in sizes.items():
+        if len(set(of_models.values())) > 1:
+            listing = ", ".join(f"{model}: {_size(size)}" for model, size in of_models.items())
             msg = (
-                f"model {spec.model!r}: max_epochs={epochs} is no multiple of check_val_every_n_epoch={every}, so the "
-                f"last epochs would be trained and never chosen"
+                f"models on data {data!r} give maps of different sizes ({listing}): set evaluation_size: "
+                f"[height, width], at which all of them are compared"
             )
             raise ConfigurationError(msg)
     if any(spec.accelerator == "cuda" for spec in plan.jobs) and not torch.cuda.is_available():
         msg = "accelerator is cuda, but torch finds no GPU: set accelerator: cpu"
         raise ConfigurationError(msg)
+    return replace(plan, jobs=tuple(jobs))
+
+
+def _check_job(spec: JobSpec) -> jsonargparse.Namespace:
+    """Find mistakes in the configuration of one job; returns it with all defaults."""
+    try:
+        config = resolve(spec)
+    except (jsonargparse.ArgumentError, ValueError, TypeError) as error:
+        msg = f"model {spec.model!r} on data {spec.data!r}: {one_line(error)}"
+        raise ConfigurationError(msg) from error
+    known = set(inspect.signature(Trainer).parameters) - _OWN_TRAINER_ARGUMENTS
+    if unknown := sorted(set(spec.trainer or {}) - known):
+        msg = f"model {spec.model!r}: trainer does not take {', '.join(unknown)} in a benchmark"
+        raise ConfigurationError(msg)
+    epochs, every = (int((spec.trainer or {}).get(key) or 1) for key in ("max_epochs", "check_val_every_n_epoch"))
+    if epochs > every and epochs % every:
+        msg = (
+            f"model {spec.model!r}: max_epochs={epochs} is no multiple of check_val_every_n_epoch={every}, so the "
+            f"last epochs would be trained and never chosen"
+        )
+        raise ConfigurationError(msg)
+    return config
+
+
+def _size(size: tuple[int, ...] | None) -> str:
+    """Write a size of images."""
+    return "as the data" if size is None else "x".join(map(str, size))
 
 
 def check_data(specs: Iterable[JobSpec]) -> None:
@@ -65,15 +99,28 @@ def check_data(specs: Iterable[JobSpec]) -> None:
         checked.append(spec.data_config)
         try:
             data = build_data(spec)
-            data.prepare_data()
-            data.setup()
+            set_up(data)
         except PatchGanError:
             raise
         except Exception as error:
             # Of anomalib's and other people's data modules, which raise anything.
             msg = f"data {spec.data!r}: {type(error).__name__}: {one_line(error)}"
             raise ConfigurationError(msg) from error
-        check_splits(data)
+
+
+def set_up(data: AnomalibDataModule) -> None:
+    """Prepare and split data for good, in the same way for every model and seed.
+
+    Some data modules of anomalib split at random, and once more whenever a trainer starts, unless a trainer's stage
+    says that they are set up. The random state is another one afterwards.
+
+    Raises:
+        ConfigurationError: Validation and test share an image.
+    """
+    seed_everything(0, workers=True, verbose=False)
+    data.prepare_data()
+    data.setup(TrainerFn.FITTING)
+    check_splits(data)
 
 
 def check_splits(data: AnomalibDataModule) -> None:

@@ -1,106 +1,36 @@
-"""One job of a benchmark: in a process of its own, and always with a result on disk."""
+"""One job of a benchmark, which always leaves a result on disk."""
 
 import contextlib
-import logging
-import multiprocessing
 import os
 import platform
 import subprocess
-import threading
 import time
 import traceback
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
-from anomalib.pipelines.benchmark.job import BenchmarkJob
 
 from anomalib_patchgan.benchmark.plan import JobSpec
 from anomalib_patchgan.benchmark.results import JobResult, write_job
 from anomalib_patchgan.benchmark.train_and_test import measure
-from anomalib_patchgan.errors import PatchGanError, one_line
-
-logger = logging.getLogger(__name__)
+from anomalib_patchgan.errors import one_line
 
 _PACKAGES = ("anomalib", "anomalib-patchgan", "lightning", "openvino", "scikit-learn", "timm", "torch")
 
 
-class RawScoreBenchmarkJob(BenchmarkJob):
-    """anomalib's benchmark job, with raw scores, seeds that work and results that survive.
-
-    Unlike anomalib's, it seeds before the model is built, chooses the checkpoint on validation data, measures scores as
-    the model gives them, and its result is written at once. A job builds its objects itself, so that a model that
-    cannot be built fails alone, and it works in a process of its own: one that runs out of memory fails alone, too, and
-    none changes the memory of the next.
-
-    Args:
-        spec: What to do.
-        run_folder: Where the result goes.
-    """
-
-    def __init__(self, spec: JobSpec, run_folder: Path) -> None:
-        # The base class wants the objects themselves.
-        super().__init__(spec.accelerator, None, None, spec.seed, spec.content)  # type: ignore[arg-type]
-        self.spec = spec
-        self.run_folder = run_folder
-
-    def run(self, task_id: int | None = None) -> dict[str, Any]:
-        """Run the job and write its result, also that it failed.
-
-        Args:
-            task_id: Index of the GPU when several run at the same time, each in a process already.
-
-        Returns:
-            Id and image AUROC, for anomalib's log.
-
-        Raises:
-            PatchGanError: Whatever went wrong, after it has been written.
-        """
-        logger.info("%s", self.spec.id)
-        result = self._run_apart() if task_id is None else perform(self.spec, self.run_folder, task_id)
-        if result.error is not None:
-            logger.error("%s failed: %s", self.spec.id, result.error)
-            raise PatchGanError(result.error)
-        return {"id": self.spec.id, "image_AUROC": result.metrics["image_AUROC"]}
-
-    def _run_apart(self) -> JobResult:
-        """Run the job in a process of its own."""
-        # A server that imports everything once and forks for each job; forking this process, in which torch may have
-        # started threads, could hang.
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-        context = multiprocessing.get_context(method)
-        if method == "forkserver":
-            context.set_forkserver_preload([__name__])
-        with ProcessPoolExecutor(1, mp_context=context, initializer=_die_with_parent) as executor:
-            try:
-                return executor.submit(perform, self.spec, self.run_folder).result()
-            except BrokenProcessPool:
-                result = _describe(self.spec, error="the job's process was killed; most likely it ran out of memory")
-        write_job(self.run_folder, result, None)
-        return result
-
-    @staticmethod
-    def collect(results: list[dict[str, Any]]) -> pd.DataFrame:
-        """Put results side by side; unlike anomalib's, for any mix of models and for none at all."""
-        return pd.DataFrame(results)
-
-    @staticmethod
-    def save(result: pd.DataFrame) -> None:
-        """Do nothing: every job has written its own result."""
-
-
-def perform(spec: JobSpec, run_folder: Path, task_id: int | None = None) -> JobResult:
+def perform(spec: JobSpec, run_folder: Path, device: int = 0) -> JobResult:
     """Do a job in this process and write its result, also that it failed.
 
+    Unlike anomalib's job, it seeds before the model is built, chooses the checkpoint on validation data, measures
+    scores as the model gives them, and builds its objects itself, so that a model that cannot be built fails alone.
+
     Args:
         spec: What to do.
         run_folder: Where the result goes.
-        task_id: Index of the GPU; `None` for the only one, or for the CPU.
+        device: Index of the GPU.
 
     Returns:
         The numbers, or the error.
@@ -110,7 +40,7 @@ def perform(spec: JobSpec, run_folder: Path, task_id: int | None = None) -> JobR
     environment: dict[str, Any] = {}
     scores = None
     try:
-        numbers, scores = measure(spec, task_id)
+        numbers, scores = measure(spec, device)
     except Exception as error:  # noqa: BLE001 - a model may raise anything; it is written and does not end the benchmark
         numbers["error"] = f"{type(error).__name__}: {one_line(error)}"
         environment["traceback"] = traceback.format_exception(error)[-8:]
@@ -118,28 +48,29 @@ def perform(spec: JobSpec, run_folder: Path, task_id: int | None = None) -> JobR
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - clock, 1),
     }
-    result = _describe(spec, environment=describe_machine(spec.accelerator) | environment, **numbers)
+    result = describe(spec, environment=describe_machine(spec.accelerator) | environment, **numbers)
     write_job(run_folder, result, scores)
     return result
 
 
-def _describe(spec: JobSpec, **numbers: Any) -> JobResult:  # noqa: ANN401 - of the fields of JobResult
-    """Make the result of a job."""
+def describe(spec: JobSpec, **numbers: Any) -> JobResult:  # noqa: ANN401 - of the fields of JobResult
+    """Make the result of a job.
+
+    Example:
+        >>> spec = JobSpec(model="A", data="B", model_config={"class_path": "A"}, data_config={"class_path": "B"})
+        >>> describe(spec, error="too little memory").error
+        'too little memory'
+    """
     return JobResult(
-        id=spec.id, model=spec.model, data=spec.data, fold=spec.fold, seed=spec.seed, spec=spec.content, **numbers
+        id=spec.id,
+        model=spec.model,
+        data=spec.data,
+        fold=spec.fold,
+        seed=spec.seed,
+        spec=spec.content,
+        code=spec.code,
+        **numbers,
     )
-
-
-def _die_with_parent() -> None:
-    """End this process when the benchmark is killed, so that no job goes on unseen."""
-
-    def watch() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def describe_machine(accelerator: str) -> dict[str, Any]:

@@ -4,13 +4,14 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from anomalib_patchgan.benchmark.grid import Choices, expand_grid
+from anomalib_patchgan.benchmark.include import resolve_include
 from anomalib_patchgan.errors import ConfigurationError
 
 ACCELERATORS = {"cpu", "cuda"}
@@ -38,6 +39,7 @@ class JobSpec:
         trainer: Arguments of the trainer.
         evaluation_size: Height and width at which maps and masks are compared; `None` for each model's own.
         measure_cost: Whether to measure latency, which no seed or fold changes, and to keep example maps.
+        code: The code of `model` and `data`, see `anomalib_patchgan.benchmark.code`; empty before it is looked up.
 
     Example:
         >>> data = {"class_path": "BrainPhantom"}
@@ -56,20 +58,22 @@ class JobSpec:
     trainer: Mapping[str, Any] | None = None
     evaluation_size: tuple[int, int] | None = None
     measure_cost: bool = True
+    code: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def content(self) -> dict[str, Any]:
         """All settings of the result as plain data."""
         size = self.evaluation_size
         content = {**vars(self), "trainer": self.trainer or {}, "evaluation_size": list(size) if size else None}
-        # Measured once more or not at all, the scores are the same.
-        del content["measure_cost"]
+        # Measured once more or not at all, the scores are the same; the code is no setting.
+        del content["measure_cost"], content["code"]
         return content
 
     @property
     def id(self) -> str:
-        """Name of the job's files: readable, and another one as soon as any setting changes."""
-        text = json.dumps(self.content, sort_keys=True, default=str)
+        """Name of the job's files: readable, and another one as soon as any setting or the model's code changes."""
+        content = self.content | ({"code": self.code["model"]} if self.code else {})
+        text = json.dumps(content, sort_keys=True, default=str)
         parts = [self.model, self.data, *([self.fold] if self.fold else []), f"seed-{self.seed}"]
         return "--".join(
             [*(_slug(part)[:LONGEST_PART] for part in parts), hashlib.sha256(text.encode()).hexdigest()[:8]]
@@ -202,12 +206,14 @@ def _make_spec(
 
 
 def _as_class(path: Path, key: str, value: object) -> dict[str, Any]:
-    """Accept a class by its name alone, as anomalib does."""
+    """Accept a class by its name alone, as anomalib does, or a file that holds it."""
+    value = resolve_include(path, key, value)
     if isinstance(value, str):
         return {"class_path": value}
     if isinstance(value, dict) and isinstance(value.get("class_path"), str):
         return value
-    msg = f"{path}: {key} must be a class name, or class_path with init_args, or a grid of them, got {value!r}"
+    kinds = "a class name, a YAML file, or class_path with init_args, or a grid of them"
+    msg = f"{path}: {key} must be {kinds}, got {value!r}"
     raise ConfigurationError(msg)
 
 

@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from anomalib_patchgan.benchmark.backbones import describe_backbone, register_offline_backbone
 from anomalib_patchgan.benchmark.build import build
-from anomalib_patchgan.benchmark.check import check_splits
+from anomalib_patchgan.benchmark.check import set_up
 from anomalib_patchgan.benchmark.plan import JobSpec
 from anomalib_patchgan.benchmark.raw_predictions import MONITOR, Predictions, RawPredictions
 from anomalib_patchgan.benchmark.results import PIXEL_BINS, JobScores
@@ -38,12 +38,12 @@ from anomalib_patchgan.measure.localisation import pixel_counts, pixel_metrics, 
 from anomalib_patchgan.registry import register
 
 
-def measure(spec: JobSpec, task_id: int | None) -> tuple[dict[str, Any], JobScores]:
+def measure(spec: JobSpec, device: int) -> tuple[dict[str, Any], JobScores]:
     """Build, train, choose, test and measure one model.
 
     Args:
         spec: What to do.
-        task_id: Index of the GPU; `None` for the only one, or for the CPU.
+        device: Index of the GPU.
 
     Returns:
         The numbers of `JobResult`, and the raw scores.
@@ -54,17 +54,13 @@ def measure(spec: JobSpec, task_id: int | None) -> tuple[dict[str, Any], JobScor
     seed_everything(spec.seed, workers=True, verbose=False)
     with _quiet(), TemporaryDirectory() as folder:
         model, data = build(spec)
-        # Some data modules of anomalib split at random: for every model and seed in the same way.
-        seed_everything(0, workers=True, verbose=False)
-        data.prepare_data()
-        data.setup()
-        check_splits(data)
+        set_up(data)
         seed_everything(spec.seed, workers=True, verbose=False)
         raw = RawPredictions(spec.evaluation_size)
         checkpoint = ModelCheckpoint(dirpath=folder, monitor=MONITOR, mode="max", save_on_train_epoch_end=False)
         engine = Engine(
             accelerator="gpu" if spec.accelerator == "cuda" else "cpu",
-            devices=1 if task_id is None else [task_id],
+            devices=[device] if spec.accelerator == "cuda" else 1,
             default_root_dir=folder,
             callbacks=[checkpoint, raw],
             logger=False,

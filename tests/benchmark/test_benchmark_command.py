@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
+from anomalib.data import Folder
+from lightning.pytorch import seed_everything
+from lightning.pytorch.trainer.states import TrainerFn
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from anomalib_patchgan.benchmark.check import set_up
 from anomalib_patchgan.benchmark.results import read_result, read_run, read_scores
 from anomalib_patchgan.cli import main
 from tests.fakes.prepared import write_prepared_folder
@@ -176,6 +179,38 @@ def test_nothing_is_chosen_on_test_images(prepared, tmp_path, capsys):
     assert not (tmp_path / "run" / "jobs").exists()
 
 
+FOLDER = {"name": "discs", "normal_dir": "train/normal", "abnormal_dir": "test/abnormal", "num_workers": 0}
+
+
+@pytest.mark.parametrize("arguments", [{"val_split_mode": "from_test"}, {"test_split_mode": "from_dir"}, {}])
+def test_the_split_that_is_checked_is_the_one_that_is_tested(prepared, arguments):
+    """Anomalib's own folder splits at random whenever a trainer starts."""
+    splits = []
+    for seed in (1, 2):
+        data = Folder(root=prepared, **FOLDER, **arguments)
+        set_up(data)
+        checked = [set(part.samples.image_path) for part in (data.train_data, data.val_data, data.test_data)]
+        for stage in (TrainerFn.FITTING, TrainerFn.VALIDATING, TrainerFn.TESTING):
+            seed_everything(seed, verbose=False)
+            data.setup(stage)
+        tested = [set(part.samples.image_path) for part in (data.train_data, data.val_data, data.test_data)]
+        assert tested == checked
+        splits.append(tested)
+    assert splits[0] == splits[1]
+
+
+def test_all_models_and_seeds_are_tested_on_one_split(prepared, tmp_path):
+    models = [{"class_path": "MeanIntensity"}, {"class_path": "StandardDeviation"}]
+    config = write_config(tmp_path / "mean.yaml", prepared, models, seed={"grid": [0, 1]})
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    content["benchmark"]["data"] = {"class_path": "Folder", "init_args": {"root": str(prepared), **FOLDER}}
+    config.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert main(["benchmark", "--config", str(config), "--out", str(tmp_path / "run")]) == 0
+    images = [read_scores(path).image.tolist() for path in (tmp_path / "run" / "jobs").glob("*.npz")]
+    assert len(images) == 4
+    assert all(sorted(one) == sorted(images[0]) for one in images)
+
+
 def test_missing_data_are_found_before_any_job_starts(tmp_path, capsys):
     config = write_config(tmp_path / "mean.yaml", tmp_path / "nowhere", [{"class_path": "MeanIntensity"}])
     assert main(["benchmark", "--config", str(config), "--out", str(tmp_path / "run")]) == 1
@@ -193,24 +228,6 @@ def test_other_peoples_data_modules_fail_in_one_line(tmp_path, capsys):
     config.write_text(yaml.safe_dump(content), encoding="utf-8")
     assert main(["benchmark", "--config", str(config), "--out", str(tmp_path / "run")]) == 2
     assert "data 'Folder'" in capsys.readouterr().err.strip().splitlines()[-1]
-
-
-def test_costs_are_measured_once_whichever_job_finishes_first(prepared, tmp_path):
-    from anomalib_patchgan.benchmark.pipeline import JobQueue
-    from anomalib_patchgan.benchmark.plan import read_plan
-    from anomalib_patchgan.benchmark.results import JobResult, write_job
-
-    seeds = {"grid": [0, 1, 2]}
-    plan = read_plan(write_config(tmp_path / "mean.yaml", prepared, [{"class_path": "MeanIntensity"}], seed=seeds))
-    queue = JobQueue(list(plan.jobs), plan.jobs, tmp_path)
-    measured = []
-    for job in queue:
-        measured.append(job.spec.measure_cost)
-        about = {"model": job.spec.model, "data": job.spec.data, "fold": "", "seed": job.spec.seed, "spec": {}}
-        error = "too little memory" if job.spec.seed == 0 else None
-        cost = {"parameters": 1} if job.spec.measure_cost and not error else {}
-        write_job(tmp_path, JobResult(id=job.spec.id, error=error, cost=cost, **about), None)
-    assert measured == [True, True, False]
 
 
 def test_a_job_that_is_killed_takes_no_other_down(prepared, tmp_path):
@@ -280,25 +297,6 @@ def test_mistakes_end_in_one_line(prepared, tmp_path, capsys, arguments, message
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("anomalib-patchgan: error: ")
     assert message in error
-
-
-def test_one_job_per_gpu(monkeypatch, prepared, tmp_path):
-    from anomalib.pipelines.components.runners import ParallelRunner, SerialRunner
-
-    from anomalib_patchgan.benchmark.pipeline import RawScoreBenchmark
-    from anomalib_patchgan.benchmark.plan import read_plan
-
-    path = write_config(tmp_path / "mean.yaml", prepared, [PATCHGAN])
-    config = yaml.safe_load(path.read_text(encoding="utf-8")) | {"accelerator": ["cpu", "cuda"]}
-    path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    plan = read_plan(path)
-    assert len({spec.id for spec in plan.jobs}) == 2
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    cpu, cuda = RawScoreBenchmark(plan, tmp_path).runners()
-    assert isinstance(cpu, SerialRunner)
-    assert isinstance(cuda, ParallelRunner)
-    assert cuda.n_jobs == 2
-    assert [len(runner.generator({})) for runner in (cpu, cuda)] == [1, 1]
 
 
 @pytest.mark.slow

@@ -184,6 +184,22 @@ def test_classes_and_arguments_are_checked_before_anything_runs(read, model, mes
     assert "'wrong'" in str(caught.value)
 
 
+def test_maps_of_different_sizes_need_a_common_one(read):
+    models = [{"class_path": "PatchGan", "init_args": {"image_size": [64, 64]}}, "Padim"]
+    with pytest.raises(ConfigurationError, match=r"PatchGan: 64x64, Padim: 256x256.*set evaluation_size"):
+        check_plan(read({"model": {"grid": models}, "data": PHANTOM}))
+    check_plan(read({"model": {"grid": models}, "data": PHANTOM, "evaluation_size": [64, 64]}))
+    resized = {
+        "class_path": "anomalib.pre_processing.PreProcessor",
+        "init_args": {"transform": {"class_path": "torchvision.transforms.v2.Resize", "init_args": {"size": [64, 64]}}},
+    }
+    models[1] = {"class_path": "Padim", "init_args": {"pre_processor": resized}}
+    check_plan(read({"model": {"grid": models}, "data": PHANTOM}))
+    models[0] = {"class_path": "PatchGan", "init_args": {"image_size": None}}
+    with pytest.raises(ConfigurationError, match=r"PatchGan: as the data, Padim: 64x64"):
+        check_plan(read({"model": {"grid": models}, "data": PHANTOM}))
+
+
 def test_every_shipped_comparison_can_be_read(repo_root):
     rivals = repo_root / "benchmarks" / "edge_rivals.yaml"  # of `edge`, no comparison
     for path in sorted(set((repo_root / "benchmarks").glob("*.yaml")) - {rivals}):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from anomalib_patchgan import PatchGan
 from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.models.patchgan.ranking import PatchRanking, patch_losses
 
@@ -60,10 +61,19 @@ def test_one_patch_scores_its_mean_whatever_the_further_weights():
     torch.testing.assert_close(PatchRanking(16, (1.1, 1.0, 0.9))(maps), maps.mean(dim=(1, 2, 3)))
 
 
-@pytest.mark.parametrize("weights", [(), (0.0, 0.0), (1.0, -0.1)])
+@pytest.mark.parametrize("weights", [(), (0.0, 0.0), (1.0, -0.1), (1.0, math.nan), (math.inf, 1.0), (math.nan,)])
 def test_weights_that_cannot_rank_are_refused(weights):
     with pytest.raises(ConfigurationError, match="rank_weights"):
         PatchRanking(16, weights)
+
+
+def test_weights_that_leave_nothing_to_count_are_refused():
+    ranking = PatchRanking(16, (0.0, 1.0))
+    assert torch.isfinite(ranking(random_maps(16, 32))).all()
+    with pytest.raises(ConfigurationError, match=r"no weight to the 1 most anomalous patches"):
+        ranking(random_maps(16, 16))
+    with pytest.raises(ConfigurationError, match="rank_weights"):
+        PatchGan(image_size=(32, 32), downscale=1, patch_size=32, rank_weights=(0.0, 1.0))
 
 
 def test_patch_without_pixels_is_refused():

@@ -4,6 +4,7 @@ The residual map is cut into a fixed grid of square patches, the patches are ord
 mean residual, and only the worst ones count, each with its own weight.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -49,8 +50,8 @@ class PatchRanking(nn.Module):
             patches have weight 0. ``None`` gives the unranked mean of all patches.
 
     Raises:
-        ConfigurationError: If ``patch_size`` is not positive, or the weights are empty, negative
-            or all zero.
+        ConfigurationError: If ``patch_size`` is not positive, or the weights are empty, negative,
+            not finite or all zero.
 
     Example:
         >>> ranking = PatchRanking(patch_size=16, rank_weights=(1.1, 1.0))
@@ -63,7 +64,9 @@ class PatchRanking(nn.Module):
         if patch_size < 1:
             msg = f"patch_size must be at least 1, got {patch_size}"
             raise ConfigurationError(msg)
-        if rank_weights is not None and (not rank_weights or min(rank_weights) < 0 or sum(rank_weights) <= 0):
+        if rank_weights is not None and not (
+            rank_weights and all(0 <= weight < math.inf for weight in rank_weights) and any(rank_weights)
+        ):
             msg = f"rank_weights must be non-negative with a positive sum, or null for the mean, got {rank_weights}"
             raise ConfigurationError(msg)
         self.patch_size = patch_size
@@ -74,8 +77,25 @@ class PatchRanking(nn.Module):
         losses = patch_losses(residual, self.patch_size)
         if self.rank_weights is None:
             return losses.mean(dim=1)
-        # A grid with fewer patches than weights uses the weights it has patches for.
-        count = min(len(self.rank_weights), losses.shape[1])
-        weights = losses.new_tensor(self.rank_weights[:count])
-        ordered = torch.topk(losses, count, dim=1).values
+        weights = losses.new_tensor(self.weights_for(losses.shape[1]))
+        ordered = torch.topk(losses, len(weights), dim=1).values
         return (ordered * weights).sum(dim=1) / weights.sum()
+
+    def weights_for(self, patches: int) -> tuple[float, ...]:
+        """Return the weights that a grid of so many patches uses: those that it has patches for.
+
+        Raises:
+            ConfigurationError: If all of them are 0, so that nothing would count.
+
+        Example:
+            >>> PatchRanking(patch_size=16, rank_weights=(1.1, 1.0)).weights_for(1)
+            (1.1,)
+        """
+        used = (self.rank_weights or (1.0,) * patches)[:patches]
+        if not any(used):
+            msg = (
+                f"rank_weights {self.rank_weights} give no weight to the {patches} most anomalous patches, and an "
+                f"image has no more: give one of them a weight, or use smaller patches (patch_size)"
+            )
+            raise ConfigurationError(msg)
+        return used

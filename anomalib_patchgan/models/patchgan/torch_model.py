@@ -179,11 +179,13 @@ class PatchGanModel(CalibratedModel):
 
         Raises:
             DataError: If they do not; the message names the nearest size that does.
+            ConfigurationError: If no patch of such an image has a weight.
         """
         stride = self.reconstructor.stride
         if isinstance(self.discriminator, ConditionalDiscriminator):
             stride = max(stride, self.discriminator.stride)
-        multiple = stride * self.downscale_of(height, width)
+        factor = self.downscale_of(height, width)
+        multiple = stride * factor
         # One patch, rounded up to a size that the networks take.
         smallest = -(-self.ranking.patch_size // stride) * multiple
         if height % multiple or width % multiple or min(height, width) < smallest:
@@ -194,6 +196,8 @@ class PatchGanModel(CalibratedModel):
                 f"'{nearest}'"
             )
             raise DataError(msg)
+        rows, columns = (-(-side // factor // self.ranking.patch_size) for side in (height, width))
+        self.ranking.weights_for(rows * columns)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Check images of shape ``(B, 3, H, W)`` and average them down to what R sees.
