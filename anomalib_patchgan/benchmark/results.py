@@ -1,7 +1,8 @@
 """What one job of a benchmark leaves behind: `jobs/ID.json` for people, `jobs/ID.npz` for the report.
 
 A run folder holds `run.json` (the configuration and the command), `jobs/` and what the report makes of them. The NPZ
-file is renamed into place before the JSON file: a job whose JSON file exists is complete.
+file is renamed into place before the JSON file: a job whose JSON file exists is complete. Copies of test images lie
+apart, in `examples/ID.npz`: scores may be published where images may not, and a report can do without them.
 """
 
 import io
@@ -17,9 +18,11 @@ from numpy.typing import NDArray
 from anomalib_patchgan.data.prepare.writing import read_json, write_atomically, write_json
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
 
-FORMAT = 1
+FORMAT = 2
 RUN = "run.json"
 JOBS = "jobs"
+EXAMPLES = "examples"
+_EXAMPLE = "example"
 # Bins of the pixel counts; the report's intervals use them, the metrics themselves do not.
 PIXEL_BINS = 256
 
@@ -72,8 +75,8 @@ class JobScores:
         stratum: `large`, `small` or "" for each image, `(N,)`.
         label: Whether the image holds a lesion, `(N,)` bool.
         score: Raw scores, higher is more anomalous, `(N,)` float64.
-        positives: Lesion pixels of each image in each bin of the raw map, lowest values first, `(N, K)` uint32; K is 0
-            without masks.
+        pixel_patient: The P patients, `(P,)`; P is 0 without masks.
+        positives: Lesion pixels of each patient in each bin of the raw map, lowest values first, `(P, K)` uint32.
         negatives: The other pixels, of the same shape.
         example: Indices of the M images below, ascending, `(M,)`.
         example_image: The images themselves, `(M, h, w, 3)` uint8.
@@ -86,12 +89,13 @@ class JobScores:
     stratum: NDArray[np.str_]
     label: NDArray[np.bool_]
     score: NDArray[np.float64]
-    positives: NDArray[np.uint32]
-    negatives: NDArray[np.uint32]
-    example: NDArray[np.int64]
-    example_image: NDArray[np.uint8]
-    example_mask: NDArray[np.bool_]
-    example_map: NDArray[np.uint8]
+    pixel_patient: NDArray[np.str_] = field(default_factory=lambda: np.empty((0,), np.str_))
+    positives: NDArray[np.uint32] = field(default_factory=lambda: np.empty((0, 0), np.uint32))
+    negatives: NDArray[np.uint32] = field(default_factory=lambda: np.empty((0, 0), np.uint32))
+    example: NDArray[np.int64] = field(default_factory=lambda: np.empty((0,), np.int64))
+    example_image: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0, 0, 3), np.uint8))
+    example_mask: NDArray[np.bool_] = field(default_factory=lambda: np.empty((0, 0, 0), np.bool_))
+    example_map: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0, 0), np.uint8))
 
 
 def write_job(run: Path, result: JobResult, scores: JobScores | None) -> None:
@@ -103,9 +107,11 @@ def write_job(run: Path, result: JobResult, scores: JobScores | None) -> None:
         scores: The raw scores; `None` for a failed job.
     """
     if scores is not None:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **vars(scores))
-        write_atomically(run / JOBS / f"{result.id}.npz", buffer.getvalue())
+        arrays = vars(scores)
+        images = {name: array for name, array in arrays.items() if name.startswith(_EXAMPLE)}
+        if len(scores.example):
+            _write_arrays(run / EXAMPLES / f"{result.id}.npz", images)
+        _write_arrays(run / JOBS / f"{result.id}.npz", {name: arrays[name] for name in arrays if name not in images})
     write_json(run / JOBS / f"{result.id}.json", {"format": FORMAT, **asdict(result)})
 
 
@@ -132,15 +138,32 @@ def read_result(path: Path) -> JobResult | None:
 
 
 def read_scores(path: Path) -> JobScores:
-    """Read the NPZ file of a job.
+    """Read the NPZ file of a job, and that of its examples where there is one.
 
     Raises:
-        DatasetNotFoundError: There is none.
-        DataError: It is damaged.
+        DatasetNotFoundError: There are no scores.
+        DataError: A file is damaged.
     """
+    examples = path.parents[1] / EXAMPLES / path.name
+    try:
+        return JobScores(**_read_arrays(path), **(_read_arrays(examples) if examples.is_file() else {}))
+    except TypeError as error:
+        msg = f"{path} is not of this version's benchmark ({error}): run the benchmark again with --force"
+        raise DataError(msg) from error
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
+    """Write an NPZ file atomically."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray]:
+    """Read an NPZ file."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return JobScores(**{name: arrays[name] for name in arrays.files})
+            return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError as error:
         msg = f"No raw scores at {path}: run the benchmark again with the same --out, which makes what is missing"
         raise DatasetNotFoundError(msg) from error

@@ -17,6 +17,7 @@ from anomalib.engine import Engine
 from anomalib.models.components import AnomalibModule
 from lightning.pytorch import seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
+from numpy.typing import NDArray
 
 from anomalib_patchgan.benchmark.backbones import describe_backbone, register_offline_backbone
 from anomalib_patchgan.benchmark.build import build
@@ -147,14 +148,16 @@ def evaluate(
     maps = test.maps()
     masks = read_masks(table, maps.shape[1:]) if len(maps) else None
     pixel: float | None = None
-    positives = negatives = np.empty((len(score), 0), np.uint32)
+    pixels: dict[str, Any] = {}
     if masks is not None:
         val_table = read_split(data.val_data.samples, validation.image_path)
         val_maps = validation.maps()
         val_masks = read_masks(val_table, val_maps.shape[1:])
         pixel = pixel_threshold(val_maps, np.zeros(val_maps.shape, bool) if val_masks is None else val_masks)
         metrics |= pixel_metrics(maps, masks, table.patient, pixel)
-        positives, negatives = pixel_counts(maps, masks, PIXEL_BINS)
+        names, owner = np.unique(table.patient, return_inverse=True)
+        counts = [_sum(one, owner, len(names)) for one in pixel_counts(maps, masks, PIXEL_BINS)]
+        pixels = {"pixel_patient": names, "positives": counts[0], "negatives": counts[1]}
     chosen = choose_examples(label) if examples else np.empty(0, np.int64)
     example_image, example_mask, example_map = read_examples(table, chosen, maps, masks)
     scores = JobScores(
@@ -163,14 +166,20 @@ def evaluate(
         stratum=np.where(label, table.stratum, ""),
         label=label,
         score=score,
-        positives=positives,
-        negatives=negatives,
+        **pixels,
         example=chosen[: len(example_image)],
         example_image=example_image,
         example_mask=example_mask,
         example_map=example_map,
     )
     return {"metrics": metrics, "strata": strata, "thresholds": {"image": threshold, "pixel": pixel}}, scores
+
+
+def _sum(counts: NDArray[np.uint32], owner: NDArray[np.int64], owners: int) -> NDArray[np.uint32]:
+    """Add up the rows of each owner."""
+    total = np.zeros((owners, counts.shape[1]), counts.dtype)
+    np.add.at(total, owner, counts)
+    return total
 
 
 def measure_model(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from anomalib_patchgan.benchmark.results import RUN, JobResult, JobScores, write_job
+from anomalib_patchgan.benchmark.results import FORMAT, RUN, JobResult, JobScores, write_job
 from anomalib_patchgan.data.prepare.writing import write_json
 from anomalib_patchgan.measure.detection import image_metrics, patient_metrics, stratum_metrics
 from anomalib_patchgan.measure.localisation import pixel_counts, pixel_metrics
@@ -77,7 +77,7 @@ def write_run(
     write_json(
         run / RUN,
         {
-            "format": 1,
+            "format": FORMAT,
             "name": run.name,
             "reference": reference,
             "command": f"anomalib-patchgan benchmark --config {run.name}.yaml",
@@ -107,10 +107,12 @@ def _finish(job, separation, patients, slices, side, measured, rng):
     masks = _masks(label, stratum, side)
     maps = rng.normal(0, 1, masks.shape) + separation * masks
     metrics = image_metrics(score, label, 6.0) | patient_metrics(score, label, patient)
-    positives = negatives = np.zeros((label.size, 0), dtype=np.uint32)
+    pixels = {}
     if with_map:
         metrics |= pixel_metrics(maps, masks, patient, 2.0)
-        positives, negatives = pixel_counts(maps, masks)
+        # Patients have as many slices each.
+        counts = [one.reshape(patients, slices, -1).sum(1, dtype=np.uint32) for one in pixel_counts(maps, masks)]
+        pixels = {"pixel_patient": patient[::slices], "positives": counts[0], "negatives": counts[1]}
     shown = np.flatnonzero(label)[:8] if measured and with_map else np.zeros(0, dtype=np.int64)
     cost = {"training_seconds": 30.0 + 10 * job["seed"], "image_height": 64, "image_width": 48}
     if measured:
@@ -136,8 +138,7 @@ def _finish(job, separation, patients, slices, side, measured, rng):
         stratum=stratum,
         label=label,
         score=score,
-        positives=positives,
-        negatives=negatives,
+        **pixels,
         example=shown,
         example_image=np.stack([_enlarge(np.repeat(90 + 80 * mask[..., None], 3, axis=2)) for mask in masks[shown]])
         if shown.size else np.zeros((0, 0, 0, 3), dtype=np.uint8),

@@ -79,7 +79,7 @@ def _scores(fold: str, scores: JobScores, stratum: str) -> Scores:
 
 
 def _pixel_counts(fold: str, scores: JobScores) -> PixelCounts:
-    return PixelCounts(fold=fold, patients=scores.patient, positives=scores.positives, negatives=scores.negatives)
+    return PixelCounts(fold=fold, patients=scores.pixel_patient, positives=scores.positives, negatives=scores.negatives)
 
 
 def _images(model: Resampler, folds: frozenset[str]) -> set[tuple[str, str, str]]:
