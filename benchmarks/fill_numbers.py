@@ -29,7 +29,7 @@ from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
 
 # What is quoted as code comes first, so that a marker in it stays an example.
 MARKER = re.compile(
-    r"^ *(?P<fence>```+|~~~+).*?^ *(?P=fence)|(?<!`)(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)"
+    r"^ *(?P<fence>```+|~~~+).*?^ *(?P=fence)|(?<!`)(?P<ticks>`+)(?!`)(?:(?!\n\s*\n).)+?(?<!`)(?P=ticks)(?!`)"
     r"|<!-- n: (?P<n>(?:(?!-->).)+) -->(?P<stands>[^<]*)<!-- /n -->"
     r"|<!-- table: (?P<table>(?:(?!-->).)+) -->(?P<body>(?:(?!<!--).)*)<!-- /table -->"
     r"|<!-- holds: (?P<holds>(?:(?!-->).)+) -->"

@@ -26,10 +26,14 @@ UNITS = (
     r"|[MGT]?FLOPs?(?:/s)?|images/s|fps|[kMG]?Hz|mm|times|-?fold|x"
     "|\N{MULTIPLICATION SIGN}(?! ?\\d)"  # but not between two numbers
 )
+COUNTED = "patients|subjects|cases|slices|images|photographs|tiles|files|voxels|parameters"
+METRICS = r"AUROC|AUC|AP|AUPRO|Dice|F1|TPR|FPR|accuracy|sensitivity|specificity|precision|recall"
 MEASURED = re.compile(
     rf"(?<![\w.])(?:\d*[.·]\d+(?![\w.]*\.\d)"  # 0.9 and .9, but not 1.2.3
     rf"|\d+(?:\.\d+)?e[+-]?\d+|\d+,\d+"  # 1e-3, and 1,234 as well as 0,9
     rf"|\d+(?:[\s-]|\N{{NO-BREAK SPACE}})?(?:{UNITS})(?!\w))"
+    rf"|(?<![\w.\N{{MULTIPLICATION SIGN}}])\d+\s(?:[\w-]+\s)?(?:{COUNTED})\b"
+    rf"|\b(?:{METRICS})(?:\s(?:of|is|was|to|by|at|reaches))?\s[-+]?\d+|\d\s(?:\w+\s)?(?:{METRICS})\b"
     rf"|[\d.,]{FILLED}|{FILLED}[.,]?\d",  # a digit beside a marker
     re.IGNORECASE,
 )

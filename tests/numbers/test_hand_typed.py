@@ -17,7 +17,9 @@ from tests.fakes.numbers import problems
         "| a | b |\n|---|---|\n| c | 0.9 |", "# 0.9", "> 0.9", "![0.9](a.png)", "<p>0.9</p>",
         "1<!-- n: tiny; Padim; image_AUROC; seeds -->1<!-- /n --> files",
         "a <!-- n: tiny; Padim; image_AUROC; seeds -->1<!-- /n -->.5",
-        "<!-- 0.8 --> 0.9",
+        "<!-- 0.8 --> 0.9", "24 test patients", "158 slices", "an AUROC of 91", "pixel AP 70", "91 AUROC",
+        "reaches 91 image AUROC",
+        "a `lone tick 0.9",
     ],
 )  # fmt: skip
 def test_a_number_typed_by_hand_is_found(clone, typed):
@@ -29,7 +31,8 @@ def test_a_number_typed_by_hand_is_found(clone, typed):
 @pytest.mark.parametrize(
     "text",
     [
-        "`0.9`", "```\n0.9\n```", "[a](https://a.org/0.9)", "version 1.2.3 or v1.2", "32\u00d732 tiles of 5 patients",
+        "`0.9`",
+        "```\n0.9\n```", "[a](https://a.org/0.9)", "version 1.2.3 or v1.2", "32\u00d732 tiles of five patients",
         "BraTS 2019",
         "Eq. 5", "[0, 1]", "`5` MB", "Python\n3.10", "<!-- 0.9 -->", "(16, 32)", "seeds: 3.", "U-Net2.5x",
         "`<!-- n: a; b; c -->0.1<!-- /n -->`", "```\n<!-- n: a -->0.1<!-- /n -->\n<!-- table: a -->\n```",
@@ -50,6 +53,7 @@ def test_what_is_no_measurement_may_stand(clone, text):
         "<!-- holds: tiny; Padim; image_AUROC; mean < 1 --> begins a line",
         "<!-- holds tiny; Padim; image_AUROC; mean < 1 -->",
         "<!-- table: tiny -->\n\n| a |\n|---|",
+        "a ` tick\n\nb <!-- n: tiny; Padim; image_AUROC; mean -->0.851<!-- /n --> ` tick",
         "<!-- table: nothing -->\n<!-- /table -->",
     ],
 )
