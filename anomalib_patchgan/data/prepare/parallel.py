@@ -77,7 +77,7 @@ def run_parallel(
 
 
 def _context() -> multiprocessing.context.BaseContext:
-    # A spawned worker imports anomalib again (about 8 s) and runs the user's script again, which fails without a
+    # A spawned worker imports anomalib again, which takes long, and runs the user's script again, which fails without a
     # `__main__` guard. Forking is what DataLoader workers do at every epoch, and is safe here for the same reason:
     # workers use NumPy, SciPy and PIL, and never touch torch's threads or the GPU.
     return multiprocessing.get_context("fork" if sys.platform == "linux" else None)

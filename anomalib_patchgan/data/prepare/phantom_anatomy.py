@@ -42,7 +42,7 @@ class Templates:
 
 @lru_cache(maxsize=1)
 def load_templates() -> Templates:
-    """Load the templates once per process (about 1 s, no download)."""
+    """Load the templates once per process (no download)."""
     # nilearn takes seconds to import, and a folder that is already prepared does not need it.
     from nilearn import datasets
 
