@@ -79,10 +79,9 @@ def _analyse(comparison: Comparison, *, examples: bool) -> tuple[Section, list[A
     # The reference first: the others are compared with it, on the images it chose.
     for model in sorted(comparison.models, key=lambda model: model != comparison.reference):
         jobs = [(job, job.scores()) for job in comparison.finished(model)]
-        folds = [(job.result.fold, scores) for job, scores in jobs]
-        resampler = Resampler(folds)
+        resampler = Resampler(jobs)
         if not views:
-            facts = make_facts(comparison, folds)
+            facts = make_facts(comparison, [(job.result.fold, scores) for job, scores in jobs])
         found[model] = aggregate_model(comparison, model, resampler, reference)
         views[model] = view_model(model, jobs, None if chosen is None else set(chosen.values()))
         if chosen is None and views[model].examples:
