@@ -74,7 +74,7 @@ def test_jobs_without_a_record_are_counted(run, code):
     notes = notes_of(run)
     assert notes[-1] == (
         "Caution: 1 of 4 jobs have no record of the code that made them (Padim): "
-        "whether it is that of the others is not known."
+        "whether it was the same for all is not known."
     )
     # What is known is compared all the same.
     assert len(notes) == 1 + bool(code.get("model"))

@@ -98,7 +98,7 @@ def test_intervals_of_patients_cover_the_truth_and_those_of_images_do_not():
     population = make_scores(seed=99, patients=4000, levels=10**6)
     truth = roc_auc_score(population.labels, population.scores)
     covered, narrow = 0, 0
-    for seed in range(200):
+    for seed in range(120):
         job = make_scores(seed=seed, patients=100, levels=10**6)
         area = roc_auc_score(job.labels, job.scores)
         names = np.arange(job.labels.size).astype(str)
@@ -107,8 +107,8 @@ def test_intervals_of_patients_cover_the_truth_and_those_of_images_do_not():
             low, high = uncertainty(one_seed(bootstrap([one], "image_AUROC", 200), number)).interval(area)
             covered += (low <= truth <= high) and one is job
             narrow += (low <= truth <= high) and one is alone
-    # 95 % of 200 is 190 with a standard deviation of 3.
-    assert 180 <= covered <= 199
+    # 95 % of 120 is 114 with a standard deviation of 2.4.
+    assert 107 <= covered < 120
     assert narrow < covered - 5
 
 

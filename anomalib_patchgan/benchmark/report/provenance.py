@@ -47,7 +47,7 @@ def provenance_notes(comparison: Comparison) -> list[str]:
         whose = _names(result.model for result in unknown)
         notes.append(
             f"Caution: {len(unknown)} of {len(results)} jobs have no record of the code that made them ({whose}): "
-            "whether it is that of the others is not known."
+            "whether it was the same for all is not known."
         )
     return notes
 
