@@ -1,4 +1,4 @@
-"""How sure the numbers are: a bootstrap over patients, paired between models, and a correction for many comparisons.
+"""The bootstrap over patients, the same for all models, and a correction for many comparisons.
 
 Slices of one patient resemble each other, so that slices drawn one by one would make the intervals too narrow. A
 resample draws patients with replacement, each with all its images.
@@ -67,7 +67,7 @@ METRICS: dict[str, tuple[type, Computation]] = {
 def bootstrap(
     jobs: Sequence[Scores] | Sequence[PixelCounts], metric: str, resamples: int = 2000, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Resample the patients of a model's jobs (its seeds and folds) and compute its mean metric each time.
+    """Resample the patients of some jobs of a model (such as a seed's folds) and compute their mean metric each time.
 
     The draw depends on `seed` and the sorted patients of all jobs alone: models tested on the same patients get the
     same resamples, and their values may be compared pair by pair. An image weighs as often as its patient was drawn.
@@ -95,7 +95,7 @@ def bootstrap(
         ...     scores=np.array([0.1, 0.2, 0.8, 0.9]),
         ... )
         >>> values = bootstrap([job], "image_AUROC", resamples=200)
-        >>> interval(values)
+        >>> float(np.nanmin(values)), float(np.nanmax(values))
         (1.0, 1.0)
     """
     patients, mean_of = _mean_over_jobs(jobs, metric)
@@ -104,73 +104,6 @@ def bootstrap(
     width = max(patients, *(len(job.patients) for job in jobs))
     chunks = _draws(patients, resamples, seed, size=max(1, CHUNK // width))
     return np.concatenate([mean_of(draws) for draws in chunks])
-
-
-def without_resampling(jobs: Sequence[Scores] | Sequence[PixelCounts], metric: str) -> float:
-    """Compute what `bootstrap` resamples with every patient drawn once: the centre of its values.
-
-    It can differ from the metric itself: pixels are counted in bins, and folds weigh by their patients.
-
-    Args:
-        jobs: As for `bootstrap`.
-        metric: As for `bootstrap`.
-
-    Returns:
-        The metric, 0 to 1; NaN where it is undefined in all jobs.
-
-    Raises:
-        ConfigurationError: The metric is unknown or does not fit these jobs.
-        DataError: A score is not finite.
-    """
-    patients, mean_of = _mean_over_jobs(jobs, metric)
-    return float(mean_of(np.ones((1, patients)))[0])
-
-
-def interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile interval of bootstrapped values.
-
-    Args:
-        values: Values of the resamples, `(B,)`; NaN is left out.
-        level: Probability that the interval shall cover, in (0, 1).
-
-    Returns:
-        Lower and upper bound; NaN without any value.
-
-    Example:
-        >>> interval(np.arange(101.0), level=0.5)
-        (25.0, 75.0)
-    """
-    values = values[~np.isnan(values)]
-    if not values.size:
-        return float("nan"), float("nan")
-    low, high = np.percentile(values, [50 * (1 - level), 50 * (1 + level)])
-    return float(low), float(high)
-
-
-def paired_p_value(reference: NDArray[np.float64], rival: NDArray[np.float64]) -> float:
-    """Test whether two models differ, from their values on the same resamples.
-
-    The two-sided p-value that belongs to the percentile interval of the difference: twice the share, of `B + 1`, of
-    differences on the rarer side of 0, with one added because none of finitely many says "never" (Davison and Hinkley
-    1997, https://doi.org/10.1017/CBO9780511802843).
-
-    Args:
-        reference: Values of one model, `(B,)`.
-        rival: Values of the other, `(B,)`; pairs with a NaN are left out.
-
-    Returns:
-        From 2 / (B + 1) to 1; NaN without any pair.
-
-    Example:
-        >>> round(paired_p_value(np.full(199, 0.9), np.full(199, 0.8)), 3)
-        0.01
-    """
-    differences = reference - rival
-    differences = differences[~np.isnan(differences)]
-    if not differences.size:
-        return float("nan")
-    rarer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
-    return min(1.0, float(2 * (rarer + 1) / (differences.size + 1)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -13,12 +13,12 @@ from tests.fakes.benchmark import write_run
 
 
 def test_jobs_of_the_same_data_are_merged(tmp_path):
-    first = write_run(tmp_path / "first", models={"PatchGan": 2.0}, failed=(), seeds=(0,))
-    second = write_run(tmp_path / "second", models={"PatchGan": 2.0, "Padim": 1.0}, failed=(), seeds=(0,))
+    first = write_run(tmp_path / "first", models={"PatchGan": 2.0}, failed=(), seeds=(0, 1))
+    second = write_run(tmp_path / "second", models={"PatchGan": 2.0, "Padim": 1.0}, failed=(), seeds=(0, 1))
     write_report([first, second], tmp_path / "out", examples=False)
     table = pd.read_csv(tmp_path / "out" / "aggregate.csv")
     rows = table[(table["metric"] == "image_AUROC") & table["stratum"].isna()].set_index("model")
-    assert rows["jobs"].to_dict() == {"PatchGan": 1, "Padim": 1}
+    assert rows["jobs"].to_dict() == {"PatchGan": 2, "Padim": 2}
     assert 0 < rows["p"]["Padim"] <= 1
 
 

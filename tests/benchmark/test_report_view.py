@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from anomalib_patchgan.benchmark.report.merge import merge_runs
-from anomalib_patchgan.benchmark.report.view import Example, choose_examples, view_model
+from anomalib_patchgan.benchmark.report import drawings
+from anomalib_patchgan.benchmark.report import view as view_module
+from anomalib_patchgan.benchmark.report.drawings import draw
+from anomalib_patchgan.benchmark.report.merge import Comparison, merge_runs
+from anomalib_patchgan.benchmark.report.view import Example, ModelView, choose_examples, view_model
 from tests.fakes.benchmark import write_run
 
 
@@ -47,3 +50,35 @@ def test_examples_are_best_median_and_worst():
     assert choose_examples(examples) == {"best": "good", "median": "middling", "worst": "bad"}
     assert choose_examples({"good": examples["good"]}) == {"best": "good"}
     assert choose_examples({}) == {}
+
+
+def test_examples_are_ranked_by_what_their_caption_says(monkeypatch):
+    generator = np.random.default_rng(0)
+    examples = {}
+    for number in range(12):
+        # The size of the lesion decides which of AUROC and average precision is high.
+        mask = np.arange(256).reshape(16, 16) < 2 ** (1 + number % 7)
+        pixels = np.clip(generator.normal(100, 30, mask.shape) + generator.uniform(10, 90) * mask, 0, 255)
+        examples[f"{number}"] = Example(
+            image=np.zeros((16, 16, 3), dtype=np.uint8), mask=mask, map=pixels.astype(np.uint8)
+        )
+    view = ModelView(
+        model="PatchGan", folds=1, scores=np.arange(4.0), labels=np.arange(4) > 1, roc=None, precision_recall=None,
+        examples=examples,
+    )  # fmt: skip
+    comparison = Comparison(data="discs", slug="discs", jobs=(), reference="PatchGan", commands=(), notes=())
+
+    def check(name, measure):
+        values = {key: measure(one.mask.ravel(), one.map.ravel()) for key, one in examples.items()}
+        order = sorted(values, key=values.__getitem__)
+        chosen = choose_examples(examples)
+        assert chosen == {"best": order[-1], "median": order[6], "worst": order[0]}
+        (caption,) = [one.caption for one in draw(comparison, [view], [], chosen) if one.name.startswith("examples")]
+        assert f"by the {name} of PatchGan's map" in caption
+        return chosen
+
+    first = check("pixel AP", average_precision_score)
+    # One source: the caption follows what ranks.
+    monkeypatch.setattr(view_module, "EXAMPLES_BY", ("pixel AUROC", roc_auc_score))
+    monkeypatch.setattr(drawings, "EXAMPLES_BY", view_module.EXAMPLES_BY)
+    assert check("pixel AUROC", roc_auc_score) != first

@@ -1,4 +1,4 @@
-"""The bootstrap agrees with scikit-learn on each resample, covers the truth and pairs the models."""
+"""The bootstrap agrees with scikit-learn on each resample and pairs the models."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from anomalib_patchgan.errors import ConfigurationError, DataError
 from anomalib_patchgan.measure import statistics
-from anomalib_patchgan.measure.statistics import PixelCounts, Scores, bootstrap, holm, interval, paired_p_value
+from anomalib_patchgan.measure.statistics import PixelCounts, Scores, bootstrap, holm
 
 
 def make_scores(seed=0, patients=12, slices=8, fold="", levels=6, prefix="p", effect=2.0):
@@ -105,13 +105,12 @@ def test_models_are_paired():
     )
     reference, rival = bootstrap([model], "image_AP"), bootstrap([same], "image_AP")
     np.testing.assert_array_equal(reference, rival)
-    assert paired_p_value(reference, rival) == 1.0
-    # A slightly but always better model: the pairs see what the two intervals do not.
+    # A slightly but always better model: the pairs see what the two spreads do not.
     better = Scores(fold="", patients=model.patients, labels=model.labels, scores=model.scores + 0.4 * model.labels)
     other = bootstrap([better], "image_AUROC")
     reference = bootstrap([model], "image_AUROC")
-    assert paired_p_value(reference, other) < 0.01
-    assert interval(reference)[1] > interval(other)[0]
+    assert (other > reference).mean() > 0.99
+    assert np.std(other - reference) < 0.5 * np.std(reference)
 
 
 def test_mean_over_folds_by_hand(monkeypatch):
@@ -148,23 +147,6 @@ def test_undefined_jobs_are_left_out():
     assert np.isnan(bootstrap([], "image_AUROC", resamples=5)).all()
 
 
-def test_interval_covers_the_truth():
-    population = make_scores(seed=99, patients=4000, levels=10**6)
-    truth = roc_auc_score(population.labels, population.scores)
-    covered, narrow = 0, 0
-    for seed in range(200):
-        job = make_scores(seed=seed, patients=100, levels=10**6)
-        low, high = interval(bootstrap([job], "image_AUROC", resamples=200, seed=seed))
-        covered += low <= truth <= high
-        # Slices drawn one by one.
-        alone = Scores(fold="", patients=np.arange(job.labels.size).astype(str), labels=job.labels, scores=job.scores)
-        low, high = interval(bootstrap([alone], "image_AUROC", resamples=200, seed=seed))
-        narrow += low <= truth <= high
-    # 95 % of 200 is 190 with a standard deviation of 3; percentile intervals of few patients cover a little less.
-    assert 178 <= covered <= 199
-    assert narrow < covered - 5
-
-
 def test_wrong_metrics_are_refused():
     for jobs, metric in (([make_scores()], "pixel_AP"), ([make_counts()], "image_AP"), ([make_scores()], "AUROC")):
         with pytest.raises(ConfigurationError, match=metric):
@@ -172,21 +154,6 @@ def test_wrong_metrics_are_refused():
     bad = Scores(fold="", patients=np.array(["a"]), labels=np.array([True]), scores=np.array([np.nan]))
     with pytest.raises(DataError, match="1 of 1"):
         bootstrap([bad], "image_AP")
-
-
-def test_interval():
-    values = np.append(np.arange(1001.0), np.nan)
-    assert interval(values) == pytest.approx((25, 975))
-    assert interval(values, level=0.5) == pytest.approx((250, 750))
-    assert np.isnan(interval(np.array([np.nan]))).all()
-
-
-def test_paired_p_value_by_hand():
-    rival = np.zeros(9)
-    assert paired_p_value(np.array([1, 1, 1, 1, 1, 1, 1, -1, 0.0]), rival) == pytest.approx(2 * 3 / 10)
-    assert paired_p_value(-np.array([1, 1, 1, 1, 1, 1, 1, -1, np.nan]), rival) == pytest.approx(2 * 2 / 9)
-    assert paired_p_value(np.ones(1999), np.zeros(1999)) == pytest.approx(0.001)
-    assert np.isnan(paired_p_value(np.array([np.nan]), np.array([1.0])))
 
 
 def test_holm_by_hand():

@@ -8,9 +8,13 @@ import pandas as pd
 
 from anomalib_patchgan.benchmark.report.merge import Comparison, Job
 from anomalib_patchgan.benchmark.report.resampling import FEWEST_FOR_INTERVAL, FEWEST_FOR_TEST, Resampler
-from anomalib_patchgan.measure.statistics import holm, interval, paired_p_value
+from anomalib_patchgan.benchmark.report.spread import spread
+from anomalib_patchgan.measure.statistics import holm
+from anomalib_patchgan.measure.uncertainty import Uncertainty, uncertainty
 
 NAN = float("nan")
+# What an interval is over, beside the patients.
+WITH_SEEDS, PATIENTS_ONLY = "patients and seeds", "patients only"
 TIDY_COLUMNS = ["data", "fold", "model", "seed", "status", "error", "kind", "stratum", "metric", "value"]
 
 
@@ -27,13 +31,15 @@ class Aggregate:
         seeds: Number of their seeds.
         folds: Number of their folds.
         mean: Mean over the folds of each seed, then over seeds.
-        sd: Standard deviation over the seeds of the means over folds.
-        low: Lower bound of the 95 % interval over patients.
+        sd: Standard deviation over the seeds of the means over folds; seeds that miss a fold are left out.
+        low: Lower bound of the 95 % interval.
         high: Upper bound.
+        interval_over: What that interval is over: `patients and seeds`, or `patients only`; "" without an interval.
         difference: Mean minus that of the reference on the folds that both have.
-        difference_low: Lower bound of its 95 % interval over patients.
+        difference_low: Lower bound of its 95 % interval.
         difference_high: Upper bound.
-        p: Two-sided p-value of the paired bootstrap against the reference.
+        difference_over: What that interval is over.
+        p: Two-sided p-value of the difference; none for one seed, of the model or of the reference.
         p_holm: The same after Holm's correction for the number of rivals.
     """
 
@@ -48,9 +54,11 @@ class Aggregate:
     sd: float
     low: float = NAN
     high: float = NAN
+    interval_over: str = ""
     difference: float = NAN
     difference_low: float = NAN
     difference_high: float = NAN
+    difference_over: str = ""
     p: float = NAN
     p_holm: float = NAN
 
@@ -84,53 +92,6 @@ def tidy(comparisons: Iterable[Comparison]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=TIDY_COLUMNS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spread:
-    """A metric over the jobs of one model.
-
-    Args:
-        seed_means: Mean over the folds of each seed; empty when the metric is defined nowhere.
-        jobs: Number of jobs in which it is defined.
-        folds: Number of their folds.
-    """
-
-    seed_means: tuple[float, ...]
-    jobs: int
-    folds: int
-
-    @property
-    def mean(self) -> float:
-        """Mean over seeds."""
-        return float(np.mean(self.seed_means))
-
-    @property
-    def sd(self) -> float:
-        """Standard deviation over seeds; NaN for a single one."""
-        return float(np.std(self.seed_means, ddof=1)) if len(self.seed_means) > 1 else NAN
-
-
-def spread(jobs: Sequence[Job], metric: str, stratum: str, folds: frozenset[str] | None = None) -> Spread:
-    """Average a metric over the folds of each seed.
-
-    Args:
-        jobs: Finished jobs of one model.
-        metric: Name of the metric.
-        stratum: Kind of lesions; "" for all.
-        folds: Folds to take part; all by default.
-    """
-    values: dict[int, dict[str, list[float]]] = {}
-    for result in (job.result for job in jobs if folds is None or job.result.fold in folds):
-        value = (result.strata.get(stratum, {}) if stratum else result.metrics).get(metric)
-        if value is not None:
-            values.setdefault(result.seed, {}).setdefault(result.fold, []).append(value)
-    return Spread(
-        # Two accelerators may have run the same seed and fold.
-        seed_means=tuple(float(np.mean([np.mean(one) for one in seed.values()])) for seed in values.values()),
-        jobs=sum(len(one) for seed in values.values() for one in seed.values()),
-        folds=len({fold for seed in values.values() for fold in seed}),
-    )
-
-
 def aggregate_model(
     comparison: Comparison, model: str, resampler: Resampler, reference: Resampler | None
 ) -> list[Aggregate]:
@@ -147,8 +108,6 @@ def aggregate_model(
     """
     jobs = comparison.finished(model)
     rivals = comparison.finished(comparison.reference) if reference and comparison.reference else []
-    folds = resampler.folds & reference.folds if reference else frozenset()
-    same = reference is not None and resampler.tested_as(reference, folds)
     found = []
     for stratum, metric in _names(jobs):
         over = spread(jobs, metric, stratum)
@@ -161,24 +120,25 @@ def aggregate_model(
             metric=metric,
             jobs=over.jobs,
             seeds=len(over.seed_means),
-            folds=over.folds,
+            folds=len(over.folds),
             mean=over.mean,
             sd=over.sd,
         )
-        if resampler.can(metric, stratum) and resampler.patients(resampler.folds) >= FEWEST_FOR_INTERVAL:
-            low, high = interval(resampler.values(metric, stratum, resampler.folds, over.mean))
-            one = replace(one, low=max(low, 0.0), high=min(high, 1.0))
-        mine, other = (spread(group, metric, stratum, folds) for group in (jobs, rivals))
-        if reference and same and mine.jobs and other.jobs:
+        if resampler.can(metric, stratum) and resampler.patients(over.folds) >= FEWEST_FOR_INTERVAL:
+            known = uncertainty(resampler.trainings(metric, stratum, over))
+            low, high = known.interval(over.mean)
+            one = replace(one, low=max(low, 0.0), high=min(high, 1.0), interval_over=_over(known))
+        folds = over.folds & spread(rivals, metric, stratum).folds
+        if reference and folds and resampler.tested_as(reference, folds):
+            mine, other = (spread(group, metric, stratum, folds) for group in (jobs, rivals))
             one = replace(one, difference=mine.mean - other.mean)
-            patients = resampler.patients(folds)
             both = resampler.can(metric, stratum) and reference.can(metric, stratum)
-            if both and patients >= FEWEST_FOR_INTERVAL:
-                theirs = reference.values(metric, stratum, folds, other.mean)
-                ours = resampler.values(metric, stratum, folds, mine.mean)
-                low, high = interval(ours - theirs)
-                p = paired_p_value(theirs, ours) if patients >= FEWEST_FOR_TEST else NAN
-                one = replace(one, difference_low=low, difference_high=high, p=p)
+            if both and resampler.patients(folds) >= FEWEST_FOR_INTERVAL:
+                pair = (group.trainings(metric, stratum, of) for group, of in ((resampler, mine), (reference, other)))
+                known = uncertainty(*pair)
+                low, high = known.interval(one.difference)
+                p = known.p_value(one.difference) if resampler.patients(folds) >= FEWEST_FOR_TEST else NAN
+                one = replace(one, difference_low=low, difference_high=high, difference_over=_over(known), p=p)
         found.append(one)
     return found
 
@@ -210,6 +170,12 @@ def _names(jobs: Sequence[Job]) -> list[tuple[str, str]]:
     metrics = [("", metric) for job in jobs for metric in job.result.metrics]
     strata = [(name, metric) for job in jobs for name, values in job.result.strata.items() for metric in values]
     return list(dict.fromkeys([*metrics, *strata]))
+
+
+def _over(known: Uncertainty) -> str:
+    if np.isnan(known.variance):
+        return ""
+    return WITH_SEEDS if known.with_seeds else PATIENTS_ONLY
 
 
 def _text(value: object) -> str:

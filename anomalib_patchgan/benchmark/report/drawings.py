@@ -7,7 +7,7 @@ from anomalib_patchgan.benchmark.report.figures import draw_curves, draw_latency
 from anomalib_patchgan.benchmark.report.merge import Comparison
 from anomalib_patchgan.benchmark.report.panel import draw_examples
 from anomalib_patchgan.benchmark.report.section import Drawing
-from anomalib_patchgan.benchmark.report.view import ModelView
+from anomalib_patchgan.benchmark.report.view import EXAMPLES_BY, ModelView
 
 
 def draw(
@@ -70,8 +70,8 @@ def draw(
                 png=encode(draw_examples(views, chosen)),
                 alt=f"Lesion images of {data} with the heat maps of {len(views)} models: {', '.join(chosen.values())}",
                 caption="Lesion images with the outline of the lesion, and the heat maps of the models, each scaled "
-                f"over its own test split: the {_words(list(chosen))} of the examples by the pixel AP of {judge}'s "
-                "map. The same images for every model, first seed.",
+                f"over its own test split: the {_words(list(chosen))} of the examples by the {EXAMPLES_BY[0]} of "
+                f"{judge}'s map. The same images for every model, first seed.",
             )
         )
     return drawings

@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from anomalib_patchgan.benchmark.report.aggregate import Aggregate
+from anomalib_patchgan.benchmark.report.aggregate import PATIENTS_ONLY, Aggregate
 from anomalib_patchgan.benchmark.report.merge import Comparison, Job
-from anomalib_patchgan.benchmark.report.resampling import RESAMPLES
+from anomalib_patchgan.benchmark.report.resampling import FEWEST_FOR_TEST, RESAMPLES
 from anomalib_patchgan.benchmark.results import PIXEL_BINS
 
 METRICS = {
@@ -89,13 +89,17 @@ def _metrics(comparison: Comparison, found: Found) -> Table:
         rows.append((model, cells))
     spread = (
         "Mean over seeds ± standard deviation over seeds, where there are several. In brackets, where given: 95 % "
-        f"percentile interval of a bootstrap over patients ({RESAMPLES} resamples; a patient is drawn with all its "
-        "images, seeds and folds are averaged), so it says how much the number depends on the patients of the test "
-        "split. The best mean of a column is bold."
+        "interval over patients and seeds, so it says how much the number depends on the patients of the test split "
+        "and on the randomness of training; where no ± stands nothing is known of the latter, and the interval is over "
+        f"{PATIENTS_ONLY}. Student's t, from the seeds' variance and {RESAMPLES} bootstrap samples of the patients "
+        "(each drawn with all its images). The best mean of a column is bold."
     )
     notes = [spread]
     if len({job.result.fold for job in comparison.jobs}) > 1:
-        notes.append("Folds are averaged within each seed. A model that misses folds is never the best.")
+        notes.append(
+            "Folds are averaged within each seed; a seed that misses a fold counts for the mean alone. A model that "
+            "misses folds is never the best."
+        )
     if "pixel_AUROC" in columns:
         notes.append(
             "Pixel metrics take all pixels of a test split together; a model without a map has none. Their intervals "
@@ -110,8 +114,8 @@ def _metrics(comparison: Comparison, found: Found) -> Table:
 
 def _differences(comparison: Comparison, found: Found) -> Table:
     reference = comparison.reference
-    tested = {(one.stratum, one.metric): None for one in found.values() if not math.isnan(one.p)}
-    columns = sorted(tested, key=lambda key: (key[0], list(METRICS).index(key[1])))
+    known = {(one.stratum, one.metric): None for one in found.values() if not math.isnan(one.difference_low)}
+    columns = sorted(known, key=lambda key: (key[0], list(METRICS).index(key[1])))
     rows = []
     for model in comparison.models:
         if model == reference:
@@ -120,10 +124,12 @@ def _differences(comparison: Comparison, found: Found) -> Table:
         rows.append((model, [_difference(one) for one in ones]))
     heads = [f"{METRICS[metric]}, {stratum}" if stratum else METRICS[metric] for stratum, metric in columns]
     how = (
-        f"Model minus {reference}, positive where the model is better, with its 95 % interval and p-value from the "
-        "paired bootstrap over patients (the same patients are drawn for both; two-sided), p corrected by Holm's "
-        f"method for the rivals in a column. Differences with p below {SIGNIFICANT} are bold. Only folds that both "
-        "have are compared, and only models tested on the same images."
+        f"Model minus {reference}, positive where the model is better, with its 95 % interval and two-sided p-value "
+        "over patients (the same are drawn for both) and seeds, p corrected by Holm's method for the rivals in a "
+        f"column. Differences with p below {SIGNIFICANT} are bold. Where either of the two has fewer than two seeds "
+        f"that ran all folds, a difference may be the luck of one training: its interval is over {PATIENTS_ONLY} and "
+        f"there is no p; nor is there with fewer than {FEWEST_FOR_TEST} patients. Only folds that both have are "
+        "compared, and only models tested on the same images."
     )
     return Table(title=f"Differences to {reference}", columns=["model", *heads], rows=rows, notes=[how])
 
@@ -192,12 +198,16 @@ def _cell(one: Aggregate | None, best: str) -> Cell:
 
 
 def _difference(one: Aggregate | None) -> Cell:
-    if one is None or math.isnan(one.p_holm):
+    if one is None or math.isnan(one.difference_low):
         return Cell()
+    interval = f"[{one.difference_low:+.3f}, {one.difference_high:+.3f}]"
+    if one.difference_over == PATIENTS_ONLY:
+        interval += f" {PATIENTS_ONLY}"
+    tested = not math.isnan(one.p_holm)
     return Cell(
         value=f"{one.difference:+.3f}",
-        detail=f"[{one.difference_low:+.3f}, {one.difference_high:+.3f}], p = {one.p_holm:.3f}",
-        bold=one.p_holm < SIGNIFICANT,
+        detail=f"{interval}, p = {one.p_holm:.3f}" if tested else interval,
+        bold=tested and one.p_holm < SIGNIFICANT,
     )
 
 

@@ -1,16 +1,18 @@
 """What the figures need of one model's raw scores, so that the scores of all models never lie in memory together."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
 
 from anomalib_patchgan.benchmark.report.merge import Job
 from anomalib_patchgan.benchmark.results import JobScores
 
 GRID = np.linspace(0, 1, 501)
+# What ranks the example images: its name in their caption, and the function of lesion and map.
+EXAMPLES_BY: tuple[str, Callable[..., float]] = ("pixel AP", average_precision_score)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +79,7 @@ def view_model(model: str, jobs: Sequence[tuple[Job, JobScores]], wanted: Collec
 
 
 def choose_examples(examples: dict[str, Example]) -> dict[str, str]:
-    """Choose the images on which a model finds the lesion best, middling and worst, by the pixel AUROC of its map.
-
-    Not by average precision, which is high wherever a lesion fills the image.
+    """Choose the images on which a model finds the lesion best, middling and worst, by `EXAMPLES_BY`.
 
     Args:
         examples: Example images by name.
@@ -87,8 +87,9 @@ def choose_examples(examples: dict[str, Example]) -> dict[str, str]:
     Returns:
         Image name by `best`, `median` and `worst`, as far as there are so many images with lesion and other pixels.
     """
+    _, measure = EXAMPLES_BY
     ranked = sorted(
-        (float(roc_auc_score(example.mask.ravel(), example.map.ravel())), name)
+        (float(measure(example.mask.ravel(), example.map.ravel())), name)
         for name, example in examples.items()
         if example.mask.any() and not example.mask.all()
     )

@@ -8,6 +8,7 @@ from anomalib_patchgan.benchmark.report.drawings import draw
 from anomalib_patchgan.benchmark.report.html import write_html
 from anomalib_patchgan.benchmark.report.markdown import write_markdown
 from anomalib_patchgan.benchmark.report.merge import Comparison, merge_runs
+from anomalib_patchgan.benchmark.report.provenance import provenance_notes
 from anomalib_patchgan.benchmark.report.resampling import Resampler
 from anomalib_patchgan.benchmark.report.section import Fact, Section, make_facts
 from anomalib_patchgan.benchmark.report.tables import make_tables
@@ -79,10 +80,9 @@ def _analyse(comparison: Comparison, *, examples: bool) -> tuple[Section, list[A
     # The reference first: the others are compared with it, on the images it chose.
     for model in sorted(comparison.models, key=lambda model: model != comparison.reference):
         jobs = [(job, job.scores()) for job in comparison.finished(model)]
-        folds = [(job.result.fold, scores) for job, scores in jobs]
-        resampler = Resampler(folds)
+        resampler = Resampler(jobs)
         if not views:
-            facts = make_facts(comparison, folds)
+            facts = make_facts(comparison, [(job.result.fold, scores) for job, scores in jobs])
         found[model] = aggregate_model(comparison, model, resampler, reference)
         views[model] = view_model(model, jobs, None if chosen is None else set(chosen.values()))
         if chosen is None and views[model].examples:
@@ -97,7 +97,7 @@ def _analyse(comparison: Comparison, *, examples: bool) -> tuple[Section, list[A
     section = Section(
         data=comparison.data,
         facts=facts,
-        notes=comparison.notes,
+        notes=[*comparison.notes, *provenance_notes(comparison)],
         tables=make_tables(comparison, aggregates),
         failed=failed,
         figures=draw(comparison, [views[model] for model in comparison.models], aggregates, chosen or {}),
