@@ -1,5 +1,7 @@
 """What the report does not say: nothing sure about few patients, nothing best about missing folds."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,11 +119,12 @@ def test_means_lie_inside_their_intervals(tmp_path):
 
 
 def test_a_model_that_misses_a_fold_is_never_the_best(tmp_path):
-    run = write_run(tmp_path / "run", folds=("a", "b"), seeds=(0,), failed=(), models={"PatchGan": 0.5, "Padim": 6.0})
+    models = {"PatchGan": 0.5, "Padim": 6.0}
+    run = write_run(tmp_path / "run", folds=("a", "b"), seeds=(0, 1), failed=(), models=models)
     write_report([run], tmp_path / "whole", examples=False)
-    path = next((run / "jobs").glob("model-1--*--b--*.json"))
-    result = read_result(path)
-    write_job(run, type(result)(**{**vars(result), "metrics": {}, "strata": {}, "error": "killed"}), None)
+    for path in (run / "jobs").glob("model-1--*--b--*.json"):
+        result = read_result(path)
+        write_job(run, type(result)(**{**vars(result), "metrics": {}, "strata": {}, "error": "killed"}), None)
     write_report([run], tmp_path / "missing", examples=False)
 
     def rows(out):
@@ -131,5 +134,21 @@ def test_a_model_that_misses_a_fold_is_never_the_best(tmp_path):
     whole, missing = rows("whole"), rows("missing")
     assert "**" in whole["Padim"]
     assert "**" not in missing["Padim"]
-    assert "1, 1 folds only" in missing["Padim"]
+    assert "2, 1 folds only" in missing["Padim"]
     assert "**" in missing["PatchGan"]
+
+
+def test_a_row_of_one_seed_has_no_bold_cell(tmp_path):
+    """Its mean may be the luck of one training."""
+    run = write_run(tmp_path / "run", models={"PatchGan": 1.0, "Padim": 3.0}, failed=(), seeds=(0, 1))
+    for path in (run / "jobs").glob("*seed-1*"):
+        if "model-1" in path.name:
+            path.unlink()
+    description = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    description["jobs"] = [name for name in description["jobs"] if (run / "jobs" / f"{name}.json").is_file()]
+    (run / "run.json").write_text(json.dumps(description), encoding="utf-8")
+    write_report([run], tmp_path / "out", examples=False)
+    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    rows = [line for line in summary.splitlines() if line.startswith("| Padim")]
+    assert rows
+    assert not any("**" in line for line in rows)

@@ -60,7 +60,7 @@ def test_jobs_of_earlier_settings_and_missing_ones_are_named(tmp_path):
     merged = merge_runs([run])
     assert merged.comparisons[0].models == ["PatchGan", "Padim", "MeanIntensity"]
     assert merged.notes == (
-        "1 jobs of earlier settings in run are left out.",
+        "1 jobs of earlier settings or code in run are left out.",
         "Not run yet, 1 of 4 jobs of run: late.",
     )
 
@@ -82,3 +82,18 @@ def test_names_of_files_are_unique(tmp_path):
     run = write_run(tmp_path / "run", data=("A b", "a, b!", "?"), models={"PatchGan": 1.0}, failed=(), seeds=(0,))
     slugs = {one.data: one.slug for one in merge_runs([run]).comparisons}
     assert sorted(slugs.values()) == ["a-b", "a-b-2", "data"]
+
+
+@pytest.mark.parametrize("in_spec", [True, False])
+def test_maps_measured_at_different_sizes_are_not_compared(tmp_path, in_spec):
+    run = write_run(tmp_path / "run", models={"PatchGan": 2.0, "Padim": 1.0}, failed=(), seeds=(0,))
+    for path in (run / "jobs").glob("model-1*.json"):
+        result = read_result(path)
+        change = (
+            {"spec": {**result.spec, "evaluation_size": [32, 32]}}
+            if in_spec
+            else {"cost": {**result.cost, "image_height": 32, "image_width": 32}}
+        )
+        write_job(run, type(result)(**{**vars(result), **change}), None)
+    with pytest.raises(ConfigurationError, match=r"different sizes \(\[64, 48\] and \[32, 32\]\).*evaluation_size"):
+        merge_runs([run])

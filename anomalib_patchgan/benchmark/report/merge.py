@@ -93,7 +93,7 @@ def merge_runs(runs: Sequence[Path], reference: str | None = None) -> Merged:
 
     Raises:
         ConfigurationError: No run is given, two runs hold different results of one job or different settings of one
-            model, seed and fold, or no data have the reference.
+            model, seed and fold, maps were measured at different sizes, or no data have the reference.
         DatasetNotFoundError: A folder holds no run or no job.
         DataError: A job's file is not usable.
     """
@@ -111,7 +111,7 @@ def merge_runs(runs: Sequence[Path], reference: str | None = None) -> Merged:
             msg = f"No job in {run.absolute() / JOBS} is of the configuration in its run.json: run the benchmark again"
             raise DatasetNotFoundError(msg)
         if len(kept) < len(results):
-            notes.append(f"{len(results) - len(kept)} jobs of earlier settings in {run.name} are left out.")
+            notes.append(f"{len(results) - len(kept)} jobs of earlier settings or code in {run.name} are left out.")
         missing = [name for name in wanted or [] if name not in {result.id for result in kept}]
         if missing:
             listing = ", ".join(missing[:NAMES_SHOWN]) + (", ..." if len(missing) > NAMES_SHOWN else "")
@@ -120,6 +120,7 @@ def merge_runs(runs: Sequence[Path], reference: str | None = None) -> Merged:
         for result in kept:
             jobs[result.id] = _choose(jobs.get(result.id), Job(run=run, result=result))
     _check_settings(list(jobs.values()))
+    _check_sizes(list(jobs.values()))
     every = list(dict.fromkeys(job.result.data for job in jobs.values()))
     models = {job.result.model for job in jobs.values()}
     if reference is not None and reference not in models:
@@ -186,6 +187,24 @@ def _check_settings(jobs: Sequence[Job]) -> None:
             msg = (
                 f"{other.run} and {job.run} hold {result.model} on {result.data}, seed {result.seed}, with different "
                 f"settings ({other.result.id}, {result.id}): give one of the two another name, or report them apart"
+            )
+            raise ConfigurationError(msg)
+
+
+def _check_sizes(jobs: Sequence[Job]) -> None:
+    """Refuse to compare maps of different sizes: small lesions are other shares of them."""
+    seen: dict[str, tuple[list[int], Job]] = {}
+    for job in jobs:
+        result = job.result
+        if result.metrics.get("pixel_AUROC") is None:
+            continue
+        own = [int(result.cost.get(f"image_{side}") or 0) for side in ("height", "width")]
+        size = result.spec.get("evaluation_size") or own
+        first, other = seen.setdefault(result.data, (size, job))
+        if first != size:
+            msg = (
+                f"{other.result.model} and {result.model} on {result.data} were compared with masks of different "
+                f"sizes ({first} and {size}): run the benchmark with evaluation_size, or report them apart"
             )
             raise ConfigurationError(msg)
 

@@ -92,7 +92,7 @@ def _metrics(comparison: Comparison, found: Found) -> Table:
         "interval over patients and seeds, so it says how much the number depends on the patients of the test split "
         "and on the randomness of training; where no ± stands nothing is known of the latter, and the interval is over "
         f"{PATIENTS_ONLY}. Student's t, from the seeds' variance and {RESAMPLES} bootstrap samples of the patients "
-        "(each drawn with all its images). The best mean of a column is bold."
+        "(each drawn with all its images). The best mean of a column is bold if it is that of several seeds."
     )
     notes = [spread]
     if len({job.result.fold for job in comparison.jobs}) > 1:
@@ -193,7 +193,7 @@ def _cell(one: Aggregate | None, best: str) -> Cell:
         value=value,
         spread="" if math.isnan(one.sd) else f" ± {one.sd:.3f}",
         detail="" if math.isnan(one.low) else f"[{one.low:.3f}, {one.high:.3f}]",
-        bold=value == best,
+        bold=value == best and one.seeds > 1,
     )
 
 
