@@ -20,7 +20,8 @@ _EPILOG = """\
   anomalib-patchgan volume --model edge/FP32/model.xml --input case_flair.nii.gz --output out
   anomalib-patchgan volume --model model.ckpt --input FOLDER --output out
   anomalib-patchgan volume --model model.xml --input flair=F.nii.gz t1ce=T1CE.nii.gz t2=T2.nii.gz --output out
-Cases that are done with this model are left as they are; `anomalib-patchgan view out` makes pages of the results.
+Cases that are done with this model are left as they are; `anomalib-patchgan view out --images FOLDER` makes pages of
+the results.
 """
 
 

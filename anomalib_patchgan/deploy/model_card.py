@@ -1,4 +1,7 @@
-"""`model_card.json` beside an exported model: what goes in and comes out, and that the files are the ones exported."""
+"""`model_card.json` beside an exported model: what goes in and comes out, and that the files are the ones exported.
+
+The hashes prove integrity and not origin: whoever can change a model can write a card that fits it.
+"""
 
 import contextlib
 import hashlib

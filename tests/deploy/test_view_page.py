@@ -241,6 +241,78 @@ def test_moved_images_are_found_in_the_folder_given(tmp_path):
         write_page(result, images=tmp_path)
 
 
+def elsewhere(tmp_path, **changes):
+    """A result whose image lies in a folder beside that of the result."""
+    result = write_result(tmp_path / "out", **changes)
+    (tmp_path / "out" / "images").rename(tmp_path / "private")
+    return result, tmp_path / "private" / "case_1_image.nii.gz"
+
+
+@pytest.mark.parametrize("kind", ["absolute", "dots", "link", "folder link", "circle"])
+def test_image_outside_of_the_folders_is_refused(tmp_path, kind):
+    result, image = elsewhere(tmp_path)
+    stored = {"absolute": str(image), "dots": "images/../../private/" + image.name}.get(kind, image.name)
+    if kind == "link":
+        (tmp_path / "out" / image.name).symlink_to(image)
+    elif kind == "folder link":
+        (tmp_path / "out" / "images").symlink_to(image.parent)
+        stored = f"images/{image.name}"
+    elif kind == "circle":
+        (tmp_path / "out" / image.name).symlink_to(tmp_path / "out" / image.name)
+    change(result, inputs={"image": stored})
+    with pytest.raises(DataError, match=r"case_1\.json: inputs\.image is .*with --images FOLDER") as caught:
+        write_page(result)
+    assert image.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    # Another folder than the one that holds it opens nothing.
+    (tmp_path / "other").mkdir()
+    with pytest.raises((DataError, DatasetNotFoundError)):
+        write_page(result, images=tmp_path / "other")
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def test_folder_of_images_opens_what_is_in_it_at_any_depth(tmp_path):
+    result, image = elsewhere(tmp_path)
+    deep = tmp_path / "archive" / "HGG" / "case_1"
+    deep.parent.mkdir(parents=True)
+    image.parent.rename(deep)
+    change(result, inputs={"image": str(deep / image.name)})
+    assert write_page(result, images=tmp_path / "archive").is_file()
+    assert write_page(result, images=deep).is_file()
+
+
+def test_link_in_the_folder_of_images_leads_nowhere_else(tmp_path):
+    result, image = elsewhere(tmp_path)
+    change(result, inputs={"image": image.name})
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / image.name).symlink_to(image)
+    # What lies in the folder of the result is found all the same, and is not there.
+    with pytest.raises(DatasetNotFoundError):
+        write_page(result, images=tmp_path / "given")
+
+
+@pytest.mark.parametrize("kind", ["anomaly", "mask"])
+def test_map_that_is_a_link_to_elsewhere_is_refused(tmp_path, kind):
+    result = write_result(tmp_path / "out")
+    path = tmp_path / "out" / f"case_1_{kind}.nii.gz"
+    path.rename(tmp_path / "hidden.nii.gz")
+    path.symlink_to(tmp_path / "hidden.nii.gz")
+    with pytest.raises(DataError, match=rf"outputs\.{kind} is .* by a symbolic link"):
+        write_page(result)
+
+
+def test_folder_of_the_result_may_be_reached_by_a_link(tmp_path):
+    write_result(tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert write_page(tmp_path / "link" / "case_1.json").is_file()
+
+
+def test_images_that_are_no_folder_are_said_first(tmp_path):
+    write_result(tmp_path)
+    with pytest.raises(DatasetNotFoundError, match=r"--images .*nowhere is no folder"):
+        view(tmp_path, "--images", tmp_path / "nowhere")
+
+
 def test_image_of_another_patient_is_refused(tmp_path):
     """On one grid and with one name, as all are of BraTS in folders of their patients."""
     result = write_result(tmp_path)
@@ -330,4 +402,4 @@ def test_page_of_a_real_case_stays_small(tmp_path, shared_data):
         patches=[],
     )
     nib.save(nib.Nifti1Image((voxels / voxels.max()).astype(np.float32), stored.affine), tmp_path / "real.nii.gz")
-    assert write_page(result).stat().st_size < 15e6
+    assert write_page(result, images=source.parent).stat().st_size < 15e6
