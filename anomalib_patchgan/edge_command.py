@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError, one_line
 
 COMMAND = "edge"
 DESCRIPTION = "Export a trained PatchGan to OpenVINO in several precisions, and measure speed and accuracy of each."
@@ -49,6 +49,23 @@ def add_edge_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the timed image (default: the model's)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: one per core)")
     parser.add_argument("--repetitions", type=int, default=200, metavar="N", help="timed calls (default: 200)")
+
+
+def set_up(data: Any) -> None:  # noqa: ANN401 - anomalib's data modules
+    """Prepare a data module and split its images.
+
+    Raises:
+        PatchGanError: It cannot be used.
+    """
+    try:
+        data.prepare_data()
+        data.setup()
+    except PatchGanError:
+        raise
+    # anomalib's own data modules, and other people's, raise errors of all kinds.
+    except Exception as error:
+        msg = f"the data of {type(data).__name__} cannot be used ({type(error).__name__}: {one_line(error)})"
+        raise DataError(msg) from error
 
 
 def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -99,8 +116,7 @@ def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
         if folder.name.removesuffix("_NETWORKS") in {*COMPRESSIONS, "rivals"}:
             make_writable(folder)
     if data is not None:
-        data.prepare_data()
-        data.setup()
+        set_up(data)
     options = EdgeOptions(
         out=namespace.out,
         compressions=wanted,

@@ -57,7 +57,9 @@ def make_plan(
     validation = test = None
     remarks: list[str] = []
     if data is not None and module.resized is not None:
-        validation = read_images("validation", getattr(data, "val_data", None), module.resized, DECISION_IMAGES)
+        # What is not quantized needs no decision.
+        if set(QUANTIZED) & set(wanted):
+            validation = read_images("validation", getattr(data, "val_data", None), module.resized, DECISION_IMAGES)
         test = read_images("test", getattr(data, "test_data", None), module.resized)
         remarks += _doubts(module, data, validation, test)
     forms: list[Compression] = ["FP32"]
@@ -69,7 +71,7 @@ def make_plan(
             msg = f"{form} {reason}: leave it out of --compression."
             raise DataError(msg)
         else:
-            remarks.append(f"{form} is left out, it {reason}.")
+            remarks.append(f"{form} is left out: it {reason}.")
     if validation is not None and set(QUANTIZED) & set(forms) and len(validation.images) < FEW_CALIBRATION_IMAGES:
         number = len(validation.images)
         remarks.append(

@@ -139,12 +139,15 @@ def _parse(rival: Mapping[str, Any]) -> tuple[Any, Any]:
     from anomalib_patchgan.registry import register
 
     register()
-    # anomalib's names with underscores, too, such as efficient_ad.
-    plain = str(rival["class_path"]).replace("_", "").lower()
+    # Only what is registered, by any of anomalib's spellings, such as efficient_ad: a path would import any module.
+    plain = str(rival["class_path"]).rpartition(".")[2].replace("_", "").lower()
     known = {model.__name__.lower(): model.__name__ for model in AnomalibModule.__subclasses__()}
+    if plain not in known:
+        msg = f"there is no class_path {rival['class_path']} among anomalib's and the plugin's models"
+        raise ConfigurationError(msg)
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(AnomalibModule, "model", fail_untyped=False, required=True)
     # A copy, because the parser writes what it makes into the dictionary that it gets.
     arguments = copy.deepcopy(dict(rival["init_args"]))
-    model = {"class_path": known.get(plain, rival["class_path"]), "init_args": arguments}
+    model = {"class_path": known[plain], "init_args": arguments}
     return parser, parser.parse_object({"model": model})

@@ -143,7 +143,7 @@ def test_validation_of_normal_images_leaves_out_one_form(module, normal_only):
     plan = make_plan(module, data, EVERY, named=False)
     assert list(plan.forms) == ["FP32", "FP16", "INT8", "INT8_PTQ"]
     reason = "needs normal and abnormal validation images, these are all normal"
-    assert f"INT8_ACQ is left out, it {reason}." in plan.remarks
+    assert f"INT8_ACQ is left out: it {reason}." in plan.remarks
     with pytest.raises(DataError, match=f"INT8_ACQ {reason}: leave it out"):
         make_plan(module, data, ["INT8_ACQ"], named=True)
 
@@ -162,7 +162,7 @@ def test_few_calibration_images_and_missing_ones_are_said(module, normal_only):
     data.val_data.samples = data.val_data.samples[:0]
     plan = make_plan(module, data, EVERY, named=False)
     assert list(plan.forms) == ["FP32", "FP16", "INT8"]
-    assert "INT8_PTQ is left out, it needs validation images to calibrate with, and the data have none." in plan.remarks
+    assert "INT8_PTQ is left out: it needs validation images to calibrate with, and the data have none." in plan.remarks
     with pytest.raises(DataError, match="INT8_PTQ needs validation images"):
         make_plan(module, data, ["INT8_PTQ"], named=True)
 
@@ -210,6 +210,14 @@ def test_folder_of_a_former_run_that_cannot_be_written(checkpoint, tmp_path, cap
     assert main(["edge", "--ckpt_path", str(checkpoint), "--out", str(tmp_path)]) == 1
     assert "INT8 cannot be written to" in capsys.readouterr().err
     assert not (tmp_path / "FP32").exists()
+
+
+def test_data_that_raise_anything_are_one_line_before_the_first_export(checkpoint, tmp_path, capsys):
+    source = ["--data", "Folder", "--data.name", "x", "--data.root", str(tmp_path / "none"), "--data.normal_dir", "a"]
+    assert main(["edge", "--ckpt_path", str(checkpoint), "--out", str(tmp_path / "out"), *source]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert "the data of Folder cannot be used" in said[-1]
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_rival_that_does_not_take_the_size_is_left_out(checkpoint, tmp_path, monkeypatch):
