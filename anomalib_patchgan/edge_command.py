@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError, one_line
 
 COMMAND = "edge"
 DESCRIPTION = "Export a trained PatchGan to OpenVINO in several precisions, and measure speed and accuracy of each."
+MAX_SIDE = 4096
+FAILURE = 1
 COMPRESSIONS = ("FP32", "FP16", "INT8", "INT8_PTQ", "INT8_ACQ")
 
 _EPILOG = """\
-The data are given as for `train`: their validation images calibrate INT8_PTQ and INT8_ACQ, their test images say what
-compression costs. Without data, FP32, FP16 and INT8 are exported and timed only:
+The data are given as for `train`: their validation images calibrate INT8_PTQ and INT8_ACQ and decide whether these lose
+too much, their test images say what compression costs. Without data, FP32, FP16 and INT8 are exported and timed only. A
+form that cannot be made is left out with a remark, unless --compression names it:
   anomalib-patchgan edge --ckpt_path CKPT --data PreparedFolder --data.root PATH --out edge
   anomalib-patchgan edge --ckpt_path CKPT --compression FP32 --out edge
 """
@@ -48,6 +51,23 @@ def add_edge_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repetitions", type=int, default=200, metavar="N", help="timed calls (default: 200)")
 
 
+def set_up(data: Any) -> None:  # noqa: ANN401 - anomalib's data modules
+    """Prepare a data module and split its images.
+
+    Raises:
+        PatchGanError: It cannot be used.
+    """
+    try:
+        data.prepare_data()
+        data.setup()
+    except PatchGanError:
+        raise
+    # anomalib's own data modules, and other people's, raise errors of all kinds.
+    except Exception as error:
+        msg = f"the data of {type(data).__name__} cannot be used ({type(error).__name__}: {one_line(error)})"
+        raise DataError(msg) from error
+
+
 def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Run the command.
 
@@ -56,7 +76,7 @@ def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
         arguments: `--data`, `--data.OPTION` and `--config`, as for `train`.
 
     Returns:
-        The exit code, 0.
+        The exit code: 0, or 1 when a form or its measurement failed; the table of the others is written.
 
     Raises:
         ConfigurationError: The options cannot work together.
@@ -67,6 +87,9 @@ def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
         if value is not None and value < 1:
             msg = f"--{name} must be at least 1, got {value}"
             raise ConfigurationError(msg)
+    if (namespace.size or 1) > MAX_SIDE:
+        msg = f"--size must be at most {MAX_SIDE}, got {namespace.size}"
+        raise ConfigurationError(msg)
     wanted = list(dict.fromkeys(namespace.compression or (COMPRESSIONS if arguments else COMPRESSIONS[:3])))
     if not arguments and {"INT8_PTQ", "INT8_ACQ"} & set(wanted):
         msg = "INT8_PTQ and INT8_ACQ need images to calibrate with: give --data, or other values of --compression."
@@ -74,25 +97,37 @@ def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
 
     from anomalib_patchgan.data.prepare.writing import make_writable
     from anomalib_patchgan.deploy.edge import EdgeOptions, export_and_profile
+    from anomalib_patchgan.deploy.edge_plan import check_installed
+    from anomalib_patchgan.deploy.model_card import describe
     from anomalib_patchgan.deploy.predictor import load_checkpoint
-    from anomalib_patchgan.deploy.rivals import read_rivals
+    from anomalib_patchgan.deploy.rivals import check_rivals, read_rivals
     from anomalib_patchgan.prepare_command import make_data_module
 
     rivals = read_rivals(namespace.rivals) if namespace.rivals else {}
+    check_rivals(rivals, namespace.rivals, COMPRESSIONS)
+    check_installed(namespace.compression or [])
     module = load_checkpoint(namespace.ckpt_path)
+    # Says in a line that a model has no size of its own, before data are prepared.
+    describe(module)
     data: Any = make_data_module(arguments) if arguments else None
     make_writable(namespace.out)
+    # Those of a former run, too, which may be another user's.
+    for folder in namespace.out.iterdir():
+        if folder.name.removesuffix("_NETWORKS") in {*COMPRESSIONS, "rivals"}:
+            make_writable(folder)
     if data is not None:
-        data.prepare_data()
-        data.setup()
+        set_up(data)
     options = EdgeOptions(
         out=namespace.out,
         compressions=wanted,
+        named=namespace.compression is not None,
         rivals=rivals,
         side=namespace.size,
         threads=namespace.threads,
         repetitions=namespace.repetitions,
     )
-    export_and_profile(module, data, options)
+    result = export_and_profile(module, data, options)
     sys.stdout.write((namespace.out / "edge.md").read_text(encoding="utf-8"))
-    return 0
+    for name, reason in result.failed.items():
+        sys.stderr.write(f"failed {name}: {reason}\n")
+    return FAILURE if result.failed else 0

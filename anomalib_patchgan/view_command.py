@@ -9,6 +9,12 @@ from anomalib_patchgan.errors import DatasetNotFoundError, PatchGanError, one_li
 COMMAND = "view"
 DESCRIPTION = "Write a page for each case of a folder, to look through its image and heat map in a browser."
 
+_EPILOG = """\
+  anomalib-patchgan view out --images FOLDER_OF_THE_IMAGES
+A result is a file that anybody may have written, and what it names is embedded into the page: images are taken from
+its own folder and from that of --images only, at any depth; `..` and symbolic links are followed first.
+"""
+
 
 def add_view_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command.
@@ -22,9 +28,13 @@ def add_view_arguments(parser: argparse.ArgumentParser) -> None:
         >>> parser.parse_args(["results", "--out", "pages"]).out.name
         'pages'
     """
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder with results, or one <case>.json of it")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: beside the results)")
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="where the images lie now, if they were moved")
+    parser.add_argument(
+        "--images", type=Path, metavar="FOLDER", help="folder that holds the images, if it is another one than FOLDER"
+    )
 
 
 def run_view(namespace: argparse.Namespace) -> int:
@@ -41,6 +51,9 @@ def run_view(namespace: argparse.Namespace) -> int:
     """
     from anomalib_patchgan.deploy.viewer import write_page
 
+    if namespace.images is not None and not namespace.images.is_dir():
+        msg = f"--images {namespace.images} is no folder: give the one that holds the images."
+        raise DatasetNotFoundError(msg)
     failed = []
     for result in find_results(namespace.folder):
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
 
 if TYPE_CHECKING:
-    from anomalib_patchgan.deploy.volume import VolumeInferencer
+    from anomalib_patchgan.deploy.volume import VolumeInferencer, VolumeResult
     from anomalib_patchgan.deploy.volume_files import VolumeCase
 
 COMMAND = "volume"
@@ -20,7 +20,8 @@ _EPILOG = """\
   anomalib-patchgan volume --model edge/FP32/model.xml --input case_flair.nii.gz --output out
   anomalib-patchgan volume --model model.ckpt --input FOLDER --output out
   anomalib-patchgan volume --model model.xml --input flair=F.nii.gz t1ce=T1CE.nii.gz t2=T2.nii.gz --output out
-Cases that are done with this model are left as they are; `anomalib-patchgan view out` makes pages of the results.
+Cases that are done with this model are left as they are; `anomalib-patchgan view out --images FOLDER` makes pages of
+the results.
 """
 
 
@@ -76,6 +77,7 @@ def run_volume(namespace: argparse.Namespace) -> int:
     inferencer = VolumeInferencer(namespace.model, batch_size=namespace.batch_size)
     cases = choose_cases(namespace.input, inferencer.modalities)
     make_writable(namespace.output)
+    sys.stderr.write(f"{describe_basis(inferencer)}\n")
     failed: dict[str, str] = {}
     for case in track(cases, "volumes", console=Console(stderr=True), disable=len(cases) == 1):
         try:
@@ -84,12 +86,28 @@ def run_volume(namespace: argparse.Namespace) -> int:
                 continue
             result = inferencer.predict(case)
             path = result.save(namespace.output, namespace.map_type)
-            sys.stdout.write(f"{path}: patient score {result.patient_score:.3f}\n")
+            sys.stdout.write(f"{path}: patient score {result.patient_score:.3f}, {describe_verdict(result)}\n")
         except PatchGanError as error:
             failed[case.name] = one_line(error)
     for name, reason in failed.items():
         sys.stderr.write(f"failed {name}: {reason}\n")
     return FAILURE if failed else 0
+
+
+def describe_basis(inferencer: "VolumeInferencer") -> str:
+    """Say by which threshold patients are judged and where it is from, or why they are not."""
+    threshold = inferencer.patient_threshold
+    if threshold is None:
+        mask = "" if inferencer.has_thresholds else " and no mask"
+        return f"no verdict{mask}, only scores and heat maps: {inferencer.no_verdict}"
+    return f"a patient score above {threshold.value:.3f} is called anomalous: {threshold.origin}"
+
+
+def describe_verdict(result: "VolumeResult") -> str:
+    """Say in words what the model calls a case."""
+    if result.is_anomalous is None:
+        return f"no verdict: {result.no_verdict}"
+    return "anomalous" if result.is_anomalous else "normal"
 
 
 def choose_cases(inputs: Sequence[str], modalities: Sequence[str]) -> "list[VolumeCase]":
@@ -129,14 +147,19 @@ def choose_cases(inputs: Sequence[str], modalities: Sequence[str]) -> "list[Volu
 def is_done(case: "VolumeCase", folder: Path, inferencer: "VolumeInferencer", map_type: str) -> bool:
     """Tell whether the results of a case are there, of this model and of these files."""
     from anomalib_patchgan.data.prepare.writing import read_json
+    from anomalib_patchgan.deploy.volume import output_names, verdict_basis
     from anomalib_patchgan.deploy.volume_files import hash_inputs
 
     record: Any = read_json(folder / f"{case.name}.json") or {}
-    outputs = record.get("outputs")
+    # Not the names that the record gives, which anybody may have written.
+    outputs = output_names(case.name, has_mask=inferencer.has_thresholds)
+    basis = verdict_basis(inferencer.patient_threshold, has_thresholds=inferencer.has_thresholds)
     return (
         record.get("model") == inferencer.model
         and record.get("map_type") == map_type
-        and isinstance(outputs, dict)
-        and all((folder / str(name)).is_file() for name in outputs.values())
+        and record.get("outputs") == outputs
+        and all((folder / name).is_file() for name in outputs.values())
+        # A record of an older version may hold a verdict by the threshold of slices.
+        and all(name in record and record[name] == value for name, value in basis.items())
         and record.get("inputs_sha256") == hash_inputs(case, inferencer.limits)
     )

@@ -131,10 +131,15 @@ def read_result(path: Path) -> JobResult | None:
         msg = f"{path} is not a job of this version's benchmark (format {FORMAT}): run the benchmark with --force"
         raise DataError(msg)
     try:
-        return JobResult(**content)
+        result = JobResult(**content)
     except TypeError as error:
         msg = f"{path} is not a whole job of a benchmark ({error}): delete it and run the benchmark again"
         raise DataError(msg) from error
+    # Its images are looked for under this name and embedded into the report: it must not lead elsewhere.
+    if result.id != path.stem:
+        msg = f"{path} is the job {result.id!a}, not that of its name: delete it and run the benchmark again"
+        raise DataError(msg)
+    return result
 
 
 def read_scores(path: Path) -> JobScores:

@@ -1,5 +1,6 @@
 """Exports a model in several forms and measures each: files, speed and accuracy."""
 
+import logging
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -8,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from anomalib_patchgan.data.prepare.parallel import available_cores
 from anomalib_patchgan.data.prepare.writing import write_json
-from anomalib_patchgan.deploy.accuracy import Accuracy, compare, predict, read_test_images
+from anomalib_patchgan.deploy.edge_forms import FormExporter
+from anomalib_patchgan.deploy.edge_plan import make_plan
 from anomalib_patchgan.deploy.edge_table import write_edge_table
-from anomalib_patchgan.deploy.export import XML, Compression, export_model
-from anomalib_patchgan.deploy.model_card import installed_versions
+from anomalib_patchgan.deploy.export import Compression
+from anomalib_patchgan.deploy.model_card import describe, installed_versions
 from anomalib_patchgan.deploy.profile import profile
-from anomalib_patchgan.deploy.rivals import export_rival
+from anomalib_patchgan.deploy.rivals import export_rival, folder_name
+from anomalib_patchgan.errors import DataError, PatchGanError, one_line
 from anomalib_patchgan.measure.cost import run_profile
 
 if TYPE_CHECKING:
@@ -21,8 +24,7 @@ if TYPE_CHECKING:
 
     from anomalib_patchgan.models.base import PluginModule
 
-# What a quantized model may lose before its sensitive parts stay in float.
-MAX_AUROC_LOSS, MAX_AP_LOSS = 0.01, 0.02
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class EdgeOptions:
     Args:
         out: Folder of the exports and of the table.
         compressions: Forms, see `anomalib_patchgan.deploy.export.Compression`.
+        named: Whether the user named the forms: one that cannot be made is an error then, and left out otherwise.
         rivals: Other models to time, see `anomalib_patchgan.deploy.rivals`.
         side: Side of the timed image in pixels; `None` for the model's size.
         threads: Threads; `None` for one per core.
@@ -40,120 +43,109 @@ class EdgeOptions:
 
     out: Path
     compressions: Sequence[Compression] = ("FP32",)
+    named: bool = True
     rivals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     side: int | None = None
     threads: int | None = None
     repetitions: int = 200
 
 
-def export_and_profile(
-    module: "PluginModule", data: "AnomalibDataModule | None", options: EdgeOptions
-) -> dict[str, dict[str, float | None]]:
+@dataclass(frozen=True, kw_only=True)
+class EdgeResult:
+    """What came out.
+
+    Args:
+        rows: The table's rows by model.
+        failed: Why an export or its measurement failed, by its name.
+    """
+
+    rows: Mapping[str, Mapping[str, float | None]]
+    failed: Mapping[str, str]
+
+
+def export_and_profile(module: "PluginModule", data: "AnomalibDataModule | None", options: EdgeOptions) -> EdgeResult:
     """Export a model, measure every form, and write `edge.csv`, `edge.md`, `edge.png` and `edge.json`.
+
+    A form or another model that fails is left out with a remark, and the others are measured.
 
     Args:
         module: Trained model.
-        data: Data module, set up: validation images calibrate, test images give the metrics; `None` for no metrics.
+        data: Data module, set up: validation images calibrate and decide, test images give the metrics; `None` for no
+            metrics.
         options: See there.
 
     Returns:
-        The table's rows by model.
+        The table's rows, and what failed.
 
     Raises:
-        PatchGanError: A model cannot be exported or run, or a file cannot be written.
+        PatchGanError: A form that was named cannot be made, single precision cannot be exported, or a file cannot be
+            written.
     """
-    size = (options.side, options.side) if options.side else module.resized
-    # First, because this is where a wrong setting shows, and the rest takes minutes.
-    rivals = {
-        name: export_rival(rival, options.out / "rivals" / name.replace(" ", "_"), size)
-        for name, rival in options.rivals.items()
-        if size
-    }
-    models, accuracies, remarks = export_all(module, data, options.out, options.compressions)
-    assert size is not None  # or it could not have been exported
-    paths = models | rivals
+    height, width = describe(module).image_size
+    size = (options.side, options.side) if options.side else (height, width)
+    plan = make_plan(module, data, options.compressions, named=options.named)
+    exports = FormExporter(module, data, options.out, plan)
+    exports.remarks += plan.remarks
+    # First, because this is where a model that does not take the size shows, and the rest takes minutes.
+    rivals = _export_rivals(options, size, exports.remarks)
+    exports.export_all()
     threads = options.threads or available_cores()
-    costs = profile(paths, size, threads, options.repetitions)
-    kinds = run_profile(
-        "operations", xml=str(models["FP32"]), size=list(size), threads=threads, repetitions=options.repetitions
-    )
+    costs, failed = profile(exports.models | rivals, size, threads, options.repetitions)
+    exports.failed |= {name: reason for name, reason in failed.items() if name in exports.models}
+    exports.remarks += [f"{name} could not be measured to the end: {reason}" for name, reason in failed.items()]
     rows = {
-        name: asdict(cost) | (asdict(accuracies[name]) if name in accuracies else {}) for name, cost in costs.items()
+        name: (asdict(costs[name]) if name in costs else {})
+        | (asdict(exports.accuracies[name]) if name in exports.accuracies else {})
+        for name in exports.models | rivals
+        if name in costs or name in exports.accuracies
     }
     machine = f"{platform.machine()}, {threads} threads, OpenVINO {installed_versions()['openvino']}"
-    convolution_ms, all_ms = kinds["ms"].get("Convolution", 0.0), sum(kinds["ms"].values())
-    speed = (
-        f"Convolutions take {convolution_ms:.2f} of the {all_ms:.2f} ms of FP32's operations, at "
-        f"{kinds['convolution_gflops']:.1f} GFLOP/s; NumPy's product of two 1024x1024 matrices on the same threads: "
-        f"{kinds['gemm_gflops']:.1f} GFLOP/s."
-    )
     measured = (
         f"Images of {size[0]}x{size[1]} at batch 1, {options.repetitions} calls of each in turns; {machine}. All in "
         f"float32 but AUTO, which takes bfloat16 where the processor has it."
     )
-    write_edge_table(rows, options.out, [measured, speed, *remarks])
+    operations, speed = _operations(exports.models["FP32"], size, threads, options.repetitions)
+    remarks = [measured, speed, *exports.remarks]
     report = {
         "machine": machine,
         "size": list(size),
         "repetitions": options.repetitions,
         "rows": rows,
-        "operations": kinds,
-        "remarks": remarks,
+        "operations": operations,
+        "remarks": exports.remarks,
+        "failed": exports.failed,
         "versions": installed_versions(),
     }
-    write_json(options.out / "edge.json", report)
-    return rows
+    try:
+        write_edge_table(rows, options.out, remarks)
+        write_json(options.out / "edge.json", report)
+    except OSError as error:
+        msg = f"the table cannot be written to {options.out} ({error.strerror or error}): check space and permissions."
+        raise DataError(msg) from error
+    return EdgeResult(rows=rows, failed=exports.failed)
 
 
-def export_all(
-    module: "PluginModule", data: "AnomalibDataModule | None", out: Path, compressions: Sequence[Compression]
-) -> tuple[dict[str, Path], dict[str, Accuracy], list[str]]:
-    """Export a model in several forms; one that loses too much is exported again with less of it quantized.
-
-    Args:
-        module: Trained model.
-        data: Data module, set up; `None` for no metrics.
-        out: Folder of the exports.
-        compressions: Forms; `FP32`, which the others are compared with, is among them in any case.
-
-    Returns:
-        XML files and metrics by form, and remarks.
-    """
-    models: dict[str, Path] = {}
-    accuracies: dict[str, Accuracy] = {}
-    remarks: list[str] = []
-    test = reference = None
-    every: tuple[Compression, ...] = ("FP32", *compressions)
-    for compression in dict.fromkeys(every):
-        export_model(module, out / compression, compression, data)
-        models[compression] = out / compression / XML
-        if data is None or module.resized is None:
-            continue
-        test = test or read_test_images(data, module.resized)
-        predicted = predict(models[compression], test)
-        reference = reference or predicted
-        accuracies[compression] = compare(predicted, reference, test)
-        lost = losses(accuracies["FP32"], accuracies[compression])
-        if compression.startswith("INT8_") and lost:
-            name = f"{compression}, networks only"
-            folder = out / f"{compression}_NETWORKS"
-            export_model(module, folder, compression, data, networks_only=True)
-            models[name] = folder / XML
-            accuracies[name] = compare(predict(models[name], test), reference, test)
-            still = losses(accuracies["FP32"], accuracies[name])
-            verdict = f"still loses {still}, do not use it" if still else "is within the limits"
-            remarks.append(
-                f"{compression} loses {lost}, more than allowed: `{folder.name}` leaves the layers that see or make an "
-                f"image, residual, ranking and map in float and {verdict}."
-            )
-    return models, accuracies, remarks
+def _export_rivals(options: EdgeOptions, size: tuple[int, int], remarks: list[str]) -> dict[str, Path]:
+    rivals = {}
+    for name, rival in options.rivals.items():
+        try:
+            rivals[name] = export_rival(rival, options.out / "rivals" / folder_name(name), size)
+        except PatchGanError as error:  # noqa: PERF203 - one that does not take the size stops no other
+            remark = f"{name} is left out: {one_line(error)}"
+            logger.warning("%s", remark)
+            remarks.append(remark)
+    return rivals
 
 
-def losses(full: Accuracy, compressed: Accuracy) -> str:
-    """Say what a compressed model loses beyond the limits; an empty text where it does not."""
-    found = []
-    for name, label, limit in (("image_AUROC", "image AUROC", MAX_AUROC_LOSS), ("pixel_AP", "pixel AP", MAX_AP_LOSS)):
-        before, after = getattr(full, name), getattr(compressed, name)
-        if before is not None and after is not None and before - after > limit:
-            found.append(f"{before - after:.3f} {label}")
-    return " and ".join(found)
+def _operations(xml: Path, size: tuple[int, int], threads: int, repetitions: int) -> tuple[dict[str, Any] | None, str]:
+    """Measure what the operations of an export cost, and say it in words."""
+    try:
+        kinds = run_profile("operations", xml=str(xml), size=list(size), threads=threads, repetitions=repetitions)
+    except PatchGanError as error:
+        return None, f"What FP32's operations cost could not be measured: {one_line(error)}"
+    convolution_ms, all_ms = kinds["ms"].get("Convolution", 0.0), sum(kinds["ms"].values())
+    return kinds, (
+        f"Convolutions take {convolution_ms:.2f} of the {all_ms:.2f} ms of FP32's operations, at "
+        f"{kinds['convolution_gflops']:.1f} GFLOP/s; NumPy's product of two 1024x1024 matrices on the same threads: "
+        f"{kinds['gemm_gflops']:.1f} GFLOP/s."
+    )

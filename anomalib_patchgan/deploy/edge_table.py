@@ -21,6 +21,7 @@ COLUMNS = (
     ("pixel_AP", "pixel AP", 4),
     ("best_dice", "best Dice", 4),
     ("max_score_difference", "max. score difference", 4),
+    ("mean_score_difference", "mean score difference", 5),
     ("max_map_difference", "max. map difference", 4),
     ("mean_map_difference", "mean map difference", 5),
 )

@@ -1,10 +1,14 @@
-"""`model_card.json` beside an exported model: what goes in and comes out, and that the files are the ones exported."""
+"""`model_card.json` beside an exported model: what goes in and comes out, and that the files are the ones exported.
 
+The hashes prove integrity and not origin: whoever can change a model can write a card that fits it.
+"""
+
+import contextlib
 import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +16,7 @@ from anomalib_patchgan.data.prepare.reading import hash_file
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.data.prepare.writing import read_json, write_json
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
+from anomalib_patchgan.patient import PatientThreshold
 from anomalib_patchgan.version import __version__
 
 if TYPE_CHECKING:
@@ -36,6 +41,8 @@ class ModelCard:
         patch_side: Side of a ranked patch in pixels of the map.
         raw_thresholds: Score and map value at the thresholds before normalisation, of image and pixel; in what comes
             out of the graph both are 0.5. `None` for a model without validation, whose outputs are not normalised.
+        patient: Threshold of the score of a patient, made of normalised scores; `None` if none was found, as in models
+            of older versions. In the file its entries stand beside the others.
         recipe: How a volume becomes the images that the model was trained on; `None` if that is not known.
         sha256: Hash of each file by its name.
         versions: Of the packages that exported it.
@@ -52,6 +59,7 @@ class ModelCard:
     recipe: VolumeRecipe | None
     sha256: Mapping[str, str]
     versions: Mapping[str, str]
+    patient: PatientThreshold | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -77,11 +85,26 @@ class ModelCard:
             return next(iter(self.sha256.values()))
         return hashlib.sha256("".join(self.sha256[name] for name in sorted(self.sha256)).encode()).hexdigest()
 
+    @property
+    def no_verdict(self) -> str:
+        """Why patients cannot be called normal or anomalous; an empty text where they can."""
+        if self.raw_thresholds is None:
+            return "the model has no thresholds, train it again with validation images"
+        if self.patient is None:
+            return (
+                "the model has no threshold of patients, train it again with this version and validation images that "
+                "are numbered slices of patients"
+            )
+        return ""
+
     def as_dict(self) -> dict[str, Any]:
         """Return the card as it is written."""
+        record = asdict(self)
+        del record["patient"]
         return {
             "format": FORMAT_VERSION,
-            **asdict(self),
+            **record,
+            **({"patient_threshold": None} if self.patient is None else self.patient.as_record()),
             "recipe": None if self.recipe is None else self.recipe.as_dict(),
             "input": {
                 "name": "input",
@@ -132,6 +155,7 @@ def describe(module: "PluginModule", compression: str = "FP32") -> ModelCard:
         image_size=(height, width),
         patch_side=patch_side,
         raw_thresholds=None if any(map(math.isnan, thresholds)) else thresholds,
+        patient=module.patient_threshold,
         recipe=None if module.volume_recipe is None else VolumeRecipe.from_dict(module.volume_recipe),
         sha256={},
         versions=installed_versions(),
@@ -139,15 +163,18 @@ def describe(module: "PluginModule", compression: str = "FP32") -> ModelCard:
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions of what makes and runs a model.
+    """Return the versions of what makes and runs a model, as far as it is installed.
 
     Example:
         >>> sorted(installed_versions())[:2]
         ['anomalib', 'anomalib_patchgan']
     """
-    return {name: version(name) for name in ("anomalib", "torch", "openvino", "nncf")} | {
-        "anomalib_patchgan": __version__
-    }
+    versions = {"anomalib_patchgan": __version__}
+    for name in ("anomalib", "torch", "openvino", "nncf"):
+        # A box that runs models needs no nncf.
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def write_card(card: ModelCard, xml: Path) -> ModelCard:
@@ -193,6 +220,7 @@ def read_card(xml: Path) -> ModelCard:
         for name in ("image_size", "raw_thresholds"):
             known[name] = None if known[name] is None else tuple(known[name])
         known["recipe"] = None if known["recipe"] is None else VolumeRecipe.from_dict(known["recipe"])
+        known["patient"] = PatientThreshold.from_record(record)
         card = ModelCard(**known)
     except (TypeError, AttributeError, DataError) as error:
         msg = f"{path} is not valid ({error}): {_REMEDY}."

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from anomalib_patchgan.data.prepare.parallel import available_cores
+from anomalib_patchgan.errors import PatchGanError, one_line
 from anomalib_patchgan.measure.cost import run_profile
 
 SECONDS = 3.0
@@ -22,7 +23,7 @@ class Cost:
         p50_ms: Median time of one image at batch 1.
         p95_ms: 95th percentile.
         p99_ms: 99th percentile.
-        images_per_second: With asynchronous requests on the CPU, hint THROUGHPUT.
+        images_per_second: With asynchronous requests on the CPU, hint THROUGHPUT; `None` if that failed.
         images_per_second_auto: The same on the device AUTO.
         first_ms: Reading, compiling and the first image, in a fresh process.
         peak_mib: Memory of that above the imports; `None` where the system does not tell it.
@@ -32,16 +33,16 @@ class Cost:
     p50_ms: float
     p95_ms: float
     p99_ms: float
-    images_per_second: float
-    images_per_second_auto: float
+    images_per_second: float | None
+    images_per_second_auto: float | None
     first_ms: float
     peak_mib: float | None
 
 
 def profile(
     models: Mapping[str, Path], size: tuple[int, int], threads: int | None = None, repetitions: int = 200
-) -> dict[str, Cost]:
-    """Measure models beside each other.
+) -> tuple[dict[str, Cost], dict[str, str]]:
+    """Measure models beside each other; one that cannot be run does not stop the others.
 
     Args:
         models: XML file of each, by name.
@@ -50,27 +51,41 @@ def profile(
         repetitions: Timed calls of each, in turns.
 
     Returns:
-        Cost by name.
-
-    Raises:
-        PatchGanError: OpenVINO cannot run one.
+        Cost by name, and by name why a model could not be measured, or not to the end.
     """
     common: dict[str, Any] = {"size": list(size), "threads": threads or available_cores()}
-    paths = {name: str(path) for name, path in models.items()}
-    times = run_profile("latency", models=paths, repetitions=repetitions, **common)
-    costs = {}
+    costs: dict[str, Cost] = {}
+    failed: dict[str, str] = {}
+    starts: dict[str, Any] = {}
+    # Alone first: in the process that times them in turns, one that cannot be run would take all others with it.
+    for name, xml in models.items():
+        if (start := _try(name, failed, "first", xml=str(xml), **common)) is not None:
+            starts[name] = start
+    paths = {name: str(models[name]) for name in starts}
+    times = _try("", failed, "latency", models=paths, repetitions=repetitions, **common) if paths else None
+    if times is None:
+        failed |= dict.fromkeys(paths, failed.pop("", "nothing could be run"))
+        return costs, failed
     for name, path in paths.items():
-        rates = run_profile("throughput", xml=path, seconds=SECONDS, **common)
-        start = run_profile("first", xml=path, **common)
+        rates = _try(name, failed, "throughput", xml=path, seconds=SECONDS, **common) or {}
         p50, p95, p99 = (float(value) for value in np.percentile(times[name], [50, 95, 99]))
         costs[name] = Cost(
             mb=sum(Path(path).with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin")) / 1e6,
             p50_ms=p50,
             p95_ms=p95,
             p99_ms=p99,
-            images_per_second=rates["CPU"],
-            images_per_second_auto=rates["AUTO"],
-            first_ms=start["first_ms"],
-            peak_mib=start["peak_mib"],
+            images_per_second=rates.get("CPU"),
+            images_per_second_auto=rates.get("AUTO"),
+            first_ms=starts[name]["first_ms"],
+            peak_mib=starts[name]["peak_mib"],
         )
-    return costs
+    return costs, failed
+
+
+def _try(name: str, failed: dict[str, str], task: str, **arguments: Any) -> Any:  # noqa: ANN401 - JSON
+    """Run a task, and note the reason where it fails."""
+    try:
+        return run_profile(task, **arguments)
+    except PatchGanError as error:
+        failed[name] = one_line(error)
+        return None

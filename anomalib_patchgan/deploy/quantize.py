@@ -13,6 +13,7 @@ import numpy as np
 import openvino
 from sklearn.metrics import roc_auc_score
 
+from anomalib_patchgan.deploy.accuracy import spread
 from anomalib_patchgan.deploy.predictor import resize_as_graph
 from anomalib_patchgan.errors import DataError
 
@@ -123,7 +124,6 @@ def _validation_images(data: "AnomalibDataModule", size: tuple[int, int]) -> tup
     if not len(dataset):
         msg = "there is no validation image to calibrate with: give the data module a validation split."
         raise DataError(msg)
-    step = max(len(dataset) // CALIBRATION_IMAGES, 1)
-    items = [dataset[index] for index in range(0, len(dataset), step)]
+    items = [dataset[index] for index in spread(dataset, CALIBRATION_IMAGES)]
     images = [resize_as_graph(item.image[None], size).numpy() for item in items]
     return images, [bool(item.gt_label) for item in items]

@@ -19,9 +19,8 @@ from anomalib_patchgan.deploy.predictor import SlicePredictor, load_predictor
 from anomalib_patchgan.deploy.viewer.result import FORMAT
 from anomalib_patchgan.deploy.volume_files import CaseContent, Grid, VolumeCase, case_name, read_case
 from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.patient import PatientThreshold, patient_score
 
-# A patient is as anomalous as the mean of this many slices, as in the benchmark.
-PATIENT_SLICES = 3
 # Slices with fewer pixels along a side show no anatomy.
 MIN_SIDE = 32
 MapType = Literal["float32", "uint8"]
@@ -38,13 +37,16 @@ class VolumeResult:
         inputs: File of each modality.
         inputs_sha256: Its hash.
         grid: Voxel grid of the first file.
-        anomaly: Map along the axes of that file, `(X, Y, Z)` float32 in [0, 1]; 0.5 is the threshold, and 0 stands
-            where nothing was processed.
+        anomaly: Map along the axes of that file, `(X, Y, Z)` float32 in [0, 1]; 0.5 is the threshold if the model has
+            one, and 0 stands where nothing was processed.
         slice_scores: Score in [0, 1] of each processed axial slice, by its number from the bottom.
         slice_centres: Its centre in millimetres right, anterior and superior, `(3,)`.
         hot_spots: The most anomalous patches, most anomalous first.
         model: Name, file and SHA-256 of the model.
         versions: Of the packages.
+        has_thresholds: Whether the model has thresholds of slices and voxels; without them there is no mask.
+        patient_threshold: Threshold of the patient's score; `None` if the model has none.
+        no_verdict: Why the patient is called neither normal nor anomalous; empty where it is.
 
     Example:
         >>> from nibabel import Nifti1Header
@@ -54,8 +56,8 @@ class VolumeResult:
         ...     case="a", inputs={}, inputs_sha256={}, grid=Grid(header), anomaly=np.zeros((2, 2, 2), np.float32),
         ...     slice_scores={0: 0.25, 1: 0.75}, slice_centres={}, hot_spots=[], model={}, versions={},
         ... )
-        >>> result.patient_score, bool(result.mask.any())
-        (0.5, False)
+        >>> result.patient_score, bool(result.mask.any()), result.is_anomalous
+        (0.5, False, None)
     """
 
     case: str
@@ -68,16 +70,31 @@ class VolumeResult:
     hot_spots: Sequence[HotSpot]
     model: Mapping[str, str]
     versions: Mapping[str, str]
+    has_thresholds: bool = True
+    patient_threshold: PatientThreshold | None = None
+    no_verdict: str = ""
 
     @property
     def patient_score(self) -> float:
         """Mean of the three most anomalous slices, in [0, 1]."""
-        return float(np.mean(sorted(self.slice_scores.values(), reverse=True)[:PATIENT_SLICES]))
+        return patient_score(self.slice_scores.values())
 
     @property
-    def mask(self) -> NDArray[np.bool_]:
-        """Voxels above the threshold, `(X, Y, Z)`."""
-        return self.anomaly > THRESHOLD
+    def is_anomalous(self) -> bool | None:
+        """Whether the patient's score is above the threshold of patients; `None` where nothing can be said."""
+        if self.patient_threshold is None or self.no_verdict:
+            return None
+        return self.patient_score > self.patient_threshold.value
+
+    @property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """Voxels above the threshold, `(X, Y, Z)`; `None` if the model has none."""
+        return self.anomaly > THRESHOLD if self.has_thresholds else None
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Names of the files of the map and, if there is one, of the mask."""
+        return output_names(self.case, has_mask=self.has_thresholds)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what is written to `<case>.json`."""
@@ -86,12 +103,13 @@ class VolumeResult:
             "case": self.case,
             "inputs": {name: str(path.absolute()) for name, path in self.inputs.items()},
             "inputs_sha256": dict(self.inputs_sha256),
-            "outputs": {kind: f"{self.case}_{kind}.nii.gz" for kind in ("anomaly", "mask")},
+            "outputs": self.outputs,
             "shape": list(self.grid.shape[:3]),
             "spacing_mm": [round(float(side), 6) for side in np.linalg.norm(self.grid.affine[:3, :3], axis=0)],
             "patient_score": round(self.patient_score, 6),
-            "thresholds": {"image": THRESHOLD, "pixel": THRESHOLD},
-            "is_anomalous": self.patient_score > THRESHOLD,
+            **verdict_basis(self.patient_threshold, has_thresholds=self.has_thresholds),
+            "is_anomalous": self.is_anomalous,
+            "no_verdict": self.no_verdict or None,
             "slices": [
                 {"slice": index, "score": round(score, 6), "world_mm": _rounded(self.slice_centres[index])}
                 for index, score in self.slice_scores.items()
@@ -134,14 +152,31 @@ class VolumeResult:
         try:
             # While the files are replaced, no record says that they belong together.
             path.unlink(missing_ok=True)
-            for kind, voxels in (("anomaly", stored), ("mask", self.mask)):
+            mask = self.mask
+            for kind, voxels in {"anomaly": stored, **({} if mask is None else {"mask": mask})}.items():
                 content = self.grid.to_nifti(voxels, f"PatchGan {kind}, {self.case}")
-                write_atomically(folder / record["outputs"][kind], content)
+                write_atomically(folder / self.outputs[kind], content)
+            if mask is None:
+                # That of a former model would be taken for one of this map.
+                (folder / output_names(self.case)["mask"]).unlink(missing_ok=True)
             write_json(path, record)
         except OSError as error:
             msg = f"{self.case} cannot be written to {folder} ({error.strerror}): check space and permissions."
             raise DataError(msg) from error
         return path
+
+
+def output_names(case: str, *, has_mask: bool = True) -> dict[str, str]:
+    """Return the names of the files of a case by kind."""
+    return {kind: f"{case}_{kind}.nii.gz" for kind in ("anomaly", *(("mask",) if has_mask else ()))}
+
+
+def verdict_basis(patient: PatientThreshold | None, *, has_thresholds: bool) -> dict[str, Any]:
+    """Return the entries of a record that say by which thresholds a case is judged."""
+    return {
+        "thresholds": {"image": THRESHOLD, "pixel": THRESHOLD} if has_thresholds else {},
+        **({"patient_threshold": None} if patient is None else patient.as_record()),
+    }
 
 
 class VolumeInferencer:
@@ -192,6 +227,21 @@ class VolumeInferencer:
     def model(self) -> dict[str, str]:
         """Name, file and SHA-256 of the model."""
         return dict(self._model)
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether the model has thresholds of slices and voxels."""
+        return self.predictor.card.raw_thresholds is not None
+
+    @property
+    def patient_threshold(self) -> PatientThreshold | None:
+        """Threshold of patients; none is of use without those of slices, which make the scores comparable."""
+        return self.predictor.card.patient if self.has_thresholds else None
+
+    @property
+    def no_verdict(self) -> str:
+        """Why the model calls no patient normal or anomalous; empty where it does."""
+        return self.predictor.card.no_verdict
 
     def predict(self, source: str | Path | Mapping[str, str | Path] | VolumeCase) -> VolumeResult:
         """Find lesions in one case.
@@ -265,6 +315,9 @@ class VolumeInferencer:
             hot_spots=find_hot_spots(axial, first.affine, side, sorted(scores)),
             model=self._model,
             versions=dict(card.versions),
+            has_thresholds=self.has_thresholds,
+            patient_threshold=self.patient_threshold,
+            no_verdict=self.no_verdict or (card.patient.misfit(len(scores)) if card.patient else ""),
         )
 
 

@@ -14,6 +14,8 @@ from torch import nn
 from torchvision.transforms.v2 import Resize
 
 from anomalib_patchgan.models.components import RankPreservingPostProcessor, check_checkpoint, make_evaluator
+from anomalib_patchgan.models.validated_slices import ValidatedSlices
+from anomalib_patchgan.patient import PatientThreshold
 
 # Entry of a checkpoint, and attribute of a data module that knows it.
 RECIPE = "volume_recipe"
@@ -40,6 +42,8 @@ class PluginModule(_Base):
         resized: Height and width of the images that the model gets, if its own settings say so.
         volume_recipe: How volumes became the images that it was trained on, as a record of
             `anomalib_patchgan.data.prepare.volume_recipe.VolumeRecipe`; ``None`` if that is not known.
+        patient_threshold: Threshold of the score of a patient, found by the last validation; ``None`` if the validation
+            images are not known to be slices of patients, and in checkpoints of older versions.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class PluginModule(_Base):
         )
         self.resized = resized
         self.volume_recipe: dict[str, Any] | None = None
+        self.patient_threshold: PatientThreshold | None = None
+        self._validated = ValidatedSlices()
 
     def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
         """Predict a validation batch.
@@ -76,21 +82,38 @@ class PluginModule(_Base):
         del args, kwargs
         return batch.update(**self.model(batch.image)._asdict())
 
+    def on_validation_batch_end(self, outputs: Any, batch: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Keep the scores of a validation batch."""
+        super().on_validation_batch_end(outputs, batch, *args, **kwargs)
+        scores = getattr(outputs, "pred_score", None)
+        if scores is not None and batch.image_path is not None:
+            self._validated.add(batch.image_path, scores)
+
+    def on_validation_epoch_end(self) -> None:
+        """Find the threshold of patients; that of slices, which normalises their scores, is known by now."""
+        super().on_validation_epoch_end()
+        found = self._validated.find_threshold(getattr(self.trainer, "datamodule", None), self.post_processor)
+        if not self.trainer.sanity_checking:
+            self.patient_threshold = found
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse checkpoints of other models or with NaN in them, in one line.
 
         Raises:
-            DataError: If the weights do not fit this model or are not finite.
+            DataError: If the weights do not fit this model or are not finite, or the threshold of patients is none.
         """
         check_checkpoint(self, checkpoint)
         self.volume_recipe = checkpoint.get(RECIPE)
+        self.patient_threshold = PatientThreshold.from_record(checkpoint)
         super().on_load_checkpoint(checkpoint)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember how the images of the training were made, so that a volume can be made into the same."""
+        """Remember how the images of the training were made, and from which score on a patient is anomalous."""
         super().on_save_checkpoint(checkpoint)
         data = getattr(self._trainer, "datamodule", None)
         checkpoint[RECIPE] = getattr(data, RECIPE, None) or self.volume_recipe
+        if self.patient_threshold is not None:
+            checkpoint.update(self.patient_threshold.as_record())
 
     @property
     def learning_type(self) -> LearningType:

@@ -41,6 +41,15 @@ def test_different_settings_of_one_name(tmp_path):
         write_report([first, second], tmp_path / "out")
 
 
+def test_job_that_names_another_file_is_refused(tmp_path):
+    """Its raw images would be read from there, and stand in the report."""
+    run = write_run(tmp_path / "run", seeds=(0,), failed=())
+    path = next((run / "jobs").glob("*.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"id": "../../elsewhere/job"}))
+    with pytest.raises(DataError, match=r"is the job '\.\./\.\./elsewhere/job', not that of its name"):
+        read_result(path)
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_job_that_failed_elsewhere_has_finished(tmp_path, order):
     runs = [

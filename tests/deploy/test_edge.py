@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import openvino
@@ -9,13 +10,14 @@ import pytest
 from PIL import Image
 
 from anomalib_patchgan.cli import main
-from anomalib_patchgan.deploy import edge, quantize
-from anomalib_patchgan.deploy.accuracy import Accuracy, Predicted, compare
-from anomalib_patchgan.deploy.accuracy import TestImages as Images
+from anomalib_patchgan.deploy import edge, edge_forms, quantize
+from anomalib_patchgan.deploy.accuracy import Accuracy, LabelledImages, Predicted, compare, losses
+from anomalib_patchgan.deploy.edge_plan import make_plan
 from anomalib_patchgan.deploy.edge_table import write_edge_table
 from anomalib_patchgan.deploy.export import export_model
 from anomalib_patchgan.deploy.model_card import read_card
 from anomalib_patchgan.deploy.predictor import load_checkpoint, load_predictor
+from anomalib_patchgan.deploy.profile import Cost
 from anomalib_patchgan.deploy.quantize import SENSITIVE, image_layers, smoothing_layers
 from anomalib_patchgan.deploy.rivals import export_rival, read_rivals
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
@@ -68,20 +70,20 @@ def test_command_exports_measures_and_writes_the_table(checkpoint, prepared, tmp
 
 
 def test_without_data_the_three_plain_forms_are_exported(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(edge, "profile", lambda models, *_: {name: edge_cost() for name in models})
-    monkeypatch.setattr(
-        edge,
-        "run_profile",
-        lambda *_, **__: {"ms": {"Convolution": 1.0}, "convolution_gflops": 1.0, "gemm_gflops": 2.0},
-    )
+    no_profile(monkeypatch)
     assert main(["edge", "--ckpt_path", str(checkpoint), "--out", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["FP16", "FP32", "INT8"]
     assert "AUROC" not in (tmp_path / "edge.md").read_text()
 
 
-def edge_cost():
-    from anomalib_patchgan.deploy.profile import Cost
+def no_profile(monkeypatch):
+    """Numbers without measuring."""
+    monkeypatch.setattr(edge, "profile", lambda models, *_: ({name: edge_cost() for name in models}, {}))
+    operations = {"ms": {"Convolution": 1.0}, "convolution_gflops": 1.0, "gemm_gflops": 2.0}
+    monkeypatch.setattr(edge, "run_profile", lambda *_, **__: operations)
 
+
+def edge_cost():
     names = ("mb", "p50_ms", "p95_ms", "p99_ms", "images_per_second", "images_per_second_auto", "first_ms", "peak_mib")
     return Cost(**dict.fromkeys(names, 1.0))
 
@@ -93,9 +95,25 @@ def edge_cost():
         (["--repetitions", "0"], "--repetitions must be at least 1"),
         (["--rivals", "nowhere.yaml"], "nowhere.yaml does not exist"),
         (["--data", "NoSuchData"], "NoSuchData"),
+        (["--size", "100000"], "--size must be at most 4096"),
+        (["--rivals", "rivals/class.yaml"], "rivals/class.yaml: NoSuchModel is no model that can be built"),
+        (["--rivals", "rivals/argument.yaml"], "rivals/argument.yaml: Padim is no model that can be built"),
+        (["--rivals", "rivals/type.yaml"], "rivals/type.yaml: PatchGan is no model that can be built"),
+        (["--rivals", "rivals/name.yaml"], "FP32 is the name of an export"),
+        (["--rivals", "rivals/folder.yaml"], "would have one folder"),
     ],
 )
-def test_wrong_options_are_one_line_before_any_work(checkpoint, tmp_path, capsys, options, message):
+def test_wrong_options_are_one_line_before_any_work(checkpoint, tmp_path, capsys, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rivals").mkdir()
+    for name, content in {
+        "class": "- {class_path: NoSuchModel}",
+        "argument": "- {class_path: Padim, init_args: {no_such: 1}}",
+        "type": "- {class_path: PatchGan, init_args: {width: wide}}",
+        "name": "- {name: FP32, class_path: Padim}",
+        "folder": "- {name: ../a, class_path: Padim}\n- {name: a, class_path: Padim}",
+    }.items():
+        (tmp_path / "rivals" / f"{name}.yaml").write_text(content)
     assert main(["edge", "--ckpt_path", str(checkpoint), "--out", str(tmp_path / "out"), *options]) in {1, 2}
     said = capsys.readouterr().err.strip().splitlines()
     assert message in said[-1]
@@ -104,13 +122,16 @@ def test_wrong_options_are_one_line_before_any_work(checkpoint, tmp_path, capsys
 
 def test_a_model_that_loses_too_much_keeps_its_sensitive_parts(checkpoint, data, tmp_path, monkeypatch):
     module = load_checkpoint(checkpoint)
-    losses = iter(["", "0.030 pixel AP", ""])
-    monkeypatch.setattr(edge, "losses", lambda *_: next(losses))
-    models, accuracies, remarks = edge.export_all(module, data, tmp_path, ["INT8_PTQ"])
+    # On the validation images of all quantized, on the test images of that, on the validation images of the fallback.
+    found = iter(["0.030 pixel AP", "", ""])
+    monkeypatch.setattr(edge_forms, "losses", lambda *_: next(found))
+    exports = edge_forms.FormExporter(module, data, tmp_path, make_plan(module, data, ["INT8_PTQ"], named=True))
+    exports.export_all()
+    models = exports.models
     assert list(models) == ["FP32", "INT8_PTQ", "INT8_PTQ, networks only"]
-    assert list(accuracies) == list(models)
-    assert "INT8_PTQ loses 0.030 pixel AP" in remarks[0]
-    assert "is within the limits" in remarks[0]
+    assert list(exports.accuracies) == list(models)
+    remark = next(text for text in exports.remarks if "INT8_PTQ loses 0.030 pixel AP" in text)
+    assert "is within the limits" in remark
 
     def quantized(path):
         """Kinds of operations of which an input comes out of a quantizer."""
@@ -134,16 +155,21 @@ def test_losses_are_named():
         return Accuracy(image_AUROC=auroc, pixel_AP=ap, **rest)
 
     full = accuracy(0.9, 0.6)
-    assert edge.losses(full, accuracy(0.891, 0.581)) == ""
-    assert edge.losses(full, accuracy(0.88, 0.6)) == "0.020 image AUROC"
-    assert edge.losses(full, accuracy(0.88, 0.5)) == "0.020 image AUROC and 0.100 pixel AP"
-    assert edge.losses(accuracy(None, None), accuracy(None, None)) == ""
+    assert losses(full, accuracy(0.891, 0.581)) == ""
+    assert losses(full, accuracy(0.88, 0.6)) == "0.020 image AUROC"
+    assert losses(full, accuracy(0.88, 0.5)) == "0.020 image AUROC and 0.100 pixel AP"
+    assert losses(accuracy(None, None), accuracy(None, None)) == ""
+    assert losses(None, full) == ""
+    # Without a lesion nothing but the agreement tells.
+    shifted = replace(accuracy(None, None), mean_score_difference=0.03, mean_map_difference=0.006)
+    assert losses(accuracy(None, None), shifted).count("mean difference") == 2
+    assert losses(full, replace(full, mean_score_difference=0.5)) == ""
 
 
 def test_differences_and_metrics_of_a_model():
     masks = np.zeros((2, 2, 2), bool)
     masks[1, 0, 0] = True
-    test = Images(images=[], labels=np.array([False, True]), masks=masks)
+    test = LabelledImages(split="test", images=[], labels=np.array([False, True]), masks=masks)
     maps = np.zeros((2, 2, 2), np.float32)
     maps[1, 0, 0] = 0.5
     full = Predicted(scores=np.array([0.25, 0.75]), maps=maps)
@@ -207,6 +233,7 @@ def test_smoothing_is_told_from_layers(exported):
         ("- Padim", "must be a list of models"),
         ("- {class_path: Padim, lr: 1}", "must be a list of models"),
         ("- {class_path: [Padim]}", "each name once"),
+        ("- {class_path: Padim, init_args: [1]}", r"init_args of Padim is \[1\]"),
         ("- {class_path: Padim}\n- {class_path: Padim}", "each name once"),
         ("[", "it is no YAML"),
         ("!!python/object/apply:os.system ['true']", "it is no YAML"),
@@ -220,7 +247,7 @@ def test_wrong_file_of_rivals(tmp_path, content, match):
 
 
 def test_rival_that_cannot_be_built(tmp_path):
-    with pytest.raises(DataError, match="Padim cannot be exported to be compared with"):
+    with pytest.raises(DataError, match="Padim cannot be exported for images of 64x64"):
         export_rival({"class_path": "Padim", "init_args": {"no_such": 1}}, tmp_path, SIZE)
 
 

@@ -46,7 +46,7 @@ def test_page_lies_beside_the_result_and_holds_everything(tmp_path):
     page = write_page(write_result(tmp_path, modalities=("flair", "t1ce", "t2")))
     assert page == tmp_path / "case_1.html"
     html = page.read_text(encoding="utf-8")
-    for text in ("Patient score", "0.83", "above the image threshold", "model.xml", "0123456789abcdef", "2025.3.0",
+    for text in ("Patient score", "0.83", "above the patient threshold", "model.xml", "0123456789abcdef", "2025.3.0",
                  "Research use; not a medical device.", "Copyright (c) 2021, Niivue", "flair", "t1ce"):  # fmt: skip
         assert text in html
     assert [name for name, _ in embedded(html)] == ["image"] * 3 + ["anomaly-volume", "mask-volume"]
@@ -59,8 +59,32 @@ def test_page_lies_beside_the_result_and_holds_everything(tmp_path):
 def test_verdict_in_words(tmp_path):
     result = write_result(tmp_path, patient_score=0.2, is_anomalous=False)
     html = write_page(result, tmp_path / "pages" / "new").read_text(encoding="utf-8")
-    assert "below the image threshold" in html
+    assert "not above the patient threshold of 0.62" in html
     assert "calls this case normal" in html
+    assert "found on lesion-free slices of 3 patients; 25% of healthy patients are expected above it" in html
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        # As older versions wrote it: the verdict is by the threshold of single slices.
+        ({"patient_threshold": None, "is_anomalous": True}, "the result names no threshold of patients"),
+        ({"patient_threshold": None, "is_anomalous": None, "no_verdict": "it is <new>"}, "it is &lt;new&gt;"),
+        ({"is_anomalous": None, "no_verdict": "the scan has 900 slices"}, "the scan has 900 slices"),
+    ],
+)
+def test_verdict_is_shown_only_where_there_is_one(tmp_path, changes, reason):
+    html = write_page(write_result(tmp_path, **changes)).read_text(encoding="utf-8")
+    assert f"No verdict: {reason}." in html
+    assert "calls this case" not in html
+    assert "patient threshold of" not in html
+
+
+def test_model_without_thresholds_has_a_page_without_mask(tmp_path):
+    changes = {"thresholds": {}, "patient_threshold": None, "is_anomalous": None, "no_verdict": "no thresholds"}
+    html = write_page(write_result(tmp_path, mask=False, **changes)).read_text(encoding="utf-8")
+    assert '"imageThreshold": null' in html
+    assert "No verdict: no thresholds." in html
 
 
 @pytest.mark.parametrize(("axes", "tilt"), [("LPS", 0), ("RAS", 0), ("LPI", 0), ("SRA", 0), ("RAS", 0.3)])
@@ -128,7 +152,12 @@ WRONG = {
     "range": ({"patient_score": 1.5}, "patient_score must be a number from 0 to 1, got 1.5"),
     "nan": ({"patient_score": float("nan")}, "patient_score must be a number"),
     "digits": ({"patient_score": 10**400}, "patient_score must be a number"),
-    "contradiction": ({"is_anomalous": False}, "is_anomalous must be what patient_score 0.83"),
+    "contradiction": (
+        {"is_anomalous": False},
+        "is_anomalous must be what patient_score 0.83 and patient_threshold 0.62 say",
+    ),
+    "patient threshold": ({"patient_threshold": 2}, "patient_threshold is out of its range"),
+    "origin": ({"patient_threshold_from": ["x"]}, "patient_threshold_from is out of its range"),
     "no object": ({"thresholds": [1]}, "thresholds must be an object"),
     "threshold": ({"thresholds": {"image": 0.5}}, "thresholds.pixel is missing"),
     "slices": ({"slices": [{"slice": 1}]}, "slices[0].score is missing"),
@@ -178,7 +207,8 @@ def test_missing_fields_are_named(tmp_path):
     result = write_result(tmp_path)
     content = json.loads(result.read_text())
     # The page does not need the spacing, which is in the volumes, and hashes only prove that an image is the one.
-    for key in content.keys() - {"spacing_mm", "inputs_sha256"}:
+    optional = {key for key in content if key.startswith("patient_threshold")} | {"no_verdict"}
+    for key in content.keys() - {"spacing_mm", "inputs_sha256"} - optional:
         result.write_text(json.dumps({name: value for name, value in content.items() if name != key}))
         with pytest.raises(DataError, match=rf"case_1\.json: {key} is missing"):
             write_page(result)
@@ -209,6 +239,78 @@ def test_moved_images_are_found_in_the_folder_given(tmp_path):
     assert write_page(result, images=tmp_path / "moved").is_file()
     with pytest.raises(DatasetNotFoundError, match="check --images"):
         write_page(result, images=tmp_path)
+
+
+def elsewhere(tmp_path, **changes):
+    """A result whose image lies in a folder beside that of the result."""
+    result = write_result(tmp_path / "out", **changes)
+    (tmp_path / "out" / "images").rename(tmp_path / "private")
+    return result, tmp_path / "private" / "case_1_image.nii.gz"
+
+
+@pytest.mark.parametrize("kind", ["absolute", "dots", "link", "folder link", "circle"])
+def test_image_outside_of_the_folders_is_refused(tmp_path, kind):
+    result, image = elsewhere(tmp_path)
+    stored = {"absolute": str(image), "dots": "images/../../private/" + image.name}.get(kind, image.name)
+    if kind == "link":
+        (tmp_path / "out" / image.name).symlink_to(image)
+    elif kind == "folder link":
+        (tmp_path / "out" / "images").symlink_to(image.parent)
+        stored = f"images/{image.name}"
+    elif kind == "circle":
+        (tmp_path / "out" / image.name).symlink_to(tmp_path / "out" / image.name)
+    change(result, inputs={"image": stored})
+    with pytest.raises(DataError, match=r"case_1\.json: inputs\.image is .*with --images FOLDER") as caught:
+        write_page(result)
+    assert image.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    # Another folder than the one that holds it opens nothing.
+    (tmp_path / "other").mkdir()
+    with pytest.raises((DataError, DatasetNotFoundError)):
+        write_page(result, images=tmp_path / "other")
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def test_folder_of_images_opens_what_is_in_it_at_any_depth(tmp_path):
+    result, image = elsewhere(tmp_path)
+    deep = tmp_path / "archive" / "HGG" / "case_1"
+    deep.parent.mkdir(parents=True)
+    image.parent.rename(deep)
+    change(result, inputs={"image": str(deep / image.name)})
+    assert write_page(result, images=tmp_path / "archive").is_file()
+    assert write_page(result, images=deep).is_file()
+
+
+def test_link_in_the_folder_of_images_leads_nowhere_else(tmp_path):
+    result, image = elsewhere(tmp_path)
+    change(result, inputs={"image": image.name})
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / image.name).symlink_to(image)
+    # What lies in the folder of the result is found all the same, and is not there.
+    with pytest.raises(DatasetNotFoundError):
+        write_page(result, images=tmp_path / "given")
+
+
+@pytest.mark.parametrize("kind", ["anomaly", "mask"])
+def test_map_that_is_a_link_to_elsewhere_is_refused(tmp_path, kind):
+    result = write_result(tmp_path / "out")
+    path = tmp_path / "out" / f"case_1_{kind}.nii.gz"
+    path.rename(tmp_path / "hidden.nii.gz")
+    path.symlink_to(tmp_path / "hidden.nii.gz")
+    with pytest.raises(DataError, match=rf"outputs\.{kind} is .* by a symbolic link"):
+        write_page(result)
+
+
+def test_folder_of_the_result_may_be_reached_by_a_link(tmp_path):
+    write_result(tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert write_page(tmp_path / "link" / "case_1.json").is_file()
+
+
+def test_images_that_are_no_folder_are_said_first(tmp_path):
+    write_result(tmp_path)
+    with pytest.raises(DatasetNotFoundError, match=r"--images .*nowhere is no folder"):
+        view(tmp_path, "--images", tmp_path / "nowhere")
 
 
 def test_image_of_another_patient_is_refused(tmp_path):
@@ -300,4 +402,4 @@ def test_page_of_a_real_case_stays_small(tmp_path, shared_data):
         patches=[],
     )
     nib.save(nib.Nifti1Image((voxels / voxels.max()).astype(np.float32), stored.affine), tmp_path / "real.nii.gz")
-    assert write_page(result).stat().st_size < 15e6
+    assert write_page(result, images=source.parent).stat().st_size < 15e6

@@ -5,10 +5,14 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
+from anomalib_patchgan.deploy.export import export_model
+from anomalib_patchgan.deploy.predictor import load_checkpoint
 from anomalib_patchgan.deploy.volume import VolumeInferencer
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+from anomalib_patchgan.patient import PatientThreshold
 from tests.fakes.volumes import LESION, SHAPE, lesion_mm, make_voxels, write_volume
 
 
@@ -170,3 +174,71 @@ def test_model_that_does_not_know_its_volumes_says_so(trained, tmp_path, caplog)
     assert inferencer.modalities == ("image",)
     assert "does not say how its images were made" in caplog.text
     assert predict(inferencer, tmp_path, name="scan.nii.gz").case == "scan"
+
+
+def test_verdict_is_by_the_threshold_of_patients(inferencer, tmp_path):
+    threshold = inferencer.patient_threshold
+    assert threshold.source == "lesion-free slices"
+    sick = predict(inferencer, tmp_path / "sick")
+    healthy = predict(inferencer, tmp_path / "healthy", lesion=False, seed=3)
+    for result in (sick, healthy):
+        assert result.is_anomalous is (result.patient_score > threshold.value)
+    assert sick.is_anomalous
+    record = json.loads(sick.save(tmp_path).read_text())
+    assert record["is_anomalous"] is True
+    assert record["patient_threshold"] == threshold.value
+    assert record["patient_threshold_from"] == "lesion-free slices"
+    assert record["no_verdict"] is None
+
+
+def changed(checkpoint, tmp_path, change):
+    """An inferencer of the checkpoint after a change of its content."""
+    content = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    change(content)
+    torch.save(content, tmp_path / "changed.ckpt")
+    return VolumeInferencer(tmp_path / "changed.ckpt")
+
+
+def test_checkpoint_without_a_threshold_of_patients_gives_scores_and_mask_only(checkpoint, tmp_path):
+    old = changed(checkpoint, tmp_path, lambda content: content.pop("patient_threshold"))
+    result = predict(old, tmp_path)
+    record = json.loads(result.save(tmp_path / "out").read_text())
+    assert record["is_anomalous"] is None
+    assert record["patient_threshold"] is None
+    assert record["no_verdict"].startswith("the model has no threshold of patients, train it again")
+    assert set(record["outputs"]) == {"anomaly", "mask"}
+
+
+def test_model_without_thresholds_gives_neither_mask_nor_verdict(checkpoint, inferencer, tmp_path):
+    def forget(content):
+        for name in ("_image_threshold", "_pixel_threshold"):
+            content["state_dict"][f"post_processor.{name}"].fill_(float("nan"))
+
+    predict(inferencer, tmp_path).save(tmp_path / "out")
+    assert (tmp_path / "out" / "case_mask.nii.gz").is_file()
+    result = predict(changed(checkpoint, tmp_path, forget), tmp_path)
+    assert result.mask is None
+    assert result.is_anomalous is None
+    record = json.loads(result.save(tmp_path / "out").read_text())
+    assert record["thresholds"] == {}
+    assert record["outputs"] == {"anomaly": "case_anomaly.nii.gz"}
+    assert "no thresholds" in record["no_verdict"]
+    # The former mask does not lie beside another model's map.
+    assert not (tmp_path / "out" / "case_mask.nii.gz").exists()
+
+
+def test_scan_of_many_more_slices_gets_no_verdict(checkpoint, tmp_path):
+    few = changed(checkpoint, tmp_path, lambda content: content.update(patient_threshold_slices=3))
+    result = predict(few, tmp_path)
+    assert result.is_anomalous is None
+    assert result.no_verdict.startswith("the scan has 8 slices")
+
+
+def test_export_carries_the_threshold_of_patients(checkpoint, tmp_path):
+    module = load_checkpoint(checkpoint)
+    module.patient_threshold = PatientThreshold(value=0.625, source="healthy patients", patients=4, slices=8)
+    export_model(module, tmp_path)
+    card = json.loads((tmp_path / "model_card.json").read_text())
+    assert (card["patient_threshold"], card["patient_threshold_from"]) == (0.625, "healthy patients")
+    assert card["patient_threshold_expected_fpr"] == 0.2
+    assert VolumeInferencer(tmp_path / "model.xml").patient_threshold == module.patient_threshold

@@ -51,6 +51,30 @@ def test_folder_of_cases_and_resume(exported, folder, tmp_path, capsys):
     assert "done before" not in capsys.readouterr().out
 
 
+def test_verdict_and_its_origin_are_said(exported, folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert volume(exported, folder / "case-1", out) == 0
+    said = capsys.readouterr()
+    assert "found on lesion-free slices of " in said.err
+    assert said.out.rstrip().endswith((", anomalous", ", normal"))
+    # A record of an older version, whose verdict was by the threshold of slices, is not done.
+    record = json.loads((out / "case-1.json").read_text())
+    old = {name: value for name, value in record.items() if not name.startswith("patient_threshold")}
+    (out / "case-1.json").write_text(json.dumps(old))
+    assert volume(exported, folder / "case-1", out) == 0
+    assert "done before" not in capsys.readouterr().out
+    assert json.loads((out / "case-1.json").read_text()) == record
+
+
+def test_record_that_names_other_files_is_not_done(exported, folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert volume(exported, folder / "case-1", out) == 0
+    record = json.loads((out / "case-1.json").read_text())
+    (out / "case-1.json").write_text(json.dumps({**record, "outputs": {"anomaly": "../in/case-1/case-1_seg.nii.gz"}}))
+    assert volume(exported, folder / "case-1", out) == 0
+    assert "done before" not in capsys.readouterr().out
+
+
 def test_one_bad_case_stops_no_other(exported, folder, tmp_path, capsys):
     (folder / "case-1" / "case-1_flair.nii.gz").write_bytes(b"damaged")
     assert volume(exported, folder, tmp_path / "out") == 1

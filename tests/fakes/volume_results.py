@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
+from anomalib_patchgan.patient import PatientThreshold
+
 SHAPE = (40, 48, 24)
 SPACING = (2.0, 1.5, 3.0)
 # Voxel of the hot spot along axes to the right, front and top: off centre along each, to the patient's left.
@@ -71,7 +73,9 @@ def write_result(
         "spacing_mm": [float(size) for size in turned.header.get_zooms()],
         "patient_score": 0.83,
         "thresholds": {"image": 0.52, "pixel": 0.47},
+        **PatientThreshold(value=0.62, source="lesion-free slices", patients=3, slices=20).as_record(),
         "is_anomalous": True,
+        "no_verdict": None,
         "slices": _slices(anomaly, affine),
         "patches": [
             {"rank": 1, "score": 0.91, "slice": SPOT[2], "voxel": np.rint(voxel[:3]).astype(int).tolist(),

@@ -26,7 +26,8 @@
   const across = (slice) => ((slice + 0.5) / data.size) * 100;
   const upwards = (score) => 97 - 94 * score;
   const atScore = (score) => ({ x1: 0, x2: 100, y1: upwards(score), y2: upwards(score) });
-  drawLine("line", { class: "threshold", ...atScore(data.imageThreshold) });
+  // A model that was never validated has no thresholds.
+  if (data.imageThreshold !== null) drawLine("line", { class: "threshold", ...atScore(data.imageThreshold) });
   let run = [];
   data.slices.forEach((one, index) => {
     run.push([across(one.slice), upwards(one.score)]);
@@ -40,7 +41,7 @@
   const marker = drawLine("line", { class: "present", x1: 0, x2: 0, y1: 0, y2: 100 });
   const highest = data.slices.reduce((best, one) => (best && best.score >= one.score ? best : one), null);
   find("highest").textContent = highest
-    ? `highest: ${highest.score.toFixed(2)} in slice ${highest.slice}; dashed: image threshold`
+    ? `highest: ${highest.score.toFixed(2)} in slice ${highest.slice}${data.imageThreshold === null ? "" : "; dashed: slice threshold"}`
     : "no slice was processed";
 
   if (!document.createElement("canvas").getContext("webgl2")) {
@@ -198,7 +199,7 @@
   }
   canvas.addEventListener("webglcontextlost", () => fail("the browser took the graphics memory away. Load the page again."));
 
-  find("threshold").value = data.pixelThreshold;
+  find("threshold").value = data.pixelThreshold ?? 0.5;
   takeThreshold();
   takeOpacity();
   nv.addVolume(image);

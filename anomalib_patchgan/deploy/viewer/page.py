@@ -25,7 +25,8 @@ def write_page(result: Path, out: Path | None = None, images: Path | None = None
     Args:
         result: `<case>.json`, beside which the maps lie.
         out: Folder to write into; that of `result` by default.
-        images: Folder that holds the images, if they are no longer where they were.
+        images: Folder that holds the images, at any depth where the result says or directly by their names; `None` if
+            they lie in the folder of the result. Other files are not embedded, whatever the result names.
 
     Returns:
         The page, `<case>.html`.

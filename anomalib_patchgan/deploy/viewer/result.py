@@ -6,6 +6,8 @@ from pathlib import Path, PureWindowsPath
 
 from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS
 from anomalib_patchgan.deploy.viewer.json_fields import Fields, read_fields
+from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.patient import PatientThreshold
 
 FORMAT = 1
 MAX_MODALITIES = 3
@@ -13,6 +15,7 @@ MAX_MODALITIES = 3
 MAX_SIZE = DEFAULT_LIMITS.max_dimension
 # Of a coordinate: a body is smaller, and a scanner's origin is near it.
 MAX_MM = 100_000
+ROUNDING = 1e-6
 SUFFIXES = (".nii", ".nii.gz")
 
 Triple = tuple[float, float, float]
@@ -49,9 +52,11 @@ class CaseResult:
         mask: Name of the mask, if there is one.
         shape: Number of voxels along the file's own axes.
         patient_score: Score of the case.
-        image_threshold: From which score on an image is called anomalous.
-        pixel_threshold: From which value on a voxel is.
-        is_anomalous: What the model says of the case.
+        image_threshold: From which score on a slice is called anomalous; `None` if the model has no thresholds.
+        pixel_threshold: From which value on a voxel is; `None` likewise.
+        patient_threshold: Threshold of the score of a case; `None` if the model has none.
+        is_anomalous: What the model says of the case; `None` where it says nothing.
+        no_verdict: Why it says nothing; empty where it does.
         slices: Processed slices, bottom to top.
         patches: Places by rank.
         model: Name, file and SHA-256 of the model.
@@ -65,9 +70,11 @@ class CaseResult:
     mask: str | None
     shape: tuple[int, int, int]
     patient_score: float
-    image_threshold: float
-    pixel_threshold: float
-    is_anomalous: bool
+    image_threshold: float | None
+    pixel_threshold: float | None
+    patient_threshold: PatientThreshold | None
+    is_anomalous: bool | None
+    no_verdict: str
     slices: list[SliceScore]
     patches: list[Patch]
     model: dict[str, str]
@@ -104,6 +111,9 @@ def read_result(path: Path) -> CaseResult:
     if not 1 <= len(inputs.values) <= MAX_MODALITIES:
         fields.fail("inputs", f"an object with 1 to {MAX_MODALITIES} images", dict(inputs.values))
     hashes = fields.part("inputs_sha256") if "inputs_sha256" in fields.values else Fields({}, path)
+    patient = _patient_threshold(fields)
+    # Without a threshold of patients a verdict is one of older versions, by the threshold of single slices.
+    verdict = fields.truth("is_anomalous") if patient and fields.get("is_anomalous") is not None else None
     shape = [int(size) for size in fields.triple("shape", 1, MAX_SIZE)]
     result = CaseResult(
         case=fields.text("case"),
@@ -113,9 +123,11 @@ def read_result(path: Path) -> CaseResult:
         mask=_plain_name(outputs, "mask") if "mask" in outputs.values else None,
         shape=(shape[0], shape[1], shape[2]),
         patient_score=fields.number("patient_score", 0, 1),
-        image_threshold=thresholds.number("image", 0, 1),
-        pixel_threshold=thresholds.number("pixel", 0, 1),
-        is_anomalous=fields.truth("is_anomalous"),
+        image_threshold=_threshold(thresholds, "image"),
+        pixel_threshold=_threshold(thresholds, "pixel"),
+        patient_threshold=patient,
+        is_anomalous=verdict,
+        no_verdict="" if verdict is not None else _reason(fields),
         slices=[
             SliceScore(slice=_slice(one), score=one.number("score", 0, 1), world_mm=_world(one))
             for one in fields.parts("slices")
@@ -142,10 +154,33 @@ def _check(result: CaseResult, fields: Fields) -> None:
     numbers = [one.slice for one in result.slices]
     if any(one >= other for one, other in pairwise(numbers)):
         fields.fail("slices", "in order, each slice once", numbers)
-    difference = result.patient_score - result.image_threshold
-    if (difference > 0 and not result.is_anomalous) or (difference < 0 and result.is_anomalous):
-        expected = f"what patient_score {result.patient_score:g} and thresholds.image {result.image_threshold:g} say"
+    if result.patient_threshold is None or result.is_anomalous is None:
+        return
+    difference = result.patient_score - result.patient_threshold.value
+    # The score is rounded in the file.
+    if abs(difference) > ROUNDING and (difference > 0) != result.is_anomalous:
+        threshold = result.patient_threshold.value
+        expected = f"what patient_score {result.patient_score:g} and patient_threshold {threshold:g} say"
         fields.fail("is_anomalous", expected, result.is_anomalous)
+
+
+def _threshold(fields: Fields, key: str) -> float | None:
+    # A model without thresholds has neither of them.
+    return fields.number(key, 0, 1) if fields.values else None
+
+
+def _patient_threshold(fields: Fields) -> PatientThreshold | None:
+    try:
+        return PatientThreshold.from_record(fields.values)
+    except DataError as error:
+        msg = f"{fields.path}: {error}"
+        raise DataError(msg) from error
+
+
+def _reason(fields: Fields) -> str:
+    if fields.values.get("no_verdict") is not None:
+        return fields.text("no_verdict")
+    return "the result names no threshold of patients"
 
 
 def _patch(fields: Fields, shape: list[int]) -> Patch:

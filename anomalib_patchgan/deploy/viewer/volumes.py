@@ -5,6 +5,7 @@ import gzip
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import nibabel as nib
 import numpy as np
@@ -47,20 +48,21 @@ def read_volumes(path: Path, result: CaseResult, images: Path | None) -> CaseVol
 
     Args:
         path: JSON file of the result, beside which its maps lie.
-        result: The result.
-        images: Folder to look for the images in, by their names; without it they are where they were.
+        result: The result. Files that it names are taken from its own folder and from `images` only: anybody may have
+            written it, and what it names is embedded into the page.
+        images: Folder that holds the images, directly by their names or where the result says; `None` if they lie in
+            the folder of the result.
 
     Returns:
         The volumes, ready for the page.
 
     Raises:
         DatasetNotFoundError: A file does not exist.
-        DataError: A file is damaged, the files do not fit together, or the result speaks of places outside of them.
+        DataError: A file lies outside of both folders or is damaged, the files do not fit together, or the result
+            speaks of places outside of them.
     """
-    paths = {name: path.parent / stored for name, stored in result.images.items()}
-    if images is not None:
-        paths = {name: images / file_name(stored) for name, stored in result.images.items()}
-    anomaly_path = path.parent / result.anomaly
+    paths = {name: find_image(path, name, stored, images) for name, stored in result.images.items()}
+    anomaly_path = _output(path, "anomaly", result.anomaly, images)
     anomaly = parse_nifti(read_bytes(anomaly_path), anomaly_path, strict=True)
     packed = {}
     for name, image_path in paths.items():
@@ -69,7 +71,7 @@ def read_volumes(path: Path, result: CaseResult, images: Path | None) -> CaseVol
         packed[name] = pack(to_grey(image.voxels), image.affine)
     mask = None
     if result.mask is not None:
-        mask_path = path.parent / result.mask
+        mask_path = _output(path, "mask", result.mask, images)
         volume = parse_nifti(read_bytes(mask_path), mask_path)
         check_same_grid(anomaly, volume, anomaly_path, mask_path)
         mask = pack((volume.voxels != 0).astype(np.uint8), volume.affine)
@@ -83,6 +85,36 @@ def read_volumes(path: Path, result: CaseResult, images: Path | None) -> CaseVol
         shape=(x, y, z),
         affine=anomaly.affine,
     )
+
+
+def find_image(record: Path, key: str, stored: str, images: Path | None) -> Path:
+    """Find an image that a result names, in the folder of the result or the one given for images.
+
+    Args:
+        record: JSON file of the result.
+        key: Name of the image in it.
+        stored: Its path there.
+        images: Folder that holds the images; `None` for none.
+
+    Returns:
+        The file, which need not exist.
+
+    Raises:
+        DataError: It lies elsewhere, with symbolic links and `..` followed.
+
+    Example:
+        >>> find_image(Path("a.json"), "flair", "/data/a.nii.gz", None)
+        Traceback (most recent call last):
+        anomalib_patchgan.errors.DataError: a.json: inputs.flair is /data/a.nii.gz, which is not in the folder of the
+        result: give the folder that holds it with --images FOLDER.
+    """
+    places = [record.parent / stored]
+    if images is not None:
+        places.insert(0, images / file_name(stored))
+    allowed = [place for place in places if _is_inside(place, record.parent, images)]
+    if not allowed:
+        _refuse(record, f"inputs.{key}", places[-1], images)
+    return next((place for place in allowed if place.is_file()), allowed[0])
 
 
 def to_grey(voxels: np.ndarray) -> NDArray[np.uint8]:
@@ -125,6 +157,31 @@ def pack(voxels: NDArray[np.uint8], affine: NDArray[np.float64], slope: float = 
     padding = bytes(header.single_vox_offset - len(header.binaryblock))
     content = header.binaryblock + padding + voxels.tobytes("F")
     return base64.b64encode(gzip.compress(content, mtime=0)).decode("ascii")
+
+
+def _output(record: Path, key: str, name: str, images: Path | None) -> Path:
+    """Return the path of a map beside the result, which may be a link to elsewhere."""
+    path = record.parent / name
+    if not _is_inside(path, record.parent, images):
+        _refuse(record, f"outputs.{key}", path, images)
+    return path
+
+
+def _is_inside(path: Path, *folders: Path | None) -> bool:
+    try:
+        real = path.resolve()
+        return any(real.is_relative_to(folder.resolve()) for folder in folders if folder is not None)
+    # A circle of links.
+    except (OSError, RuntimeError):
+        return False
+
+
+def _refuse(record: Path, where: str, path: Path, images: Path | None) -> NoReturn:
+    link = " by a symbolic link" if path.is_symlink() else ""
+    folders = "in the folder of the result" + ("" if images is None else f" or in {images}")
+    remedy = "give the folder that holds it with --images FOLDER"
+    msg = f"{record}: {where} is {path}, which is not {folders}{link}: {remedy}."
+    raise DataError(msg)
 
 
 def _read_image(path: Path, images: Path | None, sha256: str | None) -> Volume:
