@@ -9,7 +9,8 @@ import pandas as pd
 from anomalib import TaskType
 from anomalib.data.utils import LabelName, Split
 
-from anomalib_patchgan.data.image_files import check_image, check_mask, find_images
+from anomalib_patchgan.data.image_files import check_image, find_images
+from anomalib_patchgan.data.mask_files import check_mask
 from anomalib_patchgan.data.prepare.samples import COLUMNS, SAMPLES, read_samples
 from anomalib_patchgan.data.prepare.splits import hash_fraction
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
@@ -86,14 +87,16 @@ def make_prepared_table(
     has_masks = any(find_images(root / split.value / "mask") for split in splits)
     if not has_masks:
         logger.warning("No masks in %s: pixel metrics are left out", root / "test" / "mask")
+    shares: dict[str, float] = {}
     rows = [
         {"image_path": str(path), "label": label, "label_index": int(_LABELS[label]), "mask_path": mask}
         | {"patient_id": _patient_id(path, pattern), "split": split.value}
         for split in splits
         for label in _LABELS
         if not (split is Split.TRAIN and label == "abnormal" and Split.VAL in splits and folds is None)
-        for path, mask in _read_label(root / split.value, label, has_masks=has_masks)
+        for path, mask in _read_label(root / split.value, label, shares, has_masks=has_masks)
     ]
+    _warn_of_masks(shares)
     table = pd.DataFrame(rows, columns=["image_path", "label", "label_index", "mask_path", "patient_id", "split"])
     _check_complete(root, table)
     if folds is not None:
@@ -155,8 +158,8 @@ def _take_validation(root: Path, table: pd.DataFrame, ratio: float, seed: int) -
     return table[~(is_train & ~to_val & (table.label == "abnormal"))].reset_index(drop=True)
 
 
-def _read_label(folder: Path, label: str, *, has_masks: bool) -> list[tuple[Path, str]]:
-    """Return the checked images of one label with their checked masks ("" for none)."""
+def _read_label(folder: Path, label: str, shares: dict[str, float], *, has_masks: bool) -> list[tuple[Path, str]]:
+    """Return the checked images of one label with their checked masks ("" for none), and note the masks' lesion."""
     images = find_images(folder / label)
     masks = find_images(folder / "mask") if label == "abnormal" and has_masks else None
     found: list[tuple[Path, str]] = []
@@ -168,9 +171,17 @@ def _read_label(folder: Path, label: str, *, has_masks: bool) -> list[tuple[Path
         if stem not in masks:
             msg = f"{path} has no mask: expected {folder / 'mask' / stem}.png (same stem, any image format)."
             raise DataError(msg)
-        check_mask(masks[stem], path, size)
+        shares[str(masks[stem])] = check_mask(masks[stem], path, size)
         found.append((path, str(masks[stem])))
     return found
+
+
+def _warn_of_masks(shares: dict[str, float]) -> None:
+    """Say which masks of lesion images are hardly meant so."""
+    for share, what in ((0.0, "no lesion at all"), (1.0, "lesion everywhere")):
+        if found := [path for path, value in shares.items() if value == share]:
+            count = f"{len(found)} of {len(shares)}"
+            logger.warning("%s masks of lesion images are %s, such as %s: are they right?", count, what, found[0])
 
 
 def _add_details(root: Path, table: pd.DataFrame) -> pd.DataFrame:
