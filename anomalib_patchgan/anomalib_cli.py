@@ -11,7 +11,9 @@ from anomalib.engine import Engine
 from jsonargparse import ArgumentParser
 from lightning.pytorch import seed_everything
 from lightning.pytorch.cli import SaveConfigCallback
+from torch.utils.data import DataLoader
 
+from anomalib_patchgan.data.prediction_images import PredictionImages
 from anomalib_patchgan.errors import ConfigurationError, one_line
 from anomalib_patchgan.run_checks import check_checkpoint_file, check_monitors, check_trainer
 
@@ -138,7 +140,7 @@ class PatchGanCLI(AnomalibCLI):
             raise ConfigurationError(msg) from error
 
     def _check_run(self) -> None:
-        """Refuse what cannot work before anomalib makes a results folder."""
+        """Refuse what cannot work, the images of `predict` too, before anomalib makes a results folder."""
         compression = self._get(self.config, "compression_type")
         needs_images = self.subcommand != "export" or compression in {
             CompressionType.INT8_PTQ,
@@ -147,6 +149,9 @@ class PatchGanCLI(AnomalibCLI):
         if needs_images and self.datamodule is None:
             msg = f"{self.subcommand} needs images for this: name a data module and its folder with --data"
             raise ConfigurationError(msg)
+        if isinstance(self.datamodule, (str, Path)):
+            images = PredictionImages(self.datamodule)
+            self.datamodule = DataLoader(images, collate_fn=images.collate_fn)
         trainer = self._get(self.config_init, "trainer")
         check_trainer(trainer, self.model)
         if self.subcommand in TRAINING:
