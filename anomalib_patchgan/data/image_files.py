@@ -1,5 +1,6 @@
 """Finding image files in a folder and believing them from their headers, before any training starts."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,8 @@ from PIL import Image
 
 from anomalib_patchgan.data.prepare.photographs import DECODING_ERRORS
 from anomalib_patchgan.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -33,6 +36,29 @@ def find_images(folder: Path) -> dict[str, Path]:
             raise DataError(msg)
         images[path.stem] = path
     return images
+
+
+def find_images_below(folder: Path) -> dict[str, Path]:
+    """Find the image files inside a folder, or, if there are none, in the folders in it.
+
+    Args:
+        folder: Folder to look into; a missing one counts as empty.
+
+    Returns:
+        Path below the folder without its ending, such as `slice_1` or `patient_1/slice_1`, to path. Hidden files and
+        folders are left out.
+
+    Raises:
+        DataError: Two images of a folder share a stem.
+    """
+    images = find_images(folder)
+    paths = sorted(folder.iterdir()) if folder.is_dir() else ()
+    below = [path for path in paths if path.is_dir() and not path.name.startswith(".")]
+    if images:
+        if left_out := [path for path in below if find_images_below(path)]:
+            logger.warning("%s holds images, so that those in %s are left out", folder, left_out[0])
+        return images
+    return {f"{path.name}/{name}": image for path in below for name, image in find_images_below(path).items()}
 
 
 def is_image_file(path: Path) -> bool:
