@@ -42,11 +42,12 @@ def describe(error: Exception) -> tuple[str, int]:
         >>> describe(FileNotFoundError(2, "No such file or directory", "a.csv"))
         ('a.csv: No such file or directory', 1)
     """
-    name = type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename is not None else ""
+        # Of two files, the second is the one that was to be written.
+        name = error.filename if error.filename2 is None else error.filename2
+        where = "" if name is None else f"{name}: "
         return f"{where}{error.strerror}", FAILURE
-    message = one_line(error)
+    name, message = type(error).__name__, one_line(error)
     if is_refusal(error):
         if name == "UnpicklingError":
             # torch's message goes on for ten lines about how to turn the protection off.

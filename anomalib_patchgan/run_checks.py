@@ -86,6 +86,9 @@ def check_monitors(callbacks: Sequence[Callback], model: AnomalibModule) -> None
     Raises:
         ConfigurationError: If a callback watches such a measure.
     """
+    if not type(model).__module__.startswith("anomalib"):
+        # Nobody knows what a model from elsewhere logs.
+        return
     known = [metric.name for metric in getattr(getattr(model, "evaluator", None), "val_metrics", [])]
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)

@@ -33,6 +33,7 @@ def caught(raise_it, error):
     [
         (MisconfigurationException("No supported gpu backend found!"), USAGE_ERROR, "No supported gpu backend found!"),
         (PermissionError(13, "Permission denied", "/results"), FAILURE, "/results: Permission denied"),
+        (OSError(28, "No space left", "/data/a", None, "/results/b"), FAILURE, "/results/b: No space left"),
         (OSError(28, "No space left on device"), FAILURE, "No space left on device"),
         (ModuleNotFoundError("no wandb;\n  pip install it"), FAILURE, "no wandb; pip install it"),
         (MemoryError(), FAILURE, "MemoryError"),

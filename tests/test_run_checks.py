@@ -59,6 +59,13 @@ def test_a_model_without_validation_measures():
         check_monitors([EarlyStopping(monitor="image_AUROC")], Padim(pre_trained=False))
 
 
+def test_a_model_from_elsewhere_may_log_what_it_likes(model):
+    class Elsewhere(type(model)):
+        """A model that nobody here knows."""
+
+    check_monitors([EarlyStopping(monitor="val_loss")], Elsewhere(width=4, depth=2))
+
+
 def test_measures_and_losses_that_may_exist_pass(model):
     check_monitors([EarlyStopping(monitor=name) for name in ("val_image_AUROC", "train_loss")], model)
 
