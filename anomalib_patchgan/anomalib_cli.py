@@ -2,19 +2,24 @@
 
 import os
 import secrets
-import zipfile
 from pathlib import Path
 from typing import Any
 
 from anomalib.cli.cli import AnomalibCLI
+from anomalib.deploy import CompressionType
 from anomalib.engine import Engine
 from jsonargparse import ArgumentParser
 from lightning.pytorch import seed_everything
 from lightning.pytorch.cli import SaveConfigCallback
+from torch.utils.data import DataLoader
 
+from anomalib_patchgan.data.prediction_images import PredictionImages
 from anomalib_patchgan.errors import ConfigurationError, one_line
+from anomalib_patchgan.run_checks import check_checkpoint_file, check_monitors, check_trainer
 
 TRAINING = {"fit", "train"}
+# Tells the processes that lightning starts for DDP which checkpoint the first one was given.
+CHECKPOINT_VARIABLE = "ANOMALIB_PATCHGAN_CKPT_PATH"
 
 
 class PatchGanCLI(AnomalibCLI):
@@ -92,17 +97,17 @@ class PatchGanCLI(AnomalibCLI):
 
     def _check_checkpoint(self) -> None:
         """Find out that a checkpoint is missing or cut off now, not after the data have been prepared."""
-        checkpoint = str(self._get(self.config, "ckpt_path") or "")
-        # lightning takes some words and URLs, too.
-        if checkpoint and "://" not in checkpoint and not checkpoint.startswith(("best", "last", "hpc", "registry")):
-            path = Path(checkpoint)
-            if not path.is_file():
-                msg = f"no checkpoint at {path.resolve()}; a training writes it to weights/lightning in its results"
-                raise ConfigurationError(msg)
-            # torch writes a zip archive, whose directory comes last.
-            if not zipfile.is_zipfile(path):
-                msg = f"{path.resolve()} is no checkpoint, or only the beginning of one; copy it again or give another"
-                raise ConfigurationError(msg)
+        checkpoint = self._get(self.config, "ckpt_path")
+        if not checkpoint:
+            os.environ.pop(CHECKPOINT_VARIABLE, None)
+            return
+        # anomalib takes everything for a path, lightning's words such as `best` and URLs, too.
+        path = Path(checkpoint).resolve()
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            # `latest` leads somewhere else since the first process has made the folder of this run.
+            path = Path(os.environ.get(CHECKPOINT_VARIABLE, path))
+        check_checkpoint_file(path)
+        os.environ[CHECKPOINT_VARIABLE] = self.config[str(self.subcommand)]["ckpt_path"] = str(path)
 
     def _seed(self) -> None:
         """Seed Python, NumPy, torch and the data-loading processes."""
@@ -117,8 +122,13 @@ class PatchGanCLI(AnomalibCLI):
 
     def _run_subcommand(self) -> None:
         """Run the subcommand, turning failures that anomalib hides or leaves unexplained into errors."""
+        if self.subcommand != "install":
+            self._check_run()
         try:
-            super()._run_subcommand()
+            if self.subcommand == "train" and self._get(self.config, "ckpt_path"):
+                self._resume()
+            else:
+                super()._run_subcommand()
         except RuntimeError as error:
             if not str(error).startswith("Error(s) in loading state_dict"):
                 raise
@@ -128,6 +138,34 @@ class PatchGanCLI(AnomalibCLI):
                 "model arguments; pass the config.yaml of its training with --config"
             )
             raise ConfigurationError(msg) from error
+
+    def _check_run(self) -> None:
+        """Refuse what cannot work, the images of `predict` too, before anomalib makes a results folder."""
+        compression = self._get(self.config, "compression_type")
+        needs_images = self.subcommand != "export" or compression in {
+            CompressionType.INT8_PTQ,
+            CompressionType.INT8_ACQ,
+        }
+        if needs_images and self.datamodule is None:
+            msg = f"{self.subcommand} needs images for this: name a data module and its folder with --data"
+            raise ConfigurationError(msg)
+        if isinstance(self.datamodule, (str, Path)):
+            images = PredictionImages(self.datamodule)
+            self.datamodule = DataLoader(images, collate_fn=images.collate_fn)
+        trainer = self._get(self.config_init, "trainer")
+        check_trainer(trainer, self.model)
+        if self.subcommand in TRAINING:
+            check_monitors(trainer["callbacks"], self.model)
+
+    def _resume(self) -> None:
+        """Go on with a training, and test the weights that it ends with.
+
+        anomalib 2.7's `Engine.train` gives the checkpoint to the test, too, which then measures the weights that the
+        training began with (open-edge-platform/anomalib#1558).
+        """
+        arguments = self._prepare_subcommand_kwargs("train")
+        self.engine.fit(**arguments)
+        self.engine.trainer.test(self.model, datamodule=arguments.get("datamodule"))
 
 
 def _share_results_folder(engine: Engine) -> None:

@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import zip_longest
 from pathlib import Path
 
 from anomalib_patchgan.benchmark_command import COMMAND as BENCHMARK
@@ -22,6 +23,7 @@ from anomalib_patchgan.edge_command import COMMAND as EDGE
 from anomalib_patchgan.edge_command import DESCRIPTION as EDGE_DESCRIPTION
 from anomalib_patchgan.edge_command import add_edge_arguments, run_edge
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
+from anomalib_patchgan.failures import FAILURE, USAGE_ERROR, describe
 from anomalib_patchgan.prepare_command import COMMAND as PREPARE
 from anomalib_patchgan.prepare_command import DESCRIPTION as PREPARE_DESCRIPTION
 from anomalib_patchgan.prepare_command import add_prepare_arguments, read_options, run_prepare
@@ -39,8 +41,6 @@ from anomalib_patchgan.volume_command import add_volume_arguments, run_volume
 PROGRAM = "anomalib-patchgan"
 DEBUG_VARIABLE = "ANOMALIB_PATCHGAN_DEBUG"
 
-FAILURE = 1
-USAGE_ERROR = 2
 INTERRUPTED = 130
 
 # Written out, because asking anomalib for them takes the ten seconds; a test compares them with anomalib's.
@@ -76,7 +76,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Raises:
         SystemExit: After `--help` and `--version`, and on arguments that argparse itself rejects.
-        PatchGanError: Instead of the one-line message if the environment sets `ANOMALIB_PATCHGAN_DEBUG=1`.
+        Exception: Instead of the one-line message if the environment sets `ANOMALIB_PATCHGAN_DEBUG=1`.
 
     Example:
         >>> from anomalib_patchgan.cli import main
@@ -100,6 +100,11 @@ def main(args: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _fail(one_line(error), USAGE_ERROR if isinstance(error, ConfigurationError) else FAILURE)
+    except Exception as error:
+        # Whatever it is, the user gets one line, and a file with the rest where the line does not explain it.
+        if debug:
+            raise
+        return _fail(*describe(error))
 
 
 def light_parser() -> argparse.ArgumentParser:
@@ -153,6 +158,7 @@ def _fail(message: str, code: int) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     """Run a light command here, and hand everything else to anomalib's command line."""
+    _check_config_files(arguments)
     first = arguments[0] if arguments else ""
     if first in ANOMALIB_COMMANDS or (first.startswith("-") and first not in {"-h", "--help", "--version"}):
         return _run_anomalib(arguments)
@@ -178,6 +184,19 @@ def _dispatch(arguments: list[str]) -> int:
         "configs": lambda: run_configs(namespace.name, namespace.copy, force=namespace.force),
     }
     return commands[namespace.subcommand]()
+
+
+def _check_config_files(arguments: list[str]) -> None:
+    """Refuse a configuration that is no text, which jsonargparse reads without saying which file it was."""
+    for option, value in zip_longest(arguments, arguments[1:], fillvalue=""):
+        name, _, rest = option.partition("=")
+        path = Path(rest or value)
+        if name in {"-c", "--config"} and path.is_file():
+            try:
+                path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                msg = f"{path} is no configuration: it is not text in UTF-8 (byte {error.start})"
+                raise ConfigurationError(msg) from error
 
 
 def _run_anomalib(arguments: list[str]) -> int:

@@ -7,6 +7,8 @@ import pytest
 import torch
 import yaml
 
+from anomalib_patchgan import PatchGan
+from anomalib_patchgan.anomalib_cli import CHECKPOINT_VARIABLE, PatchGanCLI
 from anomalib_patchgan.cli import FAILURE, USAGE_ERROR, main
 from tests.fakes.prepared import write_prepared_folder
 
@@ -92,6 +94,39 @@ def test_test_leaves_the_configuration_of_the_training(config, tmp_path):
     assert main(["test", *arguments]) == 0
     assert (folder / "config.yaml").read_text(encoding="utf-8") == before
     assert (folder / "config-test.yaml").is_file()
+
+
+def test_a_resumed_training_tests_the_weights_that_it_ends_with(config, tmp_path, monkeypatch):
+    old = train(config, tmp_path, subcommand="fit")
+    tested = {}
+
+    def remember(module):
+        tested.update({name: value.clone() for name, value in module.state_dict().items() if "model." in name})
+
+    monkeypatch.setattr(PatchGan, "on_test_start", remember)
+    # `latest` leads to the new run once it has begun.
+    (latest,) = tmp_path.rglob("latest")
+    arguments = ["--ckpt_path", str(latest / "weights/lightning/model.ckpt"), "--trainer.max_epochs", "2"]
+    assert main(["train", "--config", str(config), "--default_root_dir", str(tmp_path), *arguments]) == 0
+    checkpoint = latest / "weights" / "lightning" / "model.ckpt"
+    new = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    assert new["epoch"] == 1
+    assert tested
+    assert same(tested, {name: new["state_dict"][name] for name in tested})
+    assert not same(tested, {name: old[name] for name in tested})
+    assert list((latest / "images").rglob("*.png"))
+
+
+def test_further_processes_take_the_checkpoint_that_the_first_one_found(config, tmp_path, monkeypatch):
+    """`latest` leads to the new run's folder when they start."""
+    torch.save({"state_dict": {}, "pytorch-lightning_version": "2"}, tmp_path / "old.ckpt")
+    (tmp_path / "latest").symlink_to("old.ckpt")
+    arguments = ["fit", "--config", str(config), "--ckpt_path", str(tmp_path / "latest")]
+    monkeypatch.setenv(CHECKPOINT_VARIABLE, "")
+    PatchGanCLI(arguments, run=False)
+    (tmp_path / "latest").unlink()
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert PatchGanCLI(arguments, run=False).config["fit"]["ckpt_path"] == str(tmp_path / "old.ckpt")
 
 
 @pytest.mark.parametrize("subcommand", ["fit", "train"])

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from anomalib_patchgan.data.mask_files import read_lesion
 from anomalib_patchgan.errors import DataError
 
 EXAMPLES = 48
@@ -79,14 +80,17 @@ def read_masks(table: SplitTable, size: tuple[int, int]) -> NDArray[np.bool_] | 
 
     Returns:
         Masks of shape `(N, H, W)`, empty for images without one; `None` when no image has one.
+
+    Raises:
+        DataError: A mask cannot be read, or could be read in more than one way.
     """
     if not any(table.mask_path):
         return None
     masks = np.zeros((len(table.mask_path), *size), bool)
     for mask, path in zip(masks, table.mask_path, strict=True):
         if path:
-            with Image.open(path) as image:
-                mask[:] = np.asarray(image.convert("L").resize(size[::-1], Image.Resampling.NEAREST)) > 0
+            lesion = Image.fromarray(read_lesion(Path(path)).astype(np.uint8))
+            mask[:] = np.asarray(lesion.resize(size[::-1], Image.Resampling.NEAREST)) > 0
     return masks
 
 

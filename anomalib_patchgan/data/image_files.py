@@ -1,13 +1,18 @@
 """Finding image files in a folder and believing them from their headers, before any training starts."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
 
+from anomalib_patchgan.data.prepare.photographs import DECODING_ERRORS
 from anomalib_patchgan.errors import DataError
 
+logger = logging.getLogger(__name__)
+
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-_LOSSY_FORMATS = frozenset({"JPEG", "MPO"})
 
 
 def find_images(folder: Path) -> dict[str, Path]:
@@ -25,14 +30,45 @@ def find_images(folder: Path) -> dict[str, Path]:
     """
     images: dict[str, Path] = {}
     paths = folder.iterdir() if folder.is_dir() else ()
-    for path in sorted(paths):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or not path.is_file():
-            continue
+    for path in sorted(filter(is_image_file, paths)):
         if path.stem in images:
             msg = f"{path} and {images[path.stem].name} have the same stem, which must be unique: rename one of them."
             raise DataError(msg)
         images[path.stem] = path
     return images
+
+
+def find_images_below(folder: Path) -> dict[str, Path]:
+    """Find the image files inside a folder, or, if there are none, in the folders in it.
+
+    Args:
+        folder: Folder to look into; a missing one counts as empty.
+
+    Returns:
+        Path below the folder without its ending, such as `slice_1` or `patient_1/slice_1`, to path. Hidden files and
+        folders are left out.
+
+    Raises:
+        DataError: Two images of a folder share a stem.
+    """
+    images = find_images(folder)
+    paths = sorted(folder.iterdir()) if folder.is_dir() else ()
+    below = [path for path in paths if path.is_dir() and not path.name.startswith(".")]
+    if images:
+        if left_out := [path for path in below if find_images_below(path)]:
+            logger.warning("%s holds images, so that those in %s are left out", folder, left_out[0])
+        return images
+    return {f"{path.name}/{name}": image for path in below for name, image in find_images_below(path).items()}
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a path is a file that is named like an image and not hidden.
+
+    Example:
+        >>> is_image_file(Path("._slice.png"))
+        False
+    """
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def check_image(path: Path) -> tuple[int, int]:
@@ -47,7 +83,8 @@ def check_image(path: Path) -> tuple[int, int]:
     Raises:
         DataError: The file is no readable image, or its pixels have more than 8 bits.
     """
-    mode, size, _ = _read_header(path)
+    with opened(path) as image:
+        mode, size = image.mode, image.size
     if mode in {"I", "F"} or mode.startswith("I;"):
         msg = (
             f"{path} is not 8-bit (PIL mode {mode}) and anomalib would clip it: rescale the pixels to 0-255 with one "
@@ -57,40 +94,39 @@ def check_image(path: Path) -> tuple[int, int]:
     return size
 
 
-def check_mask(path: Path, image_path: Path, image_size: tuple[int, int]) -> None:
-    """Check from its header that a lesion mask fits its image. Every value above 0 will count as lesion.
+def check_pixels(path: Path) -> None:
+    """Decode an image, to find out before any work that the file is cut off or damaged.
 
     Args:
-        path: Mask file.
-        image_path: Image that the mask belongs to, for the message.
-        image_size: Width and height of that image in pixels.
+        path: Image file.
 
     Raises:
-        DataError: The file is no readable image, has another size, or is compressed with loss.
+        DataError: Its pixels cannot be decoded, or `check_image` refuses it.
     """
-    mode, size, file_format = _read_header(path)
-    if size != image_size:
-        msg = (
-            f"Mask {path} is {size[0]}x{size[1]} but its image {image_path} is {image_size[0]}x{image_size[1]} "
-            "(width x height): save the mask at the size of its image."
-        )
-        raise DataError(msg)
-    if file_format in _LOSSY_FORMATS:
-        msg = (
-            f"Mask {path} is a JPEG, whose compression leaves values above 0 around a lesion, and all of them would "
-            "count as lesion: threshold the original mask and save it as PNG with 0 and 255."
-        )
-        raise DataError(msg)
-    if mode == "F":
-        msg = f"Mask {path} holds floating-point values, which anomalib would cut to 0: save it as PNG with 0 and 255."
-        raise DataError(msg)
+    check_image(path)
+    with opened(path) as image:
+        image.load()
 
 
-def _read_header(path: Path) -> tuple[str, tuple[int, int], str | None]:
-    """Return mode, (width, height) and format; the pixels stay unread, which keeps a thousand files under a second."""
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image file with PIL; whatever its decoders raise becomes one line that names the file.
+
+    Args:
+        path: Image file.
+
+    Yields:
+        The image, whose pixels are not decoded yet: the header of a thousand files takes under a second.
+
+    Raises:
+        DataError: The file is no image or is damaged.
+    """
     try:
         with Image.open(path) as image:
-            return image.mode, image.size, image.format
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        msg = f"{path} cannot be read as an image ({type(error).__name__}): remove it or save it again as 8-bit PNG."
+            yield image
+    except DataError:
+        raise
+    except DECODING_ERRORS as error:
+        reason = f"{error}" if isinstance(error, OSError) and "truncated" in str(error) else type(error).__name__
+        msg = f"{path} cannot be read as an image ({reason}): replace it by an intact copy, or remove it."
         raise DataError(msg) from error

@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import Transform
 from anomalib_patchgan.data.prepare.folder import MANIFEST
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.data.prepare.writing import read_json
-from anomalib_patchgan.data.prepared_table import DEFAULT_ID_PATTERN, make_prepared_table
+from anomalib_patchgan.data.prepared_table import make_prepared_table
 from anomalib_patchgan.errors import DataError
 
 
@@ -68,18 +68,20 @@ class PreparedFolder(AnomalibDataModule):
     r"""Slices or photographs in a prepared folder, with validation by patient.
 
     The folder holds `train/normal`, `test/normal`, `test/abnormal`, `test/mask`, and optionally `train/abnormal`
-    with `train/mask`, and `val/normal`, `val/abnormal`, `val/mask`. A mask has the stem of its image; every value
-    above 0 is lesion. Without `val/`, about `val_split_ratio` of the training patients become validation patients
-    with all their slices, lesion slices included; the lesion slices of the remaining training patients are never
-    used. The choice hashes `seed` and the patient's id, so a patient added later moves no other, and no patient is
-    ever in two splits. Headers of all files are checked before training starts. A `samples.csv` with paths relative
-    to the folder in its column `image` adds its further columns to the sample table.
+    with `train/mask`, and `val/normal`, `val/abnormal`, `val/mask`; each with images, or with a folder of images per
+    patient. A mask has the stem (and folder) of its image; every value above 0 is lesion. Without `val/`, about
+    `val_split_ratio` of the training patients become validation patients with all their slices, lesion slices
+    included; the lesion slices of the remaining training patients are never used. The choice hashes `seed` and the
+    patient's id, so a patient added later moves no other, and no patient is ever in two splits. Headers of images and
+    pixels of masks are checked before training starts. A `samples.csv` with paths relative to the folder in its column
+    `image` adds its further columns to the sample table.
 
     Args:
         root: Prepared folder.
-        id_pattern: Regular expression searched in each file stem; group 1, or the whole match when it has no group,
-            is the patient id. The default takes what is before a trailing `_<slice number>`, or the whole stem:
-            `TCGA_CS_4942_19970222_05.png` is a slice of `TCGA_CS_4942_19970222`. Use `.+` for independent images.
+        id_pattern: Regular expression searched in each file stem (with its folder, in a folder per patient); group 1,
+            or the whole match when it has no group, is the patient id. `None` knows the usual names of slices, see
+            `anomalib_patchgan.data.patient_ids`: `TCGA_CS_4942_19970222_05.png` is a slice of `TCGA_CS_4942_19970222`,
+            and warns if nearly every image is a patient of its own. Use `.+` for independent images.
         train_batch_size: Images per training batch.
         eval_batch_size: Images per validation, test and prediction batch.
         num_workers: Loader processes. Prepared slices are small, two keep a CPU or one GPU busy.
@@ -116,7 +118,7 @@ class PreparedFolder(AnomalibDataModule):
     def __init__(
         self,
         root: str | Path,
-        id_pattern: str = DEFAULT_ID_PATTERN,
+        id_pattern: str | None = None,
         train_batch_size: int = 32,
         eval_batch_size: int = 32,
         num_workers: int = 2,

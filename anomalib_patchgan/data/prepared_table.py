@@ -1,7 +1,6 @@
 """The sample table of a prepared folder: one row per slice, with its patient, label, mask and split."""
 
 import logging
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,17 +8,19 @@ import pandas as pd
 from anomalib import TaskType
 from anomalib.data.utils import LabelName, Split
 
-from anomalib_patchgan.data.image_files import check_image, check_mask, find_images
+from anomalib_patchgan.data.image_files import check_image, find_images_below
+from anomalib_patchgan.data.mask_files import check_mask
+from anomalib_patchgan.data.patient_ids import find_patients
 from anomalib_patchgan.data.prepare.samples import COLUMNS, SAMPLES, read_samples
 from anomalib_patchgan.data.prepare.splits import hash_fraction
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_ID_PATTERN = r"^(.+?)(?:_\d+)?$"
 LAYOUT = (
     "train/normal and test/normal, test/abnormal, test/mask; optional train/abnormal with train/mask, and "
-    "val/normal, val/abnormal, val/mask; each with PNG, JPEG, BMP, TIFF or WebP images"
+    "val/normal, val/abnormal, val/mask; each with PNG, JPEG, BMP, TIFF or WebP images, or a "
+    "folder of them per patient"
 )
 _LABELS = {"normal": LabelName.NORMAL, "abnormal": LabelName.ABNORMAL}
 
@@ -27,7 +28,7 @@ _LABELS = {"normal": LabelName.NORMAL, "abnormal": LabelName.ABNORMAL}
 def make_prepared_table(
     root: str | Path,
     *,
-    id_pattern: str = DEFAULT_ID_PATTERN,
+    id_pattern: str | None = None,
     val_split_ratio: float = 0.2,
     seed: int = 0,
     folds: int | None = None,
@@ -40,8 +41,7 @@ def make_prepared_table(
 
     Args:
         root: Prepared folder.
-        id_pattern: Regular expression searched in each file stem; its group 1, or the whole match when it has
-            no group, is the patient id.
+        id_pattern: See `find_patients`.
         val_split_ratio: Share of the training patients that become validation patients, in (0, 1).
         seed: Chooses which patients these are, and which patients are in which fold.
         folds: Pool the patients of all splits on disk and test on one of this many equal parts of them (cross-
@@ -71,7 +71,6 @@ def make_prepared_table(
         {'test': 1, 'train': 1, 'val': 1}
     """
     root = Path(root).expanduser()
-    pattern = _compile(id_pattern)
     if not 0 < val_split_ratio < 1:
         msg = f"val_split_ratio must lie between 0 and 1, got {val_split_ratio}."
         raise ConfigurationError(msg)
@@ -83,19 +82,22 @@ def make_prepared_table(
         raise DatasetNotFoundError(msg)
 
     splits = [split for split in Split if (root / split.value).is_dir()]
-    has_masks = any(find_images(root / split.value / "mask") for split in splits)
+    has_masks = any(find_images_below(root / split.value / "mask") for split in splits)
     if not has_masks:
         logger.warning("No masks in %s: pixel metrics are left out", root / "test" / "mask")
+    shares: dict[str, float] = {}
     rows = [
         {"image_path": str(path), "label": label, "label_index": int(_LABELS[label]), "mask_path": mask}
-        | {"patient_id": _patient_id(path, pattern), "split": split.value}
+        | {"split": split.value, "name": path.relative_to(root / split.value / label).as_posix()}
         for split in splits
         for label in _LABELS
         if not (split is Split.TRAIN and label == "abnormal" and Split.VAL in splits and folds is None)
-        for path, mask in _read_label(root / split.value, label, has_masks=has_masks)
+        for path, mask in _read_label(root / split.value, label, shares, has_masks=has_masks)
     ]
-    table = pd.DataFrame(rows, columns=["image_path", "label", "label_index", "mask_path", "patient_id", "split"])
+    _warn_of_masks(shares)
+    table = pd.DataFrame(rows, columns=["image_path", "label", "label_index", "mask_path", "name", "split"])
     _check_complete(root, table)
+    table.insert(4, "patient_id", find_patients(table.pop("name").tolist(), id_pattern))
     if folds is not None:
         _check_no_leak(root, table)
         table = _take_fold(root, table, folds, fold, seed)
@@ -155,10 +157,10 @@ def _take_validation(root: Path, table: pd.DataFrame, ratio: float, seed: int) -
     return table[~(is_train & ~to_val & (table.label == "abnormal"))].reset_index(drop=True)
 
 
-def _read_label(folder: Path, label: str, *, has_masks: bool) -> list[tuple[Path, str]]:
-    """Return the checked images of one label with their checked masks ("" for none)."""
-    images = find_images(folder / label)
-    masks = find_images(folder / "mask") if label == "abnormal" and has_masks else None
+def _read_label(folder: Path, label: str, shares: dict[str, float], *, has_masks: bool) -> list[tuple[Path, str]]:
+    """Return the checked images of one label with their checked masks ("" for none), and note the masks' lesion."""
+    images = find_images_below(folder / label)
+    masks = find_images_below(folder / "mask") if label == "abnormal" and has_masks else None
     found: list[tuple[Path, str]] = []
     for stem, path in images.items():
         size = check_image(path)
@@ -168,9 +170,17 @@ def _read_label(folder: Path, label: str, *, has_masks: bool) -> list[tuple[Path
         if stem not in masks:
             msg = f"{path} has no mask: expected {folder / 'mask' / stem}.png (same stem, any image format)."
             raise DataError(msg)
-        check_mask(masks[stem], path, size)
+        shares[str(masks[stem])] = check_mask(masks[stem], path, size)
         found.append((path, str(masks[stem])))
     return found
+
+
+def _warn_of_masks(shares: dict[str, float]) -> None:
+    """Say which masks of lesion images are hardly meant so."""
+    for share, what in ((0.0, "no lesion at all"), (1.0, "lesion everywhere")):
+        if found := [path for path, value in shares.items() if value == share]:
+            count = f"{len(found)} of {len(shares)}"
+            logger.warning("%s masks of lesion images are %s, such as %s: are they right?", count, what, found[0])
 
 
 def _add_details(root: Path, table: pd.DataFrame) -> pd.DataFrame:
@@ -215,20 +225,3 @@ def _check_no_leak(root: Path, table: pd.DataFrame) -> None:
             r"these are not patient ids, pass another id_pattern (id_pattern='.+' takes each file for itself)."
         )
         raise DataError(msg)
-
-
-def _compile(id_pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(id_pattern)
-    except re.error as error:
-        msg = f"id_pattern {id_pattern!r} is no valid regular expression: {error}."
-        raise ConfigurationError(msg) from error
-
-
-def _patient_id(path: Path, pattern: re.Pattern[str]) -> str:
-    match = pattern.search(path.stem)
-    patient = (match.group(1) if pattern.groups else match.group()) if match else None
-    if not patient:
-        msg = f"id_pattern {pattern.pattern!r} finds no patient id in {path}: adapt the pattern to the file names."
-        raise DataError(msg)
-    return patient

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn, optim
 
@@ -93,6 +94,17 @@ class TrainedModule(PluginModule):
             kind(network.parameters(), lr=lr, **arguments)
             for network, lr in zip(self.trained_networks(), settings["lrs"], strict=True)
         ]
+
+    def setup(self, stage: str) -> None:
+        """Tell several processes that the networks step in turns, unless the user chose otherwise.
+
+        DDP then expects no gradient of the networks that wait: the same as `ddp_find_unused_parameters_true`.
+        """
+        super().setup(stage)
+        strategy = self.trainer.strategy
+        if isinstance(strategy, DDPStrategy):
+            # lightning reads it when it wraps the model, which is after this hook; it has no public setter.
+            strategy._ddp_kwargs.setdefault("find_unused_parameters", True)  # noqa: SLF001
 
     def on_fit_start(self) -> None:
         """Refuse trainings that would lose their result; on a CPU, keep freed memory for the next step.

@@ -55,6 +55,16 @@ def test_masks_are_brought_to_the_size_of_the_maps(samples):
     assert read_masks(read_split(samples.assign(mask_path=""), samples.image_path.tolist()), (10, 10)) is None
 
 
+def test_masks_are_read_as_the_data_modules_read_them(samples):
+    """A lesion that grey loses is refused instead of counted as none."""
+    path = samples.mask_path[samples.mask_path != ""].iloc[0]
+    mask = Image.fromarray(np.eye(20, 40, dtype=np.uint8), "P")
+    mask.putpalette([0, 0, 0, 0, 0, 4])
+    mask.save(path)
+    with pytest.raises(DataError, match="palette"):
+        read_masks(read_split(samples, samples.image_path.tolist()), (10, 10))
+
+
 def test_examples_show_image_lesion_and_map(samples):
     table = read_split(samples, samples.image_path.tolist())
     maps = np.zeros((3, 20, 40), np.float32)

@@ -137,11 +137,15 @@ def test_large_and_odd_images(tmp_path):
         (tmp_path / "test" / folder).mkdir(parents=True)
     Image.new("RGB", (1500, 1000), (200, 150, 120)).save(tmp_path / "test" / "abnormal" / "a.png")
     mask = Image.new("RGB", (1500, 1000))
-    mask.paste((0, 0, 1), (500, 300, 1000, 700))
+    mask.paste((9, 0, 0), (500, 300, 1000, 700))
     mask.save(tmp_path / "test" / "mask" / "a.png")
     shown = np.argwhere(outlined(pixels(write_preview(tmp_path, tmp_path / "preview.png"))))
     assert 35 < np.ptp(shown[:, 0]) < 45
     assert 42 < np.ptp(shown[:, 1]) < 54
+    mask.paste((0, 0, 4), (500, 300, 1000, 700))
+    mask.save(tmp_path / "test" / "mask" / "a.png")
+    with pytest.raises(DataError, match=r"mask.a.png: 200000 pixels are lesion by its colours, but 0"):
+        write_preview(tmp_path, tmp_path / "preview.png")
 
 
 def test_same_bytes_again(root, tmp_path):

@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from lightning.pytorch import Callback
+from lightning.pytorch.strategies import DDPStrategy
 
 from anomalib_patchgan import PatchGan
 from tests.models.conftest import SIZE, make_data, make_engine
@@ -62,13 +64,22 @@ def config(prepared: Path, folder: Path) -> dict:
     }
 
 
+@pytest.mark.parametrize(("chosen", "used"), [({}, True), ({"find_unused_parameters": False}, False)])
+def test_processes_are_told_that_networks_step_in_turns_unless_the_user_said_otherwise(chosen, used):
+    strategy = DDPStrategy(**chosen)
+    module = PatchGan(width=4, depth=2)
+    module._trainer = SimpleNamespace(strategy=strategy)
+    module.setup("fit")
+    assert strategy._ddp_kwargs == {"find_unused_parameters": used}
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_model(trained, prepared, tmp_path, repo_root):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config(prepared, tmp_path)), encoding="utf-8")
     command = [sys.executable, "-m", "anomalib_patchgan", "train", "--config", str(path), "--seed_everything", "0"]
     command += ["--default_root_dir", str(tmp_path / "results"), "--trainer.accelerator", "cpu"]
-    command += ["--trainer.devices", "2", "--trainer.strategy", "ddp_find_unused_parameters_true"]
+    command += ["--trainer.devices", "2"]
     done = subprocess.run(
         command,
         cwd=repo_root,

@@ -17,7 +17,7 @@ _LOSSY_FORMATS = frozenset({"JPEG", "MPO"})
 # Above it, a pixel of a mask with soft edges is more lesion than not.
 _HALF = 127
 # What PIL raises for damaged files: its decoders trust lengths, indices and tables that they read.
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     OSError,
     ValueError,
     SyntaxError,
@@ -126,7 +126,7 @@ def _decode(
     except Image.DecompressionBombError as error:
         msg = f"{path} has more pixels than PIL opens: raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file."
         raise DataError(msg) from error
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         msg = f"{path} cannot be read as an image ({type(error).__name__}): download it again or save it as 8-bit PNG."
         raise DataError(msg) from error
 

@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from anomalib_patchgan.data.image_files import check_image, check_mask, find_images
+from anomalib_patchgan.data.image_files import check_image, find_images, opened
+from anomalib_patchgan.data.mask_files import check_mask, read_lesion
 from anomalib_patchgan.data.prepare.samples import read_samples
 from anomalib_patchgan.data.prepare.writing import write_atomically
-from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+from anomalib_patchgan.errors import ConfigurationError, DatasetNotFoundError
 
 SPLITS = ("train", "val", "test")
 LABELS = ("normal", "abnormal")
@@ -184,7 +185,7 @@ def draw_rows(rows: Sequence[PreviewRow], title: str, *, columns: int = 8) -> Fi
 
 def _draw_image(axes: Axes, path: Path, mask_path: Path | None) -> None:
     size = check_image(path)
-    image = _read(path, size)
+    image = _read(path)
     height, width = image.shape[:2]
     # matplotlib's own choice would smooth what is enlarged by less than three.
     interpolation = "nearest" if max(height, width) < _TILE * _DPI else "antialiased"
@@ -192,7 +193,7 @@ def _draw_image(axes: Axes, path: Path, mask_path: Path | None) -> None:
     if mask_path is not None:
         check_mask(mask_path, path, size)
         # A rim of zeros closes the outline of a lesion that reaches the edge.
-        lesion = np.pad(_read(mask_path, size, mask=True), 1)
+        lesion = np.pad(_shrink(Image.fromarray(read_lesion(mask_path).astype(np.uint8)), Image.Resampling.NEAREST), 1)
         if lesion.any():
             grid = np.arange(-1, width + 1), np.arange(-1, height + 1)
             axes.contour(*grid, lesion, levels=[0.5], colors=OUTLINE, linewidths=0.9)
@@ -201,19 +202,16 @@ def _draw_image(axes: Axes, path: Path, mask_path: Path | None) -> None:
     axes.set_axis_off()
 
 
-def _read(path: Path, size: tuple[int, int], *, mask: bool = False) -> np.ndarray:
-    """Read an image, `(H, W)` or `(H, W, 3)` uint8, or a mask, `(H, W)` of 0 and 1, at 512 pixels at most."""
-    scale = min(1.0, _MAX_PIXELS / max(size))
-    small = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-    try:
-        with Image.open(path) as image:
-            if mask:
-                pixels = np.asarray(image).any(axis=-1) if len(image.getbands()) > 1 else np.asarray(image) > 0
-                return np.asarray(Image.fromarray(pixels.astype(np.uint8)).resize(small, Image.Resampling.NEAREST))
-            return np.asarray(image.convert("L" if image.mode in {"1", "L"} else "RGB").resize(small))
-    except (OSError, ValueError, SyntaxError) as error:
-        msg = f"{path} cannot be read ({error}): replace the file by an intact copy."
-        raise DataError(msg) from error
+def _read(path: Path) -> np.ndarray:
+    """Read an image, `(H, W)` or `(H, W, 3)` uint8, at 512 pixels at most."""
+    with opened(path) as image:
+        return _shrink(image.convert("L" if image.mode in {"1", "L"} else "RGB"), Image.Resampling.BICUBIC)
+
+
+def _shrink(image: Image.Image, resampling: Image.Resampling) -> np.ndarray:
+    """Bring an image to 512 pixels at most."""
+    scale = min(1.0, _MAX_PIXELS / max(image.size))
+    return np.asarray(image.resize([max(1, round(side * scale)) for side in image.size], resampling))
 
 
 def _read_table(root: Path) -> tuple[dict[str, str], dict[str, str]]:

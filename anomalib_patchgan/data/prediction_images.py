@@ -1,0 +1,81 @@
+"""Images of `predict`, found and checked as those of a training are."""
+
+from pathlib import Path
+
+from anomalib.data import PredictDataset
+
+from anomalib_patchgan.data.image_files import IMAGE_SUFFIXES, check_pixels, is_image_file
+from anomalib_patchgan.errors import DataError, DatasetNotFoundError
+
+_VOLUMES = (".nii", ".nii.gz")
+
+
+class PredictionImages(PredictDataset):
+    """The images of a folder and of the folders in it, or one image.
+
+    anomalib's own dataset takes hidden files for images, such as the `._slice.png` that macOS leaves, clips what has
+    more than 8 bits, and finds damage in the middle of the work.
+
+    Args:
+        path: Folder or image. Hidden files and folders are left out.
+
+    Items are anomalib's `ImageItem`: image `(3, H, W)` float32 in [0, 1].
+
+    Raises:
+        DatasetNotFoundError: There is no such file or folder, or it holds no images.
+        DataError: An image is cut off, damaged, or has more than 8 bits, or two would write the same heat map.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.new("L", (48, 32)).save(folder / "slice.png")
+        >>> PredictionImages(folder)[0].image.shape
+        torch.Size([3, 32, 48])
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        # Not the base's own, which lists the files by other rules.
+        self.image_filenames = _find(Path(path).expanduser())
+        self.transform = None
+        self.image_size = (256, 256)
+        _check_heat_maps(self.image_filenames)
+        for filename in self.image_filenames:
+            check_pixels(filename)
+
+
+def _find(path: Path) -> list[Path]:
+    """Return the images, in the order of their paths."""
+    if path.is_file():
+        if path.name.lower().endswith(_VOLUMES):
+            msg = f"{path} is a volume, no image: anomalib-patchgan volume makes heat maps of volumes."
+            raise DataError(msg)
+        return [path]
+    if not path.is_dir():
+        msg = f"{path.absolute()} is neither a folder, an image nor the name of a data module: correct --data."
+        raise DatasetNotFoundError(msg)
+    found = sorted(
+        entry
+        for entry in path.rglob("*")
+        if is_image_file(entry) and not any(part.startswith(".") for part in entry.relative_to(path).parts)
+    )
+    if not found:
+        volumes = any(entry.name.lower().endswith(_VOLUMES) for entry in path.rglob("*"))
+        hint = "anomalib-patchgan volume makes heat maps of the volumes in it" if volumes else "give another folder"
+        endings = ", ".join(sorted(IMAGE_SUFFIXES))
+        msg = f"No images in {path.absolute()}, which are files that end in {endings} and are not hidden: {hint}."
+        raise DatasetNotFoundError(msg)
+    return found
+
+
+def _check_heat_maps(paths: list[Path]) -> None:
+    """Refuse images whose heat maps would replace each other: anomalib keeps the last folder and the name only."""
+    first: dict[tuple[str, str], Path] = {}
+    for path in paths:
+        other = first.setdefault((path.absolute().parent.name, path.name), path)
+        if other is not path:
+            msg = (
+                f"{other} and {path} would both write the heat map {path.absolute().parent.name}/{path.name}: rename "
+                "one of the two folders, or predict them one after the other with another --default_root_dir each."
+            )
+            raise DataError(msg)
