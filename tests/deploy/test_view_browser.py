@@ -284,7 +284,7 @@ def test_real_case_is_drawn(browser, tmp_path, shared_data):
         slices=[],
         patches=[],
     )
-    page = browser.open(write_page(result))
+    page = browser.open(write_page(result, images=image.parent))
     page.wait_for(READY)
     assert page.said == []
     assert len(np.unique(picture(page))) > 50
