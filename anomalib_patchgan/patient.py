@@ -5,7 +5,7 @@ one of them. Models learn it at validation, inference applies it; both make the 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -151,6 +151,25 @@ def patient_score(scores: Iterable[float], slices: int | None = None) -> float:
     return float((ordered * weights).sum() / weights.sum())
 
 
+def lesion_free_score(healthy: Sequence[float], slices: int) -> float | None:
+    """Score of the lesion-free slices of a scan, as if the whole scan were like them.
+
+    Args:
+        healthy: Scores of these slices, `(N,)`.
+        slices: Slices of the whole scan.
+
+    Returns:
+        See `patient_score`; `None` if they are fewer than three or than a quarter of the scan.
+
+    Example:
+        >>> lesion_free_score([0.1, 0.4, 0.2, 0.3], slices=8), lesion_free_score([0.1, 0.4], slices=8)
+        (0.3666666666666667, None)
+    """
+    if len(healthy) < max(PATIENT_SLICES, MIN_HEALTHY_SHARE * slices):
+        return None
+    return patient_score(healthy, slices)
+
+
 def rank_of_threshold(patients: int) -> int:
     """Place of the threshold among the ascending scores of so many healthy patients, from 1.
 
@@ -191,9 +210,9 @@ def find_patient_threshold(slices: Iterable[ValidatedSlice]) -> PatientThreshold
         kind = LESION_FREE_SLICES if any(one.abnormal for scan in scans.values() for one in scan) else HEALTHY_PATIENTS
         scored = []
         for scan in scans.values():
-            healthy = [one.score for one in scan if not one.abnormal]
-            if len(healthy) >= max(PATIENT_SLICES, MIN_HEALTHY_SHARE * len(scan)):
-                scored.append((patient_score(healthy, len(scan)), len(scan)))
+            score = lesion_free_score([one.score for one in scan if not one.abnormal], len(scan))
+            if score is not None:
+                scored.append((score, len(scan)))
         if scored:
             found[kind].append((max(score for score, _ in scored), [length for _, length in scored]))
     kind = HEALTHY_PATIENTS if found[HEALTHY_PATIENTS] else LESION_FREE_SLICES

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from anomalib_patchgan.measure.detection import image_metrics
-from anomalib_patchgan.patient import MIN_HEALTHY_SHARE, PATIENT_SLICES, patient_score
+from anomalib_patchgan.patient import lesion_free_score, patient_score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,7 @@ class JudgedScan:
     def lesion_free_score(self) -> float | None:
         """Score of the slices without a lesion, as if the whole scan were like them; `None` if they are too few."""
         healthy = [score for number, score in self.slice_scores.items() if number not in self.lesion_slices]
-        if len(healthy) < max(PATIENT_SLICES, MIN_HEALTHY_SHARE * len(self.slice_scores)):
-            return None
-        return patient_score(healthy, len(self.slice_scores))
+        return lesion_free_score(healthy, len(self.slice_scores))
 
 
 def judge_patients(scans: Sequence[JudgedScan], threshold: float | None) -> dict[str, Any]:
