@@ -14,7 +14,7 @@ _ID_PATTERNS = {
     # Published split: a tile is a sample of its own, and images are on both sides.
     "paper": ".+",
     "tiles": r"^(.+)_tile-\d+$",
-    "images": r"^(.+?)(?:_crop-\d+)?$",
+    "images": r"^(.+?)(?:_side-\d)?$",
     "diagnosis": ".+",
 }
 
@@ -28,9 +28,9 @@ class ISIC2016(PreparedArchive):
 
     Protocols:
 
-    - `images`: localisation. Training sees lesion-free crops, a quarter of the image's side each; validation and test
-      are whole images with masks, nearly all abnormal, so that pixel metrics count and the image AUROC says nothing.
-      Models resize crops and whole images to one size, which magnifies the skin of the crops fourfold.
+    - `images`: localisation. Training sees the healthy skin on each side of a lesion, continued by reflection over the
+      rest of the image, so that skin has one size in training and test; validation and test are whole images with
+      masks, nearly all abnormal, so that pixel metrics count and the image AUROC says nothing.
     - `tiles`: the paper's 32x32 tiles: normal without any lesion, novel with at least 75 % (`stratum` large) or with
       5 to 30 % (small).
     - `paper`: tiles with at least 75 % only, of both parts together, and **the published split, which leaks**: the
@@ -40,8 +40,8 @@ class ISIC2016(PreparedArchive):
     Args:
         root: Folder that holds `ISBI2016_ISIC_Part1_Training_Data` and the others, or its parent.
         protocol: See above.
-        image_size: Height and width that images are resized to, before tiles and crops are cut.
-        color_constancy: Scale the channels of every image to the same 75th percentile before tiles and crops are cut,
+        image_size: Height and width that images are resized to, before tiles are cut.
+        color_constancy: Scale the channels of every image to the same 75th percentile before anything is cut,
             so that each knows how its colour differs from its image's skin; `paper` never does.
         stratum: `large` or `small` keeps one lesion size of the abnormal tiles; `None` keeps all.
         test_tiles: `paper`: normal test tiles, and novel ones.

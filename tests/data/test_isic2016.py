@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from anomalib_patchgan import ISIC2016
-from anomalib_patchgan.data.prepare.isic2016.samples import lesion_free_crops
+from anomalib_patchgan.data.prepare.isic2016.samples import without_lesion
 from anomalib_patchgan.data.prepare.writing import read_json
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from tests.fakes.isic2016 import write_isic2016
@@ -45,7 +45,7 @@ def ids(folder):
     return {path.stem for path in folder.glob("*.jpg")}
 
 
-def test_images_train_on_lesion_free_crops_and_test_on_whole_images(archive, cache):
+def test_images_train_without_lesions_and_test_on_whole_images(archive, cache):
     train, val, test = tables(make(archive, cache))
     assert len(train)
     assert set(train.label) == {"normal"}
@@ -54,20 +54,35 @@ def test_images_train_on_lesion_free_crops_and_test_on_whole_images(archive, cac
     assert set(train.patient_id) | set(val.patient_id) <= ids(archive / TRAINING)
     assert not set(train.patient_id) & set(val.patient_id)
     assert {pixels(path).shape for path in test.image_path} == {(256, 256, 3)}
-    assert {pixels(path).shape for path in train.image_path} == {(64, 64, 3)}
+    assert {pixels(path).shape for path in train.image_path} == {(256, 256, 3)}
     row = test.iloc[0]
     mask = Image.open(archive / f"ISBI2016_ISIC_Part1_Test_GroundTruth/{row.patient_id}_Segmentation.png")
     resized = np.asarray(mask.resize((256, 256))) > 127
     assert ((pixels(row.mask_path) > 0) != resized).mean() < 0.01
 
 
-def test_crops_avoid_the_lesion():
-    image = np.random.default_rng(0).integers(1, 255, (64, 64, 3), dtype=np.uint8)
+def test_images_without_lesion_show_only_healthy_skin_at_its_size_and_place():
+    image = np.random.default_rng(0).integers(1, 200, (64, 64, 3), dtype=np.uint8)
     lesion = np.zeros((64, 64), bool)
-    lesion[17:, 17:] = True
-    crops = dict(lesion_free_crops(image, lesion))
-    assert list(crops) == [0, 1, 2, 3, 4, 8, 12]
-    assert np.array_equal(crops[4], image[16:32, :16])
+    lesion[20:60, 12:40] = True
+    image[lesion] = 255
+    image[[0, -1]] = image[:, [0, -1]] = 250  # a frame, as of a screenshot
+    made = dict(without_lesion(image, lesion))
+    assert list(made) == [0, 2, 3]  # below it there are too few rows
+    for one in made.values():
+        assert one.shape == image.shape
+        assert one.max() < 250
+    assert np.array_equal(made[0][1:18, 1:63], image[1:18, 1:63])
+    assert np.array_equal(made[0][18:34, 1:63], image[16:0:-1, 1:63])  # continued by reflection
+    assert np.array_equal(made[3][1:63, 42:63], image[1:63, 42:63])
+
+
+def test_an_image_without_lesion_is_trained_on_as_it_is_and_one_full_of_it_not_at_all():
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    ((number, same),) = without_lesion(image, np.zeros((64, 64), bool))
+    assert number == 0
+    assert np.array_equal(same, image)
+    assert not list(without_lesion(image, np.ones((64, 64), bool)))
 
 
 def test_tiles_come_from_their_own_image(archive, cache):

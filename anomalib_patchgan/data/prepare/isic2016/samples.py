@@ -1,4 +1,4 @@
-"""One image of ISIC 2016: read with its mask, and cut into tiles or crops."""
+"""One image of ISIC 2016: read with its mask, and cut into tiles or freed from its lesion."""
 
 from collections.abc import Iterator
 
@@ -14,8 +14,9 @@ from anomalib_patchgan.data.prepare.resizing import resize_image, resize_mask
 from anomalib_patchgan.data.prepare.tiles import Tile, choose_tiles, cut_tiles
 from anomalib_patchgan.data.prepare.writing import PreparedSlice
 
-# Crops along each side of the image: large enough for hair and texture, small enough to fit beside most lesions.
-CROPS_PER_SIDE = 4
+# In shares of the image's side. Masks are drawn tight, so that a lesion's edge may lie outside; a thinner strip shows
+# hardly any skin; and the outermost pixels of a photograph are often a frame, which would be repeated.
+MARGIN, THINNEST, FRAME = 1 / 32, 1 / 8, 1 / 64
 
 
 def make_samples(spec: IsicSpec, limits: ReadLimits, case: Case) -> Iterator[PreparedSlice]:
@@ -27,7 +28,7 @@ def make_samples(spec: IsicSpec, limits: ReadLimits, case: Case) -> Iterator[Pre
         case: The image, with split and diagnosis in its `plan`, or for the paper's protocol the tiles before it.
 
     Yields:
-        Tiles or crops row by row, or the whole image.
+        Tiles row by row, images without their lesion, or the whole image.
 
     Raises:
         DatasetNotFoundError: A file has gone.
@@ -54,40 +55,54 @@ def count_tiles(spec: IsicSpec, limits: ReadLimits, case: Case) -> tuple[int, in
     return strata.count(""), strata.count("large")
 
 
-def lesion_free_crops(image: np.ndarray, lesion: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Cut an image into a grid of 4x4 crops and keep those without lesion.
+def without_lesion(image: np.ndarray, lesion: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Make images of the healthy skin above, below, left and right of a lesion, at the scale of the whole image.
+
+    Each strip stays where it is and is continued by reflection over the rest of the image: skin has the size, and the
+    corners have the shade, that whole images have.
 
     Args:
         image: `(S, S, 3)` uint8.
         lesion: `(S, S)` bool.
 
     Yields:
-        Number in the grid, row by row, and crop `(S // 4, S // 4, 3)` uint8.
+        Number of the side (0 to 3), and image `(S, S, 3)` uint8. None where a lesion leaves no strip of an eighth of
+        the side, and the image itself where there is no lesion.
 
     Example:
         >>> lesion = np.zeros((64, 64), bool)
-        >>> lesion[:, 10:] = True
-        >>> lesion[48:, :] = False
-        >>> [number for number, _ in lesion_free_crops(np.zeros((64, 64, 3), np.uint8), lesion)]
-        [12, 13, 14, 15]
+        >>> lesion[20:60, 30:60] = True
+        >>> [number for number, _ in without_lesion(np.zeros((64, 64, 3), np.uint8), lesion)]
+        [0, 2]
     """
-    side = len(image) // CROPS_PER_SIDE
-    for number in range(CROPS_PER_SIDE**2):
-        row, column = (side * index for index in divmod(number, CROPS_PER_SIDE))
-        window = slice(row, row + side), slice(column, column + side)
-        if not lesion[window].any():
-            yield number, image[window]
+    side = len(image)
+    margin, thinnest, frame = (round(side * share) for share in (MARGIN, THINNEST, FRAME))
+    rows, columns = (np.flatnonzero(lesion.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        yield 0, image
+        return
+    first, last = frame, side - frame
+    strips = (
+        (slice(first, rows[0] - margin), slice(first, last)),
+        (slice(rows[-1] + 1 + margin, last), slice(first, last)),
+        (slice(first, last), slice(first, columns[0] - margin)),
+        (slice(first, last), slice(columns[-1] + 1 + margin, last)),
+    )
+    for number, strip in enumerate(strips):
+        if all(part.stop - part.start >= thinnest for part in strip):
+            missing = [(part.start, side - part.stop) for part in strip]
+            yield number, np.pad(image[strip], [*missing, (0, 0)], mode="reflect")
 
 
 def _images(image: np.ndarray, lesion: np.ndarray, case: Case) -> Iterator[PreparedSlice]:
-    """Train on lesion-free crops, validate and test on whole images with their masks."""
+    """Train on images without their lesions, validate and test on whole images with their masks."""
     split = case.plan["split"]
     if split != "train":
         mask = lesion if lesion.any() else None
         yield PreparedSlice(split=split, stem=case.name, image=image, mask=mask)
         return
-    for number, crop in lesion_free_crops(image, lesion):
-        yield PreparedSlice(split=split, stem=f"{case.name}_crop-{number:02d}", image=crop)
+    for number, skin in without_lesion(image, lesion):
+        yield PreparedSlice(split=split, stem=f"{case.name}_side-{number}", image=skin)
 
 
 def _read(spec: IsicSpec, limits: ReadLimits, case: Case) -> tuple[np.ndarray, np.ndarray]:

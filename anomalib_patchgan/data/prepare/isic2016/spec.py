@@ -10,7 +10,7 @@ from anomalib_patchgan.data.prepare.tiles import TILE
 from anomalib_patchgan.errors import ConfigurationError
 
 # Raised whenever the pixels change, so that folders of an older recipe are not taken for this one's.
-RECIPE = 1
+RECIPE = 2
 MAX_IMAGE_SIZE = 2048
 
 IsicProtocol = Literal["paper", "tiles", "images", "diagnosis"]
@@ -29,7 +29,7 @@ class IsicSpec:
 
     Args:
         protocol: `paper`, `tiles`, `images` or `diagnosis`.
-        image_size: Height and width in pixels that images are resized to, before tiles and crops are cut.
+        image_size: Height and width in pixels that images are resized to, before tiles are cut.
         color_constancy: Whether channels are scaled to the same 75th percentile in every image, see `balance_colors`;
             the published protocol never does.
         tiles: How many tiles go where, for `paper`.
