@@ -56,42 +56,36 @@ def count_tiles(spec: IsicSpec, limits: ReadLimits, case: Case) -> tuple[int, in
 
 
 def without_lesion(image: np.ndarray, lesion: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Make images of the healthy skin above, below, left and right of a lesion, at the scale of the whole image.
+    """Make images of the healthy skin on each side of a lesion, at the scale of the whole image.
 
-    Each strip stays where it is and is continued by reflection over the rest of the image: skin has the size, and the
-    corners have the shade, that whole images have.
+    The image is turned until the side lies on top, and the strip above the lesion is continued by reflection down to
+    the lower border: skin has the size, and corners have the shade, that whole images have. Turned, because the left
+    half would otherwise mirror the right one, as it does in no photograph.
 
     Args:
         image: `(S, S, 3)` uint8.
         lesion: `(S, S)` bool.
 
     Yields:
-        Number of the side (0 to 3), and image `(S, S, 3)` uint8. None where a lesion leaves no strip of an eighth of
-        the side, and the image itself where there is no lesion.
+        Quarter turns (0 to 3), and image `(S, S, 3)` uint8. None where a lesion leaves no strip of an eighth of the
+        side, and the image itself where there is no lesion.
 
     Example:
         >>> lesion = np.zeros((64, 64), bool)
         >>> lesion[20:60, 30:60] = True
-        >>> [number for number, _ in without_lesion(np.zeros((64, 64, 3), np.uint8), lesion)]
-        [0, 2]
+        >>> [turns for turns, _ in without_lesion(np.zeros((64, 64, 3), np.uint8), lesion)]
+        [0, 3]
     """
-    side = len(image)
-    margin, thinnest, frame = (round(side * share) for share in (MARGIN, THINNEST, FRAME))
-    rows, columns = (np.flatnonzero(lesion.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
+    if not lesion.any():
         yield 0, image
         return
-    first, last = frame, side - frame
-    strips = (
-        (slice(first, rows[0] - margin), slice(first, last)),
-        (slice(rows[-1] + 1 + margin, last), slice(first, last)),
-        (slice(first, last), slice(first, columns[0] - margin)),
-        (slice(first, last), slice(columns[-1] + 1 + margin, last)),
-    )
-    for number, strip in enumerate(strips):
-        if all(part.stop - part.start >= thinnest for part in strip):
-            missing = [(part.start, side - part.stop) for part in strip]
-            yield number, np.pad(image[strip], [*missing, (0, 0)], mode="reflect")
+    side = len(image)
+    margin, thinnest, frame = (round(side * share) for share in (MARGIN, THINNEST, FRAME))
+    for turns in range(4):
+        end = int(np.rot90(lesion, turns).any(axis=1).argmax()) - margin
+        if end - frame >= thinnest:
+            strip = np.rot90(image, turns)[frame:end, frame : side - frame]
+            yield turns, np.pad(strip, [(frame, side - end), (frame, frame), (0, 0)], mode="reflect")
 
 
 def _images(image: np.ndarray, lesion: np.ndarray, case: Case) -> Iterator[PreparedSlice]:
@@ -101,8 +95,8 @@ def _images(image: np.ndarray, lesion: np.ndarray, case: Case) -> Iterator[Prepa
         mask = lesion if lesion.any() else None
         yield PreparedSlice(split=split, stem=case.name, image=image, mask=mask)
         return
-    for number, skin in without_lesion(image, lesion):
-        yield PreparedSlice(split=split, stem=f"{case.name}_side-{number}", image=skin)
+    for turns, skin in without_lesion(image, lesion):
+        yield PreparedSlice(split=split, stem=f"{case.name}_side-{turns}", image=skin)
 
 
 def _read(spec: IsicSpec, limits: ReadLimits, case: Case) -> tuple[np.ndarray, np.ndarray]:
