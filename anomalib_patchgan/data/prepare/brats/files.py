@@ -27,7 +27,7 @@ _EXAMPLES = {
 # Published so.
 _MISNAMED = {"BraTS20_Training_355": re.compile(r"W39_1998\.09\.19_Segm\.nii(\.gz)?", re.IGNORECASE)}
 # Parts that are published without segmentations.
-_UNLABELLED = re.compile(r"valid|test", re.IGNORECASE)
+_UNLABELLED = re.compile(r"validation|testing|(?<![a-z])(val|valid|test)(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,11 @@ def find_cases(roots: Sequence[Path], spec: BratsSpec) -> tuple[list[BratsCase],
     _check_unique(found)
     _check_grade_folders(found, grade_folders, spec)
     mapping = read_mappings(mappings)
-    cases = [_read_case(folder, mapping, spec) for folder in found if not _is_unlabelled(folder, roots)]
+    unlabelled = [folder for folder in found if _is_unlabelled(folder, roots)]
+    if unlabelled:
+        what = "of a validation or test part without segmentations and left out"
+        logger.warning("%d cases such as %s are %s", len(unlabelled), unlabelled[0].path, what)
+    cases = [_read_case(folder, mapping, spec) for folder in found if folder not in unlabelled]
     _check_years(cases, roots, spec)
     cases = _keep_grades(cases, found[0].archive, spec)
     order = {grade: number for number, grade in enumerate((*GRADES, None))}
@@ -118,10 +122,7 @@ def _is_unlabelled(folder: CaseFolder, roots: Sequence[Path]) -> bool:
     """Tell whether a case has no segmentation because it is of a published validation or test part."""
     root = next(root for root in roots if folder.path.is_relative_to(root))
     parts = folder.path.parent.relative_to(root).parts
-    if not any(_UNLABELLED.search(part) for part in parts) or SEGMENTATION in _files(folder):
-        return False
-    logger.info("%s is of a part without segmentations and left out", folder.path)
-    return True
+    return any(_UNLABELLED.search(part) for part in parts) and SEGMENTATION not in _files(folder)
 
 
 def _read_case(folder: CaseFolder, mapping: NameMapping, spec: BratsSpec) -> BratsCase:
