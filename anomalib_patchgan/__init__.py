@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from anomalib_patchgan.version import __version__
 
 if TYPE_CHECKING:
-    from anomalib_patchgan.data import ISIC2016, BrainPhantom, BraTS2019, PreparedFolder
+    from anomalib_patchgan.data import ISIC2016, BrainPhantom, BraTS, BraTS2019, PreparedFolder
     from anomalib_patchgan.models import (
         Alocc,
         Autoencoder,
@@ -33,6 +33,7 @@ __all__ = [
     "ISIC2016",
     "Alocc",
     "Autoencoder",
+    "BraTS",
     "BraTS2019",
     "BrainPhantom",
     "MeanIntensity",
@@ -48,6 +49,7 @@ __all__ = [
 _HOMES = {
     "Alocc": "anomalib_patchgan.models",
     "Autoencoder": "anomalib_patchgan.models",
+    "BraTS": "anomalib_patchgan.data",
     "BraTS2019": "anomalib_patchgan.data",
     "BrainPhantom": "anomalib_patchgan.data",
     "ISIC2016": "anomalib_patchgan.data",

@@ -43,6 +43,7 @@ def test_every_configuration_is_covered(repo_root):
     assert names == {
         "quickstart.yaml",
         "data/brain_phantom.yaml",
+        "data/brats.yaml",
         "data/brats2019.yaml",
         "data/isic2016.yaml",
         "data/prepared_folder.yaml",
@@ -71,7 +72,9 @@ def test_lgg_flair_on_a_fake_folder(run, repo_root, tmp_path):
 def archives(tmp_path_factory):
     """Fakes of both archives."""
     root = tmp_path_factory.mktemp("archives")
-    return {"brats2019": write_brats2019(root), "isic2016": write_isic2016(root / "isic", training=12)}
+    brats = write_brats2019(root)
+    # Beside another data set, which `BraTS` leaves alone.
+    return {"brats": root, "brats2019": brats, "isic2016": write_isic2016(root / "isic", training=12)}
 
 
 @pytest.mark.parametrize("name", [*BRATS, *ISIC])
@@ -91,6 +94,7 @@ def test_archives_on_fakes(run, repo_root, tmp_path, archives, name):
         ("patchgan_paper", "brain_phantom"),
         ("patchgan", "prepared_folder"),
         ("patchgan_paper", "prepared_folder"),
+        ("patchgan", "brats"),
         ("patchgan", "brats2019"),
         ("patchgan", "isic2016"),
         ("alocc", "brain_phantom"),

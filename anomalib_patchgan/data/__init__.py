@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from anomalib_patchgan.data.brain_phantom import BrainPhantom
+    from anomalib_patchgan.data.brats import BraTS
     from anomalib_patchgan.data.brats2019 import BraTS2019
     from anomalib_patchgan.data.isic2016 import ISIC2016
     from anomalib_patchgan.data.prepared_folder import PreparedFolder, PreparedFolderDataset
 
-__all__ = ["ISIC2016", "BraTS2019", "BrainPhantom", "PreparedFolder", "PreparedFolderDataset"]
+__all__ = ["ISIC2016", "BraTS", "BraTS2019", "BrainPhantom", "PreparedFolder", "PreparedFolderDataset"]
 
 _HOMES = {
+    "BraTS": "anomalib_patchgan.data.brats",
     "BraTS2019": "anomalib_patchgan.data.brats2019",
     "BrainPhantom": "anomalib_patchgan.data.brain_phantom",
     "ISIC2016": "anomalib_patchgan.data.isic2016",

@@ -1,7 +1,7 @@
 """Writes tiny archives in the official layout of BraTS 2019: brains of noise and waves, with nested lesions."""
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -59,22 +59,53 @@ def write_brats2019(
     archive.mkdir(parents=True, exist_ok=True)
     for grade, names in {"HGG": hgg, "LGG": lgg}.items():
         for name in names:
-            rng = np.random.default_rng([seed, *name.encode()])
-            brain, labels = _segment(rng, shape)
-            tissue = _tissue(rng, shape)
-            folder = archive / grade / name
-            folder.mkdir(parents=True)
-            write_nifti(folder / f"{name}_seg{suffix}", labels)
-            for number, modality in enumerate(MODALITIES):
-                if modality in modalities:
-                    noise = np.random.default_rng([seed, number, *name.encode()]).normal(0, 0.04, shape)
-                    image = tissue * _contrast(labels, modality) * (1 + noise)
-                    write_nifti(folder / f"{name}_{modality}{suffix}", np.where(brain, image, 0).astype(np.int16))
+            write_case(archive / grade / name, modalities=modalities, shape=shape, seed=seed, suffix=suffix)
     if name_mapping:
         lines = ["Grade,BraTS_2017_subject_ID,BraTS_2018_subject_ID,TCGA_TCIA_subject_ID,BraTS_2019_subject_ID"]
         lines += [f"{grade},NA,NA,NA,{name}" for grade, names in {"HGG": hgg, "LGG": lgg}.items() for name in names]
         (archive / "name_mapping.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return archive
+
+
+def write_case(
+    folder: Path,
+    *,
+    modalities: Sequence[str] = MODALITIES,
+    shape: tuple[int, int, int] = (96, 104, 24),
+    seed: int = 0,
+    suffix: str = ".nii.gz",
+    form: str = "{}_{}",
+    words: Mapping[str, str] | None = None,
+    labels: Mapping[int, int] | None = None,
+    labels_type: type = np.uint8,
+) -> Path:
+    """Write one case into a folder that has its name; see `write_brats2019`.
+
+    Args:
+        folder: Folder of the case; made.
+        modalities: Images, beside the segmentation.
+        shape: Voxels `(X, Y, Z)` of 1 mm.
+        seed: Seed of the voxels.
+        suffix: Ending of the files.
+        form: Makes the name of a file of the case's name and the word for what it holds.
+        words: Other words than `MODALITIES`.
+        labels: Other labels than 0, 1, 2 and 4, by these.
+        labels_type: Type of the segmentation's voxels.
+    """
+    name = folder.name
+    rng = np.random.default_rng([seed, *name.encode()])
+    brain, segmentation = _segment(rng, shape)
+    tissue = _tissue(rng, shape)
+    table = np.array([(labels or {}).get(label, label) for label in range(5)], labels_type)
+    folder.mkdir(parents=True)
+    write_nifti(folder / f"{form.format(name, 'seg')}{suffix}", table[segmentation])
+    for number, modality in enumerate(MODALITIES):
+        if modality in modalities:
+            noise = np.random.default_rng([seed, number, *name.encode()]).normal(0, 0.04, shape)
+            image = tissue * _contrast(segmentation, modality) * (1 + noise)
+            path = folder / f"{form.format(name, (words or {}).get(modality, modality))}{suffix}"
+            write_nifti(path, np.where(brain, image, 0).astype(np.int16))
+    return folder
 
 
 def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray = AFFINE) -> None:
@@ -84,7 +115,7 @@ def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray = AFFINE) -> 
     image.set_qform(affine, code=1)
     image.header.set_xyzt_units("mm", "sec")
     content = image.to_bytes()
-    path.write_bytes(gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content)
+    path.write_bytes(gzip.compress(content, 1, mtime=0) if path.suffix.lower() == ".gz" else content)
 
 
 def _offsets(shape: tuple[int, int, int]) -> list[np.ndarray]:

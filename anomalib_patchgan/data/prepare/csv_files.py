@@ -69,6 +69,31 @@ def read_split_file(path: Path) -> dict[str, str]:
     return _read(path, _SPLITS, "train, val or test")
 
 
+def read_text(path: Path) -> str:
+    """Read a text in UTF-8, with or without a byte order mark, of at most 16 MiB.
+
+    Raises:
+        DatasetNotFoundError: There is no such file.
+        DataError: It is too large or no such text.
+
+    Example:
+        >>> path = Path("note.txt")
+        >>> path.write_text("hello")
+        5
+        >>> read_text(path)
+        'hello'
+    """
+    try:
+        text = read_bytes(path, _LIMITS).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        msg = f"{path} is not UTF-8 (byte {error.start}): save it as CSV in UTF-8."
+        raise DataError(msg) from error
+    if "\0" in text:
+        msg = f"{path} contains NUL bytes, so it is no text file or damaged: save it again as CSV in UTF-8."
+        raise DataError(msg)
+    return text
+
+
 def check_id(name: str, path: Path) -> None:
     """Check that an id can be part of a file name everywhere and cannot lead out of a folder.
 
@@ -96,7 +121,7 @@ def check_id(name: str, path: Path) -> None:
 
 def _read(path: Path, values: Mapping[str, Value], expected: str) -> dict[str, Value]:
     """Read `id,value` lines; values are compared in lower case."""
-    text = _read_text(path)
+    text = read_text(path)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     found: dict[str, Value] = {}
     seen: dict[str, int] = {}
@@ -132,15 +157,3 @@ def _read(path: Path, values: Mapping[str, Value], expected: str) -> dict[str, V
         msg = f"{path} is empty: write one line `id,value` per id."
         raise DataError(msg)
     return found
-
-
-def _read_text(path: Path) -> str:
-    try:
-        text = read_bytes(path, _LIMITS).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        msg = f"{path} is not UTF-8 (byte {error.start}): save it as CSV in UTF-8."
-        raise DataError(msg) from error
-    if "\0" in text:
-        msg = f"{path} contains NUL bytes, so it is no text file or damaged: save it again as CSV in UTF-8."
-        raise DataError(msg)
-    return text

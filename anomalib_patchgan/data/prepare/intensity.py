@@ -1,5 +1,6 @@
 """From a volume's intensities to 8 bits, the same for every case of an archive."""
 
+import logging
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,11 @@ from anomalib_patchgan.errors import DataError
 Scaling = Literal["robust", "minmax"]
 # Of the brain's voxels; the brightest per mille are vessels, fat that skull-stripping left, and artefacts.
 HIGH_PERCENTILE = 99.9
+# Of the maximum to that percentile. Vessels stay below 2; saturated voxels among some hundreds are above 30.
+_MAX_CONTRAST = 10
 _SHORT_BYTES = 2
+
+logger = logging.getLogger(__name__)
 
 
 class GreyScale:
@@ -19,6 +24,9 @@ class GreyScale:
     `robust` maps [low, high] linearly to [1, 255], where high is the 99.9th percentile of the brain's voxels and low
     is 0, or the 0.1th percentile where that is negative (z-scores). `minmax` maps the whole volume's minimum and
     maximum to 0 and 255, as the paper's scripts did. Voxels of exactly 0 are background and stay exactly 0.
+
+    A few voxels far brighter than the others, such as saturated ones of 32,767, change nothing else in `robust`, where
+    they become 255. In `minmax` they make all others dark, which is warned of and left so: it was published so.
 
     Args:
         volume: `(X, Y, Z)`, any real dtype, finite; 0 outside the brain.
@@ -48,10 +56,12 @@ class GreyScale:
                 "its case."
             )
             raise DataError(msg)
+        low, high = _percentiles(brain, lowest)
         if scaling == "minmax":
+            if 0 < _MAX_CONTRAST * high < highest:
+                logger.warning("%s has voxels up to %g, far above the others, which minmax makes dark", path, highest)
             self.low, self.high, self.floor = min(lowest, 0.0), max(highest, 0.0), 0.0
         else:
-            low, high = _percentiles(brain, lowest)
             self.low, self.floor = min(low, 0.0), 1.0
             # All but a few voxels may have one negative value, which is then both percentiles.
             self.high = high if high > self.low else max(highest, self.low + 1.0)

@@ -62,12 +62,15 @@ def assign_splits(
     return dict(zip(ranked, names, strict=True))
 
 
-def splits_from_file(path: Path, patients: Mapping[str, str]) -> dict[str, str]:
+def splits_from_file(
+    path: Path, patients: Mapping[str, str], aliases: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Read the splits of the cases from a file; cases that it does not name are left out.
 
     Args:
         path: CSV file, `id,split` per line; an id is a case or a patient.
         patients: Case to patient, of all cases of the archive.
+        aliases: Other names of cases and patients, each with the one that counts.
 
     Returns:
         Case to `train`, `val` or `test`.
@@ -77,7 +80,7 @@ def splits_from_file(path: Path, patients: Mapping[str, str]) -> dict[str, str]:
         DataError: The file is not valid, names an id that the archive has not, has a patient in two splits, or
             leaves a split empty.
     """
-    given = read_split_file(path)
+    given = _rename(read_split_file(path), aliases or {}, path)
     unknown = sorted(given.keys() - patients.keys() - set(patients.values()))
     if unknown:
         msg = f"{path} names {', '.join(unknown[:5])}, which the archive has not: correct the ids or remove the lines."
@@ -93,6 +96,16 @@ def splits_from_file(path: Path, patients: Mapping[str, str]) -> dict[str, str]:
             msg = f"{path} gives no case to {split}: add at least one line `id,{split}`."
             raise DataError(msg)
     return splits
+
+
+def _rename(given: Mapping[str, str], aliases: Mapping[str, str], path: Path) -> dict[str, str]:
+    renamed: dict[str, str] = {}
+    for alias, split in given.items():
+        name = aliases.get(alias, alias)
+        if renamed.setdefault(name, split) != split:
+            msg = f"{path} puts {name} into {renamed[name]} and, as {alias}, into {split}: give it one split."
+            raise DataError(msg)
+    return renamed
 
 
 def check_no_leak(splits: Mapping[str, str], patients: Mapping[str, str], path: Path) -> None:

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 MAX_SIDE = 4096
 # A modality without a name, of a model whose preparation is not known.
 UNNAMED = "image"
+_GENERATORS = ("brats-slices", "brats2019-slices")
 
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeRecipe:
-    """What `BraTS2019` does with the volumes of a case in its protocol `slices`.
+    """What `BraTS` does with the volumes of a case in its protocol `slices`.
 
     Args:
         modalities: One, or three for red, green and blue.
@@ -75,7 +76,7 @@ class VolumeRecipe:
         Returns:
             The recipe, or `None` if the folder does not hold whole axial slices of volumes.
         """
-        if manifest is None or manifest.get("generator") != "brats2019-slices":
+        if manifest is None or manifest.get("generator") not in _GENERATORS:
             return None
         given = manifest.get("parameters")
         return cls.from_dict({**given, "scaling": "robust"}) if isinstance(given, dict) else None

@@ -1,17 +1,20 @@
-"""One case of BraTS 2019: its volumes read, scaled to 8 bits, and cut into axial slices or tiles."""
+"""One case of BraTS: its volumes read, scaled to 8 bits, and cut into axial slices or tiles."""
 
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from anomalib_patchgan.data.prepare.axial import AxialImages
-from anomalib_patchgan.data.prepare.brats2019.files import source_of
-from anomalib_patchgan.data.prepare.brats2019.spec import BratsSpec
+from anomalib_patchgan.data.prepare.brats.files import source_of
+from anomalib_patchgan.data.prepare.brats.names import parse_case
+from anomalib_patchgan.data.prepare.brats.spec import BratsSpec
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.nifti import (
     ReadLimits,
+    Volume,
     check_labels,
     check_same_grid,
     parse_nifti,
@@ -20,10 +23,14 @@ from anomalib_patchgan.data.prepare.nifti import (
 from anomalib_patchgan.data.prepare.resizing import resize_image, resize_mask
 from anomalib_patchgan.data.prepare.tiles import Tile, choose_tiles, cut_tiles
 from anomalib_patchgan.data.prepare.writing import PreparedSlice
+from anomalib_patchgan.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-LABELS = frozenset({0, 1, 2, 4})
+LABELS_TO_2021 = frozenset({0, 1, 2, 4})
+# Enhancing tumour is 4 to 2021 and 3 since; after treatment, 4 is the cavity of a resection.
+LABELS = frozenset(range(5))
+_CHANGED = 2023
 # Smaller cross-sections only graze the lesion: such a slice is neither normal nor a fair test.
 MIN_LESION_MM2 = 20.0
 
@@ -77,7 +84,7 @@ def read_stack(spec: BratsSpec, limits: ReadLimits, case: Case) -> AxialStack:
     """Read and check the volumes of a case; see `make_samples`."""
     seg_path = source_of(case, "seg")
     segmentation = parse_nifti(read_bytes(seg_path, limits), seg_path, limits, strict=spec.strict)
-    check_labels(segmentation, seg_path, LABELS)
+    _check_labels(spec, case, segmentation, seg_path)
     volumes = {}
     for modality in spec.modalities:
         path = source_of(case, modality)
@@ -91,6 +98,14 @@ def read_stack(spec: BratsSpec, limits: ReadLimits, case: Case) -> AxialStack:
         lesion=(segmentation.voxels != 0).T,
         pixel_mm2=width * height,
     )
+
+
+def _check_labels(spec: BratsSpec, case: Case, segmentation: Volume, path: Path) -> None:
+    check_labels(segmentation, path, LABELS_TO_2021 if spec.name == "brats2019" else LABELS)
+    name = parse_case(case.name)
+    if name and name.year < _CHANGED and all((segmentation.voxels == label).any() for label in (3, 4)):
+        msg = f"{path} holds both labels 3 and 4, each of which is enhancing tumour: use the original segmentation."
+        raise DataError(msg)
 
 
 def _slices(spec: BratsSpec, stack: AxialStack, case: Case) -> Iterator[PreparedSlice]:

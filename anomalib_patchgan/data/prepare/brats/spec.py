@@ -1,10 +1,10 @@
-"""What is to be made of BraTS 2019."""
+"""What is to be made of BraTS."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from anomalib_patchgan.data.prepare.brats2019.files import GRADES, MODALITIES
+from anomalib_patchgan.data.prepare.brats.names import GRADES, MODALITIES, NEW_WORDS, YEARS
 from anomalib_patchgan.data.prepare.first_tiles import TileCounts
 from anomalib_patchgan.data.prepare.splits import check_ratios
 from anomalib_patchgan.data.prepare.tiles import TILE
@@ -25,9 +25,11 @@ _UNUSED = {
 
 @dataclass(frozen=True, kw_only=True)
 class BratsSpec:
-    """Protocol and arguments; `BraTS2019` explains each.
+    """Protocol and arguments; `BraTS` explains each.
 
     Args:
+        name: `brats`, or `brats2019` for that year alone; begins the names of prepared folders.
+        years: Years to read; `None` for those that are there.
         protocol: `paper`, `tiles` or `slices`.
         modalities: One of flair, t1, t1ce, t2, or three for red, green and blue.
         grades: HGG, LGG or both; `None` is HGG for `paper`, as in the scripts, and what is there otherwise.
@@ -45,6 +47,8 @@ class BratsSpec:
         ConfigurationError: An argument is out of its range.
     """
 
+    name: Literal["brats", "brats2019"] = "brats"
+    years: tuple[int, ...] | None = None
     protocol: BratsProtocol = "slices"
     modalities: tuple[str, ...] = ("flair",)
     grades: tuple[str, ...] | None = None
@@ -60,13 +64,14 @@ class BratsSpec:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
+        once = self.years is None or 0 < len(set(self.years) & set(YEARS)) == len(self.years)
+        self._check("years", f"of {', '.join(map(str, YEARS))} (2022 had the cases of 2021)", once)
         check_ratios(self.val_split_ratio, self.test_split_ratio)
         self._check("test_split_ratio", "above 0", self.test_split_ratio > 0)
         self._check("protocol", f"one of {', '.join(get_args(BratsProtocol))}", self.protocol in _UNUSED)
         distinct = len(set(self.modalities) & set(MODALITIES)) == len(self.modalities)
-        self._check(
-            "modalities", f"one or three of {', '.join(MODALITIES)}", distinct and len(self.modalities) in {1, 3}
-        )
+        words = f"{', '.join(MODALITIES)} (or {', '.join(NEW_WORDS)})"
+        self._check("modalities", f"one or three of {words}", distinct and len(self.modalities) in {1, 3})
         grades = self.grades if self.grades is not None else GRADES
         once = len(set(grades) & set(GRADES)) == len(grades)
         self._check("grades", f"{' or '.join(GRADES)} or both", once)
@@ -83,6 +88,16 @@ class BratsSpec:
             raise ConfigurationError(msg)
 
     @property
+    def published(self) -> str:
+        """Where the data are published."""
+        if self.name == "brats2019":
+            return "https://www.med.upenn.edu/cbica/brats2019/data.html (registration needed)"
+        return (
+            "https://www.med.upenn.edu/cbica/brats2020/data.html (to 2020) and "
+            "https://www.synapse.org/Synapse:syn51156910 (since; registration needed)"
+        )
+
+    @property
     def wanted_grades(self) -> tuple[str, ...] | None:
         """Grades to look for; `None` for those that are there."""
         return self.grades or (("HGG",) if self.protocol == "paper" else None)
@@ -93,7 +108,8 @@ class BratsSpec:
         # The content of a split file counts, not its name.
         unused = (
             _UNUSED[self.protocol]
-            | {"split_file"}
+            # Years choose among the sources, which count themselves.
+            | {"split_file", "name", "years"}
             | ({"val_split_ratio", "test_split_ratio", "seed"} if self.split_file else set())
         )
         return {"recipe": RECIPE} | {name: value for name, value in asdict(self).items() if name not in unused}
