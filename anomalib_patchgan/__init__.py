@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anomalib_patchgan.models import (
         Alocc,
         Autoencoder,
+        FileSize,
         MeanIntensity,
         MirrorDifference,
         OneClassSvm,
@@ -35,6 +36,7 @@ __all__ = [
     "Autoencoder",
     "BraTS2019",
     "BrainPhantom",
+    "FileSize",
     "MeanIntensity",
     "MirrorDifference",
     "OneClassSvm",
@@ -50,6 +52,7 @@ _HOMES = {
     "Autoencoder": "anomalib_patchgan.models",
     "BraTS2019": "anomalib_patchgan.data",
     "BrainPhantom": "anomalib_patchgan.data",
+    "FileSize": "anomalib_patchgan.models",
     "ISIC2016": "anomalib_patchgan.data",
     "MeanIntensity": "anomalib_patchgan.models",
     "MirrorDifference": "anomalib_patchgan.models",
