@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anomalib_patchgan.models import (
         Alocc,
         Autoencoder,
+        FileSize,
         MeanIntensity,
         MirrorDifference,
         OneClassSvm,
@@ -36,6 +37,7 @@ __all__ = [
     "BraTS",
     "BraTS2019",
     "BrainPhantom",
+    "FileSize",
     "MeanIntensity",
     "MirrorDifference",
     "OneClassSvm",
@@ -52,6 +54,7 @@ _HOMES = {
     "BraTS": "anomalib_patchgan.data",
     "BraTS2019": "anomalib_patchgan.data",
     "BrainPhantom": "anomalib_patchgan.data",
+    "FileSize": "anomalib_patchgan.models",
     "ISIC2016": "anomalib_patchgan.data",
     "MeanIntensity": "anomalib_patchgan.models",
     "MirrorDifference": "anomalib_patchgan.models",

@@ -25,7 +25,9 @@ class PreparedFolderDataset(AnomalibDataset):
         augmentations: Transforms of image and mask while training or evaluating.
 
     Items are anomalib's `ImageItem`: image `(3, H, W)` float32 in [0, 1]; mask `(H, W)` of 0 and 1 when the folder
-    has masks, all 0 for normal slices; label 0 or 1. Images of different sizes need a `Resize`.
+    has masks, all 0 for normal slices; label 0 or 1. Images of different sizes are batched
+    at the size to which the model's pre-processor resizes them; without one they need a `Resize`, or anomalib stretches
+    a batch to its largest image.
 
     Example:
         >>> import tempfile

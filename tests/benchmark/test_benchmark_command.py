@@ -15,6 +15,7 @@ import yaml
 from anomalib.data import Folder
 from lightning.pytorch import seed_everything
 from lightning.pytorch.trainer.states import TrainerFn
+from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomalib_patchgan.benchmark.check import set_up
@@ -210,6 +211,51 @@ def test_all_models_and_seeds_are_tested_on_one_split(prepared, tmp_path):
     images = [read_scores(path).image.tolist() for path in (tmp_path / "run" / "jobs").glob("*.npz")]
     assert len(images) == 4
     assert all(sorted(one) == sorted(images[0]) for one in images)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Images without masks, each of its own size and its own case; those with a lesion are darker, and larger files."""
+    root = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    for folder, count, shade in (("train/normal", 24, 200), ("test/normal", 6, 200), ("test/abnormal", 6, 60)):
+        (root / folder).mkdir(parents=True)
+        for number in range(count):
+            side = (40 if shade > 100 else 120) + number
+            pixels = rng.integers(0, shade, (side, 50 + 3 * number), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / folder / f"{folder.replace('/', '-')}_{number:02d}.jpg")
+    return root
+
+
+def test_images_of_any_size_without_masks(photographs, tmp_path):
+    """Image metrics only, and a score owes nothing to the other images of its batch."""
+    models = [
+        {"class_path": "FileSize", "init_args": {"image_size": SIZE}},
+        {"class_path": "MeanIntensity", "init_args": {"sign": "darker", "image_size": SIZE}},
+    ]
+    scores = {}
+    for batch in (1, 5):
+        config = write_config(tmp_path / "photographs.yaml", photographs, models)
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+        content["benchmark"]["data"]["init_args"] |= {"id_pattern": "(.+)", "eval_batch_size": batch}
+        config.write_text(yaml.safe_dump(content), encoding="utf-8")
+        run = tmp_path / f"run{batch}"
+        assert main(["benchmark", "--config", str(config), "--out", str(run)]) == 0
+        results = read_run(run)[1]
+        assert {result.model for result in results} == {"FileSize", "MeanIntensity"}
+        for result in results:
+            assert result.metrics["image_AUROC"] == 1
+            assert not [name for name in result.metrics if name.startswith(("pixel", "case", "patient"))]
+            found = read_scores(run / "jobs" / f"{result.id}.npz")
+            assert not len(found.pixel_patient)
+            assert not len(found.example)
+            scores.setdefault(result.model, []).append(found.score)
+        summary = (run / "summary.md").read_text(encoding="utf-8")
+        assert "6 normal and 6 lesion images\n" in summary
+        assert "No pixel metrics: they need masks of the lesions in the test split" in summary
+        assert "Dice" not in summary
+    for one, other in scores.values():
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_missing_data_are_found_before_any_job_starts(tmp_path, capsys):

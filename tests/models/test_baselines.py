@@ -29,10 +29,11 @@ BASELINES = {
     "MeanIntensity": ({}, 1, {"pixel_AUROC": 0.95}),
     "StandardDeviation": ({}, 1, {"image_AUROC": 0.9}),
     "SlicePosition": ({}, 1, {}),
+    "FileSize": ({}, 1, {}),
     "MirrorDifference": ({}, 1, {"image_AUROC": 0.9, "pixel_AUROC": 0.9}),
 }
 TRAINED = ("Autoencoder", "Alocc", "OneClassSvm")
-EXPORTED = [name for name in BASELINES if name != "SlicePosition"]
+EXPORTED = [name for name in BASELINES if name not in {"SlicePosition", "FileSize"}]
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,19 @@
 """The trivial rules, against numpy and numbers worked out by hand."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from anomalib.data import ImageBatch
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from anomalib_patchgan import MeanIntensity, MirrorDifference, SlicePosition, StandardDeviation
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan import FileSize, MeanIntensity, MirrorDifference, SlicePosition, StandardDeviation
+from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.models.rules.file_size import MEASURES
 from anomalib_patchgan.models.rules.slice_position import central_positions
 from tests.models.conftest import SIZE, make_data, make_engine
 
@@ -156,6 +160,8 @@ def test_given_sign_stays(prepared, tmp_path, sign):
         (lambda: MeanIntensity("up"), "sign must be brighter, darker or learned, got 'up'"),
         (lambda: StandardDeviation("brighter"), "sign must be higher, lower or learned, got 'brighter'"),
         (lambda: StandardDeviation(window=4), "window must be odd and positive, got 4"),
+        (lambda: FileSize("brighter"), "sign must be larger, smaller or learned, got 'brighter'"),
+        (lambda: FileSize(size="area"), "size must be bytes, pixels or bytes_per_pixel, got 'area'"),
         (lambda: MirrorDifference(downscale=0), "downscale must be at least 1, got 0"),
     ],
 )
@@ -209,3 +215,87 @@ def test_slice_position_can_neither_be_exported_nor_predict_a_folder(prepared, t
     with pytest.raises(ConfigurationError, match="can neither be exported nor predict without a data module"):
         make_engine(tmp_path).predict(model, data_path=prepared / "test" / "normal")
     assert model(torch.rand(2, 3, *SIZE)).pred_score.isnan().all()
+
+
+@pytest.fixture
+def files(tmp_path) -> list[str]:
+    """Three images: small and noisy, large and smooth, and in between."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, side, noise in (("a", 20, 255), ("b", 100, 1), ("c", 60, 8)):
+        Image.fromarray(rng.integers(0, noise, (side, 2 * side), dtype=np.uint8)).save(folder / f"{name}.png")
+    return [str(folder / f"{name}.png") for name in "abc"]
+
+
+@pytest.mark.parametrize("size", MEASURES)
+def test_file_size_of_known_files(files, size):
+    bytes_ = np.array([Path(path).stat().st_size for path in files])
+    pixels = np.array([800, 20000, 7200])
+    known, half = {
+        "bytes": (bytes_, 2**20), "pixels": (pixels, 2**20), "bytes_per_pixel": (bytes_ / pixels, 1)
+    }[size]  # fmt: skip
+    np.testing.assert_allclose(FileSize("larger", size).score_files(files), known / (known + half), rtol=1e-6)
+    np.testing.assert_allclose(FileSize("smaller", size).score_files(files), half / (known + half), rtol=1e-6)
+
+
+@pytest.mark.parametrize("sign", ["larger", "smaller"])
+def test_file_size_keeps_the_order_below_one(monkeypatch, sign):
+    # Neighbouring sizes of usual files, and what no disk holds.
+    sizes = [1, 2, *range(20_000, 20_010), 3_000_000, 3_000_001, 2**31, 2**40]
+    monkeypatch.setitem(MEASURES, "bytes", (lambda path: float(str(path)), MEASURES["bytes"][1]))
+    scores = FileSize(sign).score_files([str(size) for size in sizes])
+    assert 0 <= scores.min() < scores.max() < 1
+    steps = scores.diff() * (-1 if sign == "smaller" else 1)
+    assert (steps > 0).all()
+
+
+def test_file_size_scores_test_images_and_maps_by_their_files(prepared, tmp_path):
+    model = FileSize(image_size=SIZE, visualizer=False)
+    engine = make_engine(tmp_path)
+    engine.fit(model, datamodule=make_data(prepared))
+    (metrics,) = engine.test(model, datamodule=make_data(prepared), verbose=False)
+    data = make_data(prepared)
+    data.setup()
+    paths = data.test_data.samples.image_path
+    bytes_ = np.array([Path(path).stat().st_size for path in paths])
+    auroc = roc_auc_score(data.test_data.samples.label_index, -bytes_ if model.model.inverted else bytes_)
+    assert metrics["image_AUROC"] == pytest.approx(auroc)
+    batch = ImageBatch(image=torch.rand(2, 3, *SIZE), image_path=list(paths[:2]))
+    scored = model.validation_step(batch)
+    assert torch.equal(scored.anomaly_map, scored.pred_score[:, None, None].expand(2, *SIZE))
+
+
+@pytest.mark.parametrize("smaller", [False, True])
+def test_file_size_learns_its_side(prepared, tmp_path, monkeypatch, smaller):
+    # Lesion images have "abnormal" in their paths.
+    monkeypatch.setitem(MEASURES, "bytes", (lambda path: 1 + float(("abnormal" in str(path)) != smaller), 1.0))
+    model = FileSize(image_size=SIZE, visualizer=False)
+    engine = make_engine(tmp_path)
+    engine.fit(model, datamodule=make_data(prepared))
+    assert bool(model.model.inverted) is smaller
+    saved = FileSize.load_from_checkpoint(engine.best_model_path)
+    (metrics,) = engine.test(saved, datamodule=make_data(prepared), verbose=False)
+    assert metrics["image_AUROC"] == 1
+
+
+def test_file_size_predicts_a_folder_but_cannot_be_exported(files, tmp_path):
+    model = FileSize("larger", image_size=SIZE, visualizer=False, post_processor=False)
+    batches = make_engine(tmp_path).predict(model, data_path=Path(files[0]).parent)
+    found = torch.cat([batch.pred_score for batch in batches])
+    assert torch.equal(found, model.score_files(files))
+    for export in (model.to_torch, model.to_onnx, model.to_openvino):
+        with pytest.raises(ConfigurationError, match="FileSize scores .* cannot be exported"):
+            export(tmp_path)
+    with pytest.raises(ConfigurationError, match="only images that are read from files"):
+        model.validation_step(ImageBatch(image=torch.rand(2, 3, *SIZE)))
+    assert model(torch.rand(2, 3, *SIZE)).pred_score.isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("size", "message"), [("bytes", "cannot look up the size of .*gone.png"), ("pixels", "gone.png cannot be read")]
+)
+def test_file_size_names_a_file_that_is_gone(tmp_path, size, message):
+    with pytest.raises(DataError, match=message) as caught:
+        FileSize(size=size).score_files([str(tmp_path / "gone.png")])
+    assert "\n" not in str(caught.value)

@@ -105,8 +105,11 @@ def _metrics(comparison: Comparison, found: Found) -> Table:
             "Pixel metrics take all pixels of a test split together; a model without a map has none. Their intervals "
             f"come from counts of pixels in {PIXEL_BINS} bins of the map's value."
         )
+    else:
+        notes.append("No pixel metrics: they need masks of the lesions in the test split, and a model with a map.")
     if any("at val" in METRICS[metric] for metric in columns):
-        notes.append("The validation threshold was chosen on validation data, best Dice on the test data themselves.")
+        best_dice = ", best Dice on the test data themselves" if "pixel_best_dice" in columns else ""
+        notes.append(f"The validation threshold was chosen on validation data{best_dice}.")
     return Table(
         title="Metrics", columns=["model", "seeds", *(METRICS[name] for name in columns)], rows=rows, notes=notes
     )

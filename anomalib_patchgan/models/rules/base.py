@@ -3,10 +3,11 @@
 import itertools
 import logging
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar, NoReturn, cast
 
 import torch
-from anomalib.data import Batch, InferenceBatch
+from anomalib.data import Batch, ImageBatch, InferenceBatch
 from anomalib.pre_processing import PreProcessor
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import STEP_OUTPUT
@@ -105,6 +106,12 @@ class SignedRule(Rule):
         self.model.inverted.fill_(auroc < 0.5)  # noqa: PLR2004 - chance
         logger.info("%s: %s is anomalous (AUROC of high values %.3f)", name, low if auroc < 0.5 else high, auroc)  # noqa: PLR2004
 
+    def score(self, batch: Batch) -> Tensor:
+        """Score the images of a pre-processed batch, ``(B,)``."""
+        image = cast("Tensor", batch.image)
+        score: Tensor = self.model(image.to(self.device)).pred_score
+        return score
+
     def _validation_scores(self) -> tuple[Tensor, Tensor]:
         """Score the validation images once, pre-processed by the hook that anomalib uses."""
         loaders = self.trainer.val_dataloaders
@@ -114,6 +121,68 @@ class SignedRule(Rule):
             for index, batch in enumerate(itertools.islice(loader, int(limit))):
                 if isinstance(self.pre_processor, PreProcessor):
                     self.pre_processor.on_validation_batch_start(self.trainer, self, batch, index)
-                scores.append(self.model(batch.image.to(self.device)).pred_score.cpu())
+                scores.append(self.score(batch).cpu())
                 labels.append(batch.gt_label.cpu().bool())
         return torch.cat(scores), torch.cat(labels)
+
+
+class FileRule(Rule, ABC):
+    """A rule about the files of images, or what is known of them, and not about pixels: it cannot be exported."""
+
+    no_image: ClassVar[str]
+    """What to say where there are only pixels."""
+
+    @abstractmethod
+    def score_files(self, paths: Sequence[str]) -> Tensor:
+        """Score image files, ``(B,)``, in [0, 1]."""
+
+    def score(self, batch: Batch) -> Tensor:
+        """Score the files of a batch, ``(B,)``.
+
+        Raises:
+            ConfigurationError: The images of the batch are from no files.
+        """
+        paths = cast("ImageBatch", batch).image_path
+        if paths is None:
+            raise ConfigurationError(self.no_image)
+        return self.score_files(paths).to(self.device)
+
+    def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
+        """Score a batch by its files.
+
+        Args:
+            batch: Batch with ``image`` of shape ``(B, 3, H, W)`` and ``image_path``.
+            *args: Unused.
+            **kwargs: Unused.
+
+        Returns:
+            The batch with scores ``(B,)`` in [0, 1] and constant maps ``(B, 1, H, W)``.
+        """
+        del args, kwargs
+        batch = cast("ImageBatch", batch)
+        image = cast("Tensor", batch.image)
+        scores = self.score(batch).to(image)
+        maps = scores.reshape(-1, 1, 1, 1).expand(-1, 1, *image.shape[-2:]).contiguous()
+        return batch.update(pred_score=scores, anomaly_map=maps)
+
+    def test_step(self, batch: Batch, batch_idx: int, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
+        """Score a batch by its files, as in validation."""
+        del batch_idx, args, kwargs
+        return self.validation_step(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
+        """Score a batch by its files, as in validation."""
+        del batch_idx, dataloader_idx
+        return self.validation_step(batch)
+
+    def to_torch(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ANN401
+        """Refuse to export.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        del args, kwargs
+        raise ConfigurationError(self.no_image)
+
+    to_onnx = to_torch
+    to_openvino = to_torch

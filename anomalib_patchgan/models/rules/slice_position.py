@@ -1,22 +1,17 @@
 """Trivial rule: how near the slice is to the middle of its volume."""
 
-from typing import Any, NoReturn, cast
+from collections.abc import Sequence
 
 import pandas as pd
-from anomalib.data import Batch, ImageBatch, InferenceBatch
+import torch
+from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
 from anomalib.visualization import Visualizer
-from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.rules.base import Rule
-
-NO_IMAGE = (
-    "SlicePosition scores slices by their number in the sample table, not by their image: it can neither be exported "
-    "nor predict without a data module"
-)
+from anomalib_patchgan.models.rules.base import FileRule
 
 
 def central_positions(table: pd.DataFrame) -> pd.Series:
@@ -69,7 +64,7 @@ class SlicePositionModel(nn.Module):
         return InferenceBatch(pred_score=unknown[:, 0, 0, 0], anomaly_map=unknown)
 
 
-class SlicePosition(Rule, AnomalibModule):
+class SlicePosition(FileRule, AnomalibModule):
     """Trivial rule: slices near the middle of the volume show lesions more often.
 
     The score is 1 minus the distance to the middle of the case's slices, relative to half of their range; the map is
@@ -93,6 +88,11 @@ class SlicePosition(Rule, AnomalibModule):
         >>> from anomalib_patchgan import BrainPhantom, SlicePosition
         >>> Engine().train(SlicePosition(), datamodule=BrainPhantom())  # doctest: +SKIP
     """
+
+    no_image = (
+        "SlicePosition scores slices by their number in the sample table, not by their image: it can neither be "
+        "exported nor predict without a data module"
+    )
 
     def __init__(
         self,
@@ -118,49 +118,13 @@ class SlicePosition(Rule, AnomalibModule):
         splits = [getattr(data, name, None) for name in ("train_data", "val_data", "test_data")]
         tables = [split.samples for split in splits if split is not None]
         if not tables:
-            raise ConfigurationError(NO_IMAGE)
+            raise ConfigurationError(self.no_image)
         table = pd.concat(tables, ignore_index=True)
         self._scores = dict(zip(table.image_path.map(str), central_positions(table), strict=True))
 
     on_test_start = on_validation_start
     on_predict_start = on_validation_start
 
-    def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
-        """Look up the scores of a batch.
-
-        Args:
-            batch: Batch with ``image`` of shape ``(B, 3, H, W)`` and ``image_path``.
-            *args: Unused.
-            **kwargs: Unused.
-
-        Returns:
-            The batch with scores ``(B,)`` in [0, 1] and constant maps ``(B, 1, H, W)``.
-        """
-        del args, kwargs
-        batch = cast("ImageBatch", batch)
-        image = cast("Tensor", batch.image)
-        scores = image.new_tensor([self._scores[str(path)] for path in batch.image_path or []])
-        maps = scores.reshape(-1, 1, 1, 1).expand(-1, 1, *image.shape[-2:]).contiguous()
-        return batch.update(pred_score=scores, anomaly_map=maps)
-
-    def test_step(self, batch: Batch, batch_idx: int, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
-        """Look up the scores of a batch, as in validation."""
-        del batch_idx, args, kwargs
-        return self.validation_step(batch)
-
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
-        """Look up the scores of a batch, as in validation."""
-        del batch_idx, dataloader_idx
-        return self.validation_step(batch)
-
-    def to_torch(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ANN401
-        """Refuse to export.
-
-        Raises:
-            ConfigurationError: Always.
-        """
-        del args, kwargs
-        raise ConfigurationError(NO_IMAGE)
-
-    to_onnx = to_torch
-    to_openvino = to_torch
+    def score_files(self, paths: Sequence[str]) -> Tensor:
+        """Look up the scores of slices, ``(B,)`` in [0, 1]."""
+        return torch.tensor([self._scores[str(path)] for path in paths])
