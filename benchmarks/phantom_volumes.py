@@ -13,9 +13,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from anomalib_patchgan.data.prepare.cases import Case
-from anomalib_patchgan.data.prepare.phantom import PhantomSpec, make_volume
 from anomalib_patchgan.data.prepare.phantom_anatomy import FIELD_OF_VIEW_MM, slice_points
+from anomalib_patchgan.data.prepare.phantom_spec import PhantomSpec
+from anomalib_patchgan.data.prepare.phantom_volume import make_volume
 
 ARCHIVE = "MICCAI_BraTS_2019_Data_Training"
 # Of 1 mm, as in BraTS, over the field of view and height of the phantom.
@@ -46,8 +46,8 @@ def main() -> None:
         name = f"BraTS19_PHANTOM_{subject.removeprefix('sub-')}_1"
         folder = args.out / ARCHIVE / "HGG" / name
         folder.mkdir(parents=True, exist_ok=True)
-        pixels, lesions = make_volume(spec, Case(name=subject))
-        for suffix, slices in (("flair", pixels), ("seg", lesions)):
+        volume = make_volume(spec, subject)
+        for suffix, slices in (("flair", volume.pixels), ("seg", volume.lesions)):
             # From slices, rows and columns to axes that run to the left, to the back and up.
             image = nib.Nifti1Image(slices.astype(np.int16).transpose(2, 1, 0), affine)
             image.header.set_xyzt_units("mm", "sec")

@@ -13,7 +13,7 @@ from tests.fakes.prepared import write_prepared_folder
 
 SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "2"]
 SHORT += ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.check_val_every_n_epoch", "1"]
-SMALL_PHANTOM = {"train_subjects": 2, "val_subjects": 1, "test_subjects": 1, "slices_per_subject": 3}
+SMALL_PHANTOM = {"train_subjects": 2, "val_subjects": 2, "test_subjects": 1, "slices_per_subject": 4}
 
 BRATS = ("brats2019_slices", "brats2019_tiles", "brats2019_tiles_paper_preset", "brats2019_paper")
 ISIC = ("isic2016_images", "isic2016_tiles", "isic2016_tiles_paper_preset", "isic2016_paper", "isic2016_diagnosis")

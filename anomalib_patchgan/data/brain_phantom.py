@@ -5,25 +5,31 @@ from pathlib import Path
 from torchvision.transforms.v2 import Transform
 
 from anomalib_patchgan.data.prepare import Preparation
-from anomalib_patchgan.data.prepare.phantom import PhantomSpec, plan_phantom
+from anomalib_patchgan.data.prepare.phantom import plan_phantom
+from anomalib_patchgan.data.prepare.phantom_spec import PhantomSpec
 from anomalib_patchgan.data.prepared_archive import PreparedArchive
 
 
 class BrainPhantom(PreparedArchive):
     """Synthetic FLAIR-like axial brain slices with exact lesion masks; synthetic, so no clinical claim.
 
-    Brains come from the ICBM 2009 templates that nilearn ships, each with its own pose, size, deformation, contrast,
-    coil sensitivity and noise. Training subjects are healthy; validation and test subjects have two to four
-    lesions: hyper- or hypo-intense, ring-shaped, or of other texture only, with radii of 4 to 18 mm. They are
-    prepared once, as 8-bit PNG, into a folder of `cache_dir` whose name depends on the parameters; a second start
-    reuses it and an interrupted one completes it.
+    Brains come from the ICBM 2009 templates that nilearn ships, each with its own pose, size, deformation and
+    ventricles; contrast, coil sensitivity and noise differ as scans of one protocol do. Training subjects are healthy;
+    validation and test subjects have one to three lesions: hyper- or hypo-intense, ring-shaped, or of other texture
+    only, with radii of 7 to 18 mm. A slice is abnormal with a lesion that a reader would see: a cross-section of at
+    least 79 mm2 and a contrast of at least 5 times the noise (sources in `prepare.phantom_visibility`). Slices with
+    fainter or smaller ones only are left out; beside a visible one they belong to the mask. The sample table has the
+    kind of the largest visible lesion as `stratum`.
+
+    Slices are prepared once, as 8-bit PNG, into a folder of `cache_dir` whose name depends on the parameters; a second
+    start reuses it and an interrupted one completes it.
 
     Args:
         cache_dir: Folder that holds the prepared phantoms.
         train_subjects: Healthy subjects for training.
         val_subjects: Subjects with lesions for validation.
         test_subjects: Subjects with lesions for testing.
-        slices_per_subject: Axial slices per subject; those that only graze a lesion are left out.
+        slices_per_subject: Axial slices per subject; those with lesions that nobody would report are left out.
         image_size: Height and width in pixels; the field of view is always 208 mm.
         seed: Seed of the phantom; the same seed gives the same files.
         workers: Processes that prepare; none for one per core.
@@ -52,11 +58,11 @@ class BrainPhantom(PreparedArchive):
     def __init__(
         self,
         cache_dir: str | Path = "./datasets/BrainPhantom",
-        train_subjects: int = 24,
-        val_subjects: int = 6,
-        test_subjects: int = 12,
+        train_subjects: int = 60,
+        val_subjects: int = 8,
+        test_subjects: int = 16,
         slices_per_subject: int = 20,
-        image_size: int = 128,
+        image_size: int = 192,
         seed: int = 0,
         workers: int | None = None,
         train_batch_size: int = 32,

@@ -9,7 +9,15 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 FIELD_OF_VIEW_MM = 208.0
 # From the orbital surface to the upper parietal lobe, in template space (mm above the anterior commissure).
 SLICE_RANGE_MM = (-16.0, 58.0)
+# Nodding, turning within the slice, and leaning to a shoulder: heads lie in the coil as they come, and one that is not
+# straight has no mirror symmetry to find a lesion by.
+POSE_DEG = (5.0, 8.0, 8.0)
+SHIFT_MM = 4.0
+WIDENING = 0.2
 _BRAIN_CENTRE_MM = np.array([0.0, -18.0, 15.0])
+# Between the bodies of the lateral ventricles, and how far from there their widening reaches.
+_VENTRICLES_MM = np.array([0.0, -12.0, 16.0])
+_VENTRICLES_REACH_MM = 25.0
 
 Points = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -66,23 +74,26 @@ class Anatomy:
         matrix: Linear part from patient to template space, `(3, 3)`.
         shift: Shift in mm, `(3,)`.
         waves: Smooth deformation in mm, one set of waves per axis.
+        widening: How much wider than the template's the ventricles are, as a fraction; negative for narrower.
     """
 
     matrix: np.ndarray
     shift: np.ndarray
     waves: tuple["Waves", "Waves", "Waves"]
+    widening: float = 0.0
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Anatomy":
-        """Draw head pose (up to 5 degrees), size (up to 6 % per axis) and a deformation of about 2 mm."""
-        pitch, yaw, roll = np.radians(rng.uniform(-5, 5, 3))
+        """Draw a subject: pose, size (up to 6 % per axis), a deformation of about 2 mm, and ventricles."""
+        pitch, yaw, roll = np.radians(rng.uniform(-1, 1, 3) * POSE_DEG)
         rotation = np.array(
             [[1, -yaw, roll], [yaw, 1, -pitch], [-roll, pitch, 1]]
         )  # first order: the angles are small, and what is left over is one more difference between subjects
         return cls(
             matrix=rotation / rng.uniform(0.94, 1.06, 3)[:, None],
-            shift=rng.uniform(-3, 3, 3),
+            shift=rng.uniform(-SHIFT_MM, SHIFT_MM, 3),
             waves=(Waves.draw(rng, 2.0), Waves.draw(rng, 2.0), Waves.draw(rng, 2.0)),
+            widening=rng.uniform(-WIDENING, WIDENING),
         )
 
     def to_template(self, points: Points) -> Points:
@@ -92,7 +103,10 @@ class Anatomy:
             sum(weight * offset for weight, offset in zip(row, offsets, strict=True)) + centre + shift + wave(points)
             for row, centre, shift, wave in zip(self.matrix, _BRAIN_CENTRE_MM, self.shift, self.waves, strict=True)
         )
-        return x, y, z
+        dx, dy, dz = (axis - centre for axis, centre in zip((x, y, z), _VENTRICLES_MM, strict=True))
+        # Wider ventricles show the middle of the template enlarged; the tissue around gives way, up to 3 mm.
+        pull = self.widening * np.exp(-(dx**2 + dy**2 + dz**2) / (2 * _VENTRICLES_REACH_MM**2))
+        return x - pull * dx, y - pull * dy, z - pull * dz
 
 
 @dataclass(frozen=True)
@@ -127,8 +141,9 @@ class Waves:
     def __call__(self, points: Points) -> np.ndarray:
         """Return the field at points in mm; the coordinates broadcast against each other."""
         x, y, z = points
+        # A product of one factor per axis: on a grid, sines are then taken along its sides, not at every point.
         waves = (
-            np.sin(kx * x + ky * y + kz * z + phase)
+            (np.exp(1j * kx * x) * np.exp(1j * ky * y) * np.exp(1j * (kz * z + phase))).imag
             for (kx, ky, kz), phase in zip(self.vectors, self.phases, strict=True)
         )
         return sum(waves, start=np.float64(0)) * (self.amplitude * np.sqrt(2 / len(self.phases)))
