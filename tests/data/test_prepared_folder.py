@@ -1,7 +1,6 @@
 """`PreparedFolder`: split by patient, no leak, and bad input answered with what to do."""
 
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -227,13 +226,11 @@ def test_two_images_with_one_stem_are_refused(root):
 
 
 @pytest.mark.slow
-def test_real_slices_are_split_by_patient_and_checked_fast(shared_data):
+def test_real_slices_are_split_by_patient(shared_data):
     root = shared_data / "lgg_flair"
     if not root.is_dir():
         pytest.skip(f"needs {root}, which is not on this machine")
-    start = time.perf_counter()
     table = make_prepared_table(root)
-    seconds = time.perf_counter() - start
     counts = table.groupby(["split", "label"]).size().to_dict()
     assert counts["train", "normal"] + counts["val", "normal"] == 540
     assert (counts["test", "normal"], counts["test", "abnormal"]) == (158, 249)
@@ -241,7 +238,6 @@ def test_real_slices_are_split_by_patient_and_checked_fast(shared_data):
     groups = [patients(table, split) for split in ("train", "val", "test")]
     assert [len(group) for group in groups[:2]] == [46 - len(groups[1]), len(groups[1])]
     assert len(set.union(*groups)) == 46 + len(groups[2]) == sum(map(len, groups))
-    assert seconds < 6
 
 
 def test_truncated_pixels_name_the_file(tmp_path):
