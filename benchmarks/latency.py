@@ -22,19 +22,16 @@ from anomalib.deploy import CompressionType
 from anomalib.engine import Engine
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.deploy.predictor import load_checkpoint
 from anomalib_patchgan.errors import PatchGanError
+from anomalib_patchgan.models.patchgan.evidence import Restoration
 
 FORMATS = {"OpenVINO FP32": None, "OpenVINO FP16": CompressionType.FP16, "OpenVINO INT8": CompressionType.INT8}
 
 ALONE = "OpenVINO FP32, R alone"
-
-
-def uses_discriminator(module: PatchGan) -> bool:
-    """Whether D is part of inference."""
-    return module.model.residual_map.evidence > 0
 
 
 def exported(module: PatchGan, folder: Path, size: int, compression: CompressionType | None = None) -> Path:
@@ -77,18 +74,20 @@ def main() -> None:
     image = np.random.default_rng(0).random((1, 3, args.size, args.size), dtype=np.float32)
     runners: dict[str, Callable[[np.ndarray], object]] = {}
     # What inference needs of the checkpoint, which also holds the optimizers.
-    networks = [module.model.reconstructor, *([module.model.discriminator] if uses_discriminator(module) else [])]
+    networks = [module.model.reconstructor, *([module.model.discriminator] if module.model.asks_discriminator else [])]
     sizes = {"PyTorch": sum(value.nbytes for network in networks for value in network.state_dict().values())}
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         for name, compression in FORMATS.items():
             xml = exported(module, Path(folder) / name.replace(" ", "_"), args.size, compression)
             sizes[name], runners[name] = file_size(xml), compiled(xml)
-        if uses_discriminator(module):
-            # The same weights with R alone: what D costs.
-            evidence, module.model.residual_map.evidence = module.model.residual_map.evidence, 0.0
+        others = [evidence for evidence in module.model.evidences if not isinstance(evidence, Restoration)]
+        if others:
+            # The same weights with R alone: what the other evidences cost.
+            evidences = module.model.evidences
+            module.model.evidences = nn.ModuleList(e for e in evidences if isinstance(e, Restoration))
             xml = exported(module, Path(folder) / "alone", args.size)
             sizes[ALONE], runners[ALONE] = file_size(xml), compiled(xml)
-            module.model.residual_map.evidence = evidence
+            module.model.evidences = evidences
         tensor = torch.from_numpy(image)
         module.eval()
         runners["PyTorch"] = lambda _: module(tensor)

@@ -3,8 +3,8 @@
     python benchmarks/residual_chain.py --ckpt_path CKPT --data BrainPhantom --out benchmarks/results/residual_chain.png
     python benchmarks/residual_chain.py --ckpt_path CKPT --data PreparedFolder --root PATH --out chain.png
 
-Columns: the image as R sees it with the lesion's outline, restored, absolute residual, what D takes for foreign, the
-map, and the patches in the order of Eq. 5.
+Columns: the image as R sees it with the lesion's outline, restored, each evidence in units of what normal images reach,
+the map, and the patches in the order of Eq. 5.
 """
 
 import argparse
@@ -21,11 +21,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.deploy.predictor import load_checkpoint
 from anomalib_patchgan.errors import PatchGanError
-from anomalib_patchgan.models.patchgan.loss import pixel_distance
 from anomalib_patchgan.models.patchgan.ranking import patch_losses
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
-
-TITLES = ("image, lesion", "restored", "residual", "foreign, by D", "map", "ranked patches")
 
 
 def main() -> None:
@@ -56,10 +53,13 @@ def main() -> None:
                 if mask.any() and (patient not in found or score > found[patient][0]):
                     found[patient] = float(score), image, mask
         best = sorted(found.values(), key=lambda case: -case[0])[: args.cases]
-        figure, axes = plt.subplots(len(best), len(TITLES), figsize=(2 * len(TITLES), 2 * len(best)), squeeze=False)
+        model = cast("PatchGanModel", module.model)
+        evidences = [type(evidence).__name__ for evidence in model.evidences]
+        titles = ("image, lesion", "restored", *evidences, "map", "ranked patches")
+        figure, axes = plt.subplots(len(best), len(titles), figsize=(2 * len(titles), 2 * len(best)), squeeze=False)
         for row, (_, image, mask) in zip(axes, best, strict=True):
-            draw(row, cast("PatchGanModel", module.model), image[None], mask)
-    for axis, title in zip(axes[0], TITLES, strict=True):
+            draw(row, model, image[None], mask)
+    for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     figure.tight_layout()
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -68,22 +68,16 @@ def main() -> None:
 
 def draw(row: np.ndarray, model: PatchGanModel, image: torch.Tensor, mask: torch.Tensor) -> None:
     """Draw one image, shape ``(1, 3, H, W)``, with its mask, shape ``(H, W)``, into a row of axes."""
-    exposed, level = model.expose(model.prepare(image))
-    restored = model.reconstructor(exposed)
-    foreground = model.foreground(exposed)
-    opinion = torch.sigmoid(-model.judge(exposed, restored, level))
-    if opinion.shape[-2:] != exposed.shape[-2:]:
-        opinion = F.interpolate(opinion, exposed.shape[-2:], mode="bilinear")
-    residual = model.residual_map(exposed, restored, foreground, opinion)
-    small = F.interpolate(mask[None, None].float(), exposed.shape[-2:], mode="area")[0, 0]
-    for axis, picture in zip(row[:2], (exposed, restored), strict=True):
+    view = model.view(image)
+    maps = [*(evidence(view) / evidence.weight for evidence in model.evidences), model.combine(view)]
+    small = F.interpolate(mask[None, None].float(), view.images.shape[-2:], mode="area")[0, 0]
+    for axis, picture in zip(row[:2], (view.images, view.restored), strict=True):
         axis.imshow(picture[0].permute(1, 2, 0), vmin=0, vmax=1)
     row[0].contour(small, [0.5], colors="tab:red", linewidths=1)
-    maps = pixel_distance(exposed, restored, "l1"), opinion * foreground, residual
-    for axis, values in zip(row[2:5], maps, strict=True):
-        axis.imshow(values[0, 0], cmap="magma", vmin=0)
-    row[5].imshow(exposed[0].permute(1, 2, 0), vmin=0, vmax=1)
-    mark_patches(row[5], residual, model.ranking.patch_size, len(model.ranking.rank_weights or ()))
+    for axis, values in zip(row[2:-1], maps, strict=True):
+        axis.imshow((values * view.foreground)[0, 0], cmap="magma", vmin=0)
+    row[-1].imshow(F.avg_pool2d(view.images, view.factor)[0].permute(1, 2, 0), vmin=0, vmax=1)
+    mark_patches(row[-1], maps[-1], model.ranking.patch_size, len(model.ranking.rank_weights or ()))
     for axis in row:
         axis.axis("off")
 

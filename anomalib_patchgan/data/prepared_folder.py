@@ -8,7 +8,7 @@ from anomalib.data import AnomalibDataModule, AnomalibDataset, DatasetItem
 from anomalib.data.utils import Split, TestSplitMode, ValSplitMode
 from torchvision.transforms.v2 import Transform
 
-from anomalib_patchgan.data.prepare.folder import MANIFEST
+from anomalib_patchgan.data.prepare.folder import COMPARABLE, MANIFEST
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.data.prepare.writing import read_json
 from anomalib_patchgan.data.prepared_table import make_prepared_table
@@ -158,6 +158,16 @@ class PreparedFolder(AnomalibDataModule):
         """How volumes became these images, for a model to remember; `None` where the manifest does not say."""
         recipe = VolumeRecipe.from_manifest(read_json(self.root / MANIFEST))
         return None if recipe is None else recipe.as_dict()
+
+    @property
+    def comparable_intensities(self) -> bool:
+        """Whether the same value means the same tissue in all images, because preparation saw more than one of them.
+
+        True for tiles, whose whole image or volume was looked at, and photographs of balanced colours: to scale each
+        image by itself would lose what is bright or dark as a whole.
+        """
+        manifest = read_json(self.root / MANIFEST)
+        return bool(manifest and manifest.get(COMPARABLE))
 
     def _setup(self, _stage: str | None = None) -> None:
         table = make_prepared_table(

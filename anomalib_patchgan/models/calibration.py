@@ -63,6 +63,10 @@ class CalibratedModel(nn.Module, ABC):
             anomaly_map=(residual / (residual + self.map_scale)).detach(),
         )
 
+    def learned(self) -> list[Tensor]:
+        """Buffers that `calibrate` fills."""
+        return [self.score_scale, self.map_scale]
+
     @torch.no_grad()
     def calibrate(self, images: Tensor, quantile: float = 0.99, batch_size: int = 16) -> None:
         """Learn the scales of score and map from normal training images.

@@ -14,11 +14,15 @@ from torch import Tensor, nn, optim
 
 from anomalib_patchgan.errors import ConfigurationError, TrainingDivergedError
 from anomalib_patchgan.memory import keep_freed_memory
+from anomalib_patchgan.models.averaging import AveragedNetworks
 from anomalib_patchgan.models.base import PluginModule
 from anomalib_patchgan.models.calibration import CalibratedModel
 
 # Enough normal images for a stable 99th percentile of pixels, few enough to cost under a second.
 CALIBRATION_IMAGES = 64
+
+# Entry of a checkpoint.
+AVERAGES = "averaged_networks"
 
 OptimizerName = Literal["adamw", "rmsprop"]
 SchedulerName = Literal["cosine"]
@@ -46,6 +50,7 @@ class TrainedModule(PluginModule):
         weight_decay: float,
         scheduler: SchedulerName | None,
         clip_value: float | None,
+        averaging: float | None = None,
         remedies: Sequence[str] = (),
     ) -> None:
         """Keep the settings of the optimizers.
@@ -57,6 +62,7 @@ class TrainedModule(PluginModule):
             weight_decay: Weight decay.
             scheduler: ``cosine`` lets learning rates fall towards 0 over ``max_epochs``; ``None`` keeps them.
             clip_value: Largest absolute value of a gradient's element; ``None`` does not clip.
+            averaging: Decay of the moving averages that are evaluated in the networks' stead; ``None`` for none.
             remedies: Further arguments worth lowering when training diverges.
 
         Raises:
@@ -69,6 +75,12 @@ class TrainedModule(PluginModule):
             if not value > 0:
                 msg = f"{name} must be positive, got {value}"
                 raise ConfigurationError(msg)
+        if averaging is not None and not 0 < averaging < 1:
+            msg = f"averaging must lie between 0 and 1, or be null for none, got {averaging}"
+            raise ConfigurationError(msg)
+        self.averaging = averaging
+        self.averaged: AveragedNetworks | None = None
+        self._averaged_before: dict[str, Any] | None = None
         self.optimizer_settings: dict[str, Any] = {
             "name": optimizer,
             "lrs": tuple(lrs.values()),
@@ -127,13 +139,19 @@ class TrainedModule(PluginModule):
             raise ConfigurationError(msg)
         if self.device.type == "cpu":
             keep_freed_memory()
+        if self.averaging is not None:
+            self.averaged = AveragedNetworks(self.trained_networks(), self.averaging)
+            if self._averaged_before is not None:
+                self.averaged.load_state_dict(self._averaged_before)
 
     def on_train_epoch_start(self) -> None:
-        """Set the learning rates of this epoch.
+        """Set the learning rates of this epoch, and train on with the weights and not with their averages.
 
-        Worked out from the epoch instead of kept by a scheduler: a checkpoint taken at a validation is older than the
-        scheduler's step of that epoch, and a resumed training may have more epochs than the first.
+        Learning rates are worked out from the epoch instead of kept by a scheduler: a checkpoint taken at a validation
+        is older than the scheduler's step of that epoch, and a resumed training may have more epochs than the first.
         """
+        if self.averaged is not None:
+            self.averaged.hide()
         epochs = self.trainer.max_epochs or 0
         if self.optimizer_settings["scheduler"] is None or epochs < 1:
             return
@@ -176,6 +194,8 @@ class TrainedModule(PluginModule):
             # Not self.clip_gradients: Lightning refuses it beside the Trainer's own gradient_clip_val.
             nn.utils.clip_grad_value_(network.parameters(), self.clip_value)
         optimizer.step()
+        if self.averaged is not None:
+            self.averaged.update(network)
 
     def log_losses(self, losses: dict[str, Tensor], batch_size: int) -> dict[str, Tensor]:
         """Log the losses of a step and return them detached."""
@@ -197,15 +217,30 @@ class TrainedModule(PluginModule):
 
     def _calibrate(self) -> None:
         """Learn the scales of score and map from this epoch's first training images."""
+        if self.averaged is not None:
+            # They stay until the next epoch begins: what is validated is what is saved.
+            self.averaged.show()
         if not self._normal_images:
             return
         training = self.model.training
         self.model.eval()
         self.model.calibrate(torch.cat(list(self._normal_images))[:CALIBRATION_IMAGES])
         self.model.train(training)
-        for scale in (self.model.score_scale, self.model.map_scale):
-            scale.copy_(self.trainer.strategy.reduce(scale, reduce_op="mean"))
+        for learned in self.model.learned():
+            # Of one process: parts that were learned on different images do not belong together.
+            learned.copy_(self.trainer.strategy.broadcast(learned))
         self._calibrated = True
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what a resumed training needs of the averages."""
+        super().on_save_checkpoint(checkpoint)
+        if self.averaged is not None:
+            checkpoint[AVERAGES] = self.averaged.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember the averages until training goes on."""
+        super().on_load_checkpoint(checkpoint)
+        self._averaged_before = checkpoint.get(AVERAGES)
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:

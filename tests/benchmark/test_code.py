@@ -42,7 +42,7 @@ def test_models_of_other_packages_are_known_by_their_version(monkeypatch):
 @pytest.mark.parametrize(
     ("module", "changed"),
     [
-        ("anomalib_patchgan.models.patchgan.foreign_tissue", {PatchGan}),
+        ("anomalib_patchgan.models.patchgan.corruption.foreign_tissue", {PatchGan}),
         ("anomalib_patchgan.models.patchgan.networks", {PatchGan, Alocc}),
         ("anomalib_patchgan.models.base", {PatchGan, Alocc, OneClassSvm}),
         ("anomalib_patchgan.models.ocsvm.torch_model", {OneClassSvm}),

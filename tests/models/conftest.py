@@ -9,6 +9,8 @@ from anomalib.engine import Engine
 from lightning import seed_everything
 
 from anomalib_patchgan import PatchGan, PreparedFolder
+from anomalib_patchgan.models.patchgan.corruption import CoarseNoise
+from anomalib_patchgan.models.patchgan.evidence import Restoration
 from tests.fakes.prepared import write_prepared_folder
 
 SIZE = (64, 64)
@@ -21,16 +23,15 @@ def make_model(**arguments) -> PatchGan:
         "width": 8,
         "depth": 3,
         "downscale": 1,
-        "corruption": "noise",
+        "corruption": CoarseNoise(),
         "exposure": None,
         "spared": 0.0,
-        "mirror_context": 0.0,
         "image_context": 0.5,
         "patch_size": 8,
         "discriminator": "patch",
         "discriminator_widths": (8, 8),
         "adversarial_weight": 0.01,
-        "discriminator_evidence": 0.0,
+        "evidences": [Restoration(mirror=0.0)],
         "lr": 5e-3,
         "lr_discriminator": 5e-4,
         "optimizer": "adamw",

@@ -57,7 +57,7 @@ def test_training_lowers_the_loss_and_calibrates(prepared, tmp_path):
         ({"lr": 0.0}, "lr must be positive, got 0.0"),
         ({"optimizer": "sgd"}, "optimizer must be adamw or rmsprop"),
         ({"clip_value": -1.0}, "clip_value must be positive"),
-        ({"smoothing": -1.0}, "smoothing must lie between"),
+        ({"smoothing": -1.0}, "smoothing must be 0 or more"),
         ({"depth": 0}, "width and depth must be positive"),
     ],
 )

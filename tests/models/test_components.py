@@ -87,10 +87,10 @@ def test_checkpoint_of_another_model(model, state):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "value"), [("width", 8), ("depth", 3), ("skip_connections", False)])
+@pytest.mark.parametrize(("name", "value"), [("width", 8), ("depth", 3), ("network", "plain")])
 def test_checkpoint_of_other_settings_names_them(model, name, value):
     other = PatchGan(**(SETTINGS | {name: value}))
-    with pytest.raises(DataError, match=f"does not fit.*{name}={value} \\(now {model.hparams[name]}\\)") as caught:
+    with pytest.raises(DataError, match=f"does not fit.*{name}={value!r} \\(now {model.hparams[name]!r}\\)") as caught:
         check_checkpoint(model, checkpoint_of(other))
     assert "\n" not in str(caught.value)
 

@@ -6,7 +6,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.corruption import CoarseNoise, ZeroRectangles, make_corruption
+from anomalib_patchgan.models.patchgan.corruption import CoarseNoise, Corruption, ForeignTissue, ZeroRectangles
+from anomalib_patchgan.models.patchgan.objects import build
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -17,10 +18,10 @@ def everywhere(images: Tensor) -> Tensor:
     return torch.ones_like(images[:, :1])
 
 
-@pytest.fixture(params=["zeros", "noise", "foreign"])
+@pytest.fixture(params=[ZeroRectangles(), CoarseNoise(), ForeignTissue(probability=1.0, noise=1.0)])
 def corruption(request):
-    # Something in every image: by default foreign tissue may leave one as it is.
-    return make_corruption(request.param, **({"probability": 1.0} if request.param == "foreign" else {}))
+    """Something in every image: by default foreign tissue may leave one as it is."""
+    return request.param
 
 
 @pytest.fixture
@@ -121,21 +122,17 @@ def test_fewer_cells_make_smoother_noise():
 @pytest.mark.parametrize(
     ("name", "arguments", "match"),
     [
-        ("holes", {}, "unknown corruption 'holes'; choose one of zeros, noise"),
-        ("noise", {"strength": 1}, "strength"),
-        ("zeros", {"sigma": 1}, "sigma"),
-        ("zeros", {"count": (9, 5)}, "count"),
-        ("zeros", {"side": (0, 5)}, "side"),
-        ("noise", {"cells": 0}, "cells"),
-        ("noise", {"sigma": 0.0}, "sigma"),
+        ("CoarseNoise", {"strength": 1}, "strength"),
+        ("ZeroRectangles", {"sigma": 1}, "sigma"),
+        ("ZeroRectangles", {"count": (9, 5)}, "count"),
+        ("ZeroRectangles", {"side": (0, 5)}, "side"),
+        ("ZeroRectangles", {"count": 5}, "ZeroRectangles"),
+        ("ZeroRectangles", {"count": (1, 2, 3)}, "ZeroRectangles"),
+        ("ZeroRectangles", {"side": "x"}, "ZeroRectangles"),
+        ("CoarseNoise", {"cells": 0}, "cells"),
+        ("CoarseNoise", {"sigma": 0.0}, "sigma"),
     ],
 )
-def test_wrong_names_and_arguments(name, arguments, match):
+def test_arguments_out_of_range_or_of_the_wrong_shape(name, arguments, match):
     with pytest.raises(ConfigurationError, match=match):
-        make_corruption(name, **arguments)
-
-
-@pytest.mark.parametrize("arguments", [{"count": 5}, {"count": (1, 2, 3)}, {"side": "x"}])
-def test_arguments_of_the_wrong_shape_are_a_configuration_error(arguments):
-    with pytest.raises(ConfigurationError):
-        make_corruption("zeros", **arguments)
+        build({"class_path": name, "init_args": arguments}, Corruption)

@@ -13,6 +13,7 @@ from anomalib.deploy import CompressionType, ExportType, OpenVINOInferencer, Tor
 from PIL import Image
 
 from anomalib_patchgan import PatchGan
+from anomalib_patchgan.models.patchgan.evidence import Foreignness, Restoration
 from tests.models.conftest import make_data, make_engine, make_model
 
 Prediction = tuple[np.ndarray, np.ndarray]
@@ -130,19 +131,27 @@ def test_both_runtimes_agree_on_real_slices(export, trained, shared_data, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "scale"),
     [
-        ({"downscale": 2, "discriminator_evidence": 0.5, "rank_weights": None, "residual": "l2"}, 0.05),
+        (
+            {
+                "downscale": 2,
+                "rank_weights": None,
+                "network": "plain",
+                "evidences": [Restoration("l2"), Foreignness()],
+            },
+            0.05,
+        ),
         (
             {
                 "discriminator": "conditional",
                 "adversarial_weight": 0.0,
-                "discriminator_evidence": 0.4,
+                "fold": 2,
+                "evidences": None,
                 "exposure": 0.35,
-                "mirror_context": 0.3,
                 "image_context": 0.25,
             },
             0.53,
         ),
-        ({"mirror_context": 0.3, "edge_damping": 0.2, "foreground_margin": 0.12, "image_context": 0.5}, 0.6),
+        ({"evidences": [Restoration(mirror=0.3)], "image_context": 0.5}, 0.6),
     ],
 )
 def test_other_settings_export_too(fake_images, tmp_path, arguments, scale):

@@ -30,3 +30,17 @@ def test_a_bright_rim_counts_little():
 
 def test_black_images_have_a_positive_level():
     assert float(brightness_level(torch.zeros(1, 3, 8, 8))) == pytest.approx(0.02)
+
+
+def test_a_large_bright_lesion_leaves_the_level_of_the_tissue():
+    images = torch.zeros(2, 3, 64, 64)
+    images[..., 8:56, 8:56] = 0.3 + 0.05 * torch.rand(2, 1, 48, 48, generator=torch.Generator().manual_seed(0))
+    images[1, :, 12:40, 12:36] = 0.75  # nearly a third of the tissue
+    healthy, ill = brightness_level(images).flatten()
+    assert float(ill) == pytest.approx(float(healthy), rel=0.06)
+
+
+def test_the_level_is_the_median_of_the_tissue():
+    values = torch.linspace(0.4, 0.8, 401).view(1, 1, 1, -1).expand(1, 3, 4, -1)
+    images = torch.cat([torch.zeros(1, 3, 4, 200), values], dim=3)
+    assert float(brightness_level(images)) == pytest.approx(0.6, abs=2e-3)

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.foreign_tissue import ForeignTissue
+from anomalib_patchgan.models.patchgan.corruption import ForeignTissue
 
 ONE_SPOT = {"count": 1, "probability": 1.0, "noise": 0.0, "large": 0.0, "foreign": 0.0, "softness": 0.0}
+ONE_SPOT |= {"flat": 0.0, "ring": 0.0, "texture": 0.0, "spreading": 0.0, "faint": 0.0}
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -1,4 +1,4 @@
-"""Layer sizes and image sizes of the two networks."""
+"""Layer sizes and image sizes of the paper's two networks."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.networks import ConditionalDiscriminator, PatchDiscriminator, Reconstructor
+from anomalib_patchgan.models.patchgan.networks import PatchDiscriminator, Reconstructor
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
 
 
@@ -85,7 +85,6 @@ def test_only_skip_connections_let_detail_pass_a_narrow_network():
         (Reconstructor, {"kernel_size": 4}, "kernel_size"),
         (Reconstructor, {"depth": 3, "decoder_widths": (8, 8)}, "decoder_widths"),
         (Reconstructor, {"depth": 2, "decoder_widths": (8, 0)}, "decoder_widths"),
-        (ConditionalDiscriminator, {"widths": ()}, "discriminator_widths"),
         (PatchDiscriminator, {"widths": ()}, "discriminator_widths"),
         (PatchDiscriminator, {"widths": (8, 0)}, "discriminator_widths"),
     ],
@@ -93,17 +92,3 @@ def test_only_skip_connections_let_detail_pass_a_narrow_network():
 def test_arguments_out_of_range(network, arguments, match):
     with pytest.raises(ConfigurationError, match=match):
         network(**arguments)
-
-
-def test_conditional_discriminator_sees_restoration_mirror_image_and_exposure():
-    torch.manual_seed(0)
-    network = ConditionalDiscriminator(widths=(4, 8)).eval()
-    images, restored, level = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16), torch.ones(1, 1, 1, 1)
-    logits = network(images, restored, level)
-    assert logits.shape == (1, 1, 16, 16)
-    assert not torch.allclose(network(images, images, level), logits)
-    assert not torch.allclose(network(images, restored, 0.5 * level), logits)
-    changed = images.clone()
-    changed[..., :2] += 0.5
-    # Fields of view end far from the other side: what changes there comes through the mirror.
-    assert (network(changed, restored, level) - logits)[..., -2:].abs().max() > 1e-4

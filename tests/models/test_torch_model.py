@@ -6,31 +6,41 @@ import numpy as np
 import pytest
 import torch
 
+from anomalib_patchgan import PatchGan
 from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.models.patchgan.evidence import Appearance, Foreignness, Restoration
 from anomalib_patchgan.models.patchgan.exposure import brightness_level
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
 
 # Everything that inference can do, so that its parts are tested together.
-FULL = {
-    "foreground_margin": 0.1,
-    "edge_damping": 0.2,
-    "image_context": 0.5,
-    "discriminator_evidence": 0.3,
-    "discriminator_widths": (4, 4, 4),
-}
+FULL = {"image_context": 0.5, "evidences": None}
 
 
 def make_model(**arguments) -> PatchGanModel:
     """Small untrained model in evaluation mode, the same weights for the same arguments."""
     torch.manual_seed(0)
-    return PatchGanModel(**({"width": 4, "depth": 3, "patch_size": 16} | arguments)).eval()
+    settings = {
+        "width": 4,
+        "depth": 3,
+        "fold": 2,
+        "discriminator_widths": (4, 4),
+        "patch_size": 16,
+        "image_context": 0.0,
+    }
+    settings |= {
+        "image_size": None,
+        "evidences": [Restoration(edge_damping=None, smoothing=1.0, mirror=0.0, margin=0.0)],
+    }
+    return PatchGan(**settings | arguments).model.eval()
 
 
 def images(batch: int = 3, height: int = 64, width: int = 64) -> torch.Tensor:
     return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("arguments", [{}, FULL, {"rank_weights": None}, {"residual": "l2", "smoothing": 0.0}])
+@pytest.mark.parametrize(
+    "arguments", [{}, FULL, {"rank_weights": None}, {"evidences": [Restoration("l2", None, 0.0)], "network": "plain"}]
+)
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (32, 32), (48, 80)])
 def test_shapes_and_range(height, width, arguments):
     batch = images(3, height, width).requires_grad_()
@@ -103,8 +113,17 @@ def test_calibration_ignores_background_and_images_without_foreground():
     assert (float(model.score_scale), float(model.map_scale)) == pytest.approx(expected)
 
 
-def test_evidence_of_the_discriminator_changes_the_score():
-    assert not torch.allclose(make_model(**FULL)(images()).pred_score, make_model()(images()).pred_score)
+def test_the_map_is_the_sum_of_its_evidences():
+    model, batch = make_model(evidences=[Restoration(), Foreignness(weight=2.0), Appearance(components=2)]), images()
+    model.calibrate(batch)
+    view = model.view(batch)
+    restoration, foreignness, appearance = model.evidences
+    expected = (
+        restoration.context(restoration.raw(view), view.foreground) / restoration.scale
+        + 2 * foreignness.raw(view) / foreignness.scale * view.foreground
+        + appearance.context(appearance.raw(view), view.foreground) / appearance.scale
+    )
+    torch.testing.assert_close(model.combine(view), expected)
 
 
 @pytest.mark.parametrize("exposure", [None, 0.35])
@@ -127,20 +146,28 @@ def test_spared_images_are_not_hidden():
 
 
 def test_exposure_makes_scores_independent_of_the_scanners_scale():
-    model, batch = make_model(**FULL | {"discriminator_evidence": 0.0}), 0.5 * images()
+    model, batch = make_model(**FULL | {"evidences": [Restoration()]}), 0.5 * images()
     torch.testing.assert_close(model(0.5 * batch).anomaly_map, model(batch).anomaly_map, rtol=1e-4, atol=1e-5)
     plain = make_model(exposure=None)
     assert not torch.allclose(plain(0.5 * batch).anomaly_map, plain(batch).anomaly_map, rtol=0.1)
 
 
+def test_an_image_is_compared_with_its_own_level():
+    batch = images()
+    plain, relative, full = (make_model(image_context=power) for power in (0.0, 0.5, 1.0))
+    view = plain.view(batch)
+    level = (plain.combine(view).sum((1, 2, 3)) / view.foreground.sum((1, 2, 3))).view(-1, 1, 1, 1)
+    torch.testing.assert_close(relative.combine(view), plain.combine(view) / level.sqrt())
+    torch.testing.assert_close(full.combine(view), plain.combine(view) / level)
+
+
 @pytest.mark.parametrize("discriminator", ["conditional", "patch"])
-def test_full_evidence_is_the_opinion_of_the_discriminator(discriminator):
-    model = make_model(discriminator=discriminator, discriminator_evidence=1.0, smoothing=0.0)
+def test_foreignness_alone_is_the_doubt_of_the_discriminator(discriminator):
+    model = make_model(discriminator=discriminator, evidences=[Foreignness(smoothing=0.0)])
     exposed, level = model.expose(images())
-    opinion = torch.sigmoid(-model.judge(exposed, model.reconstructor(exposed), level))
-    opinion = torch.nn.functional.interpolate(opinion, (64, 64), mode="bilinear", align_corners=False)
-    expected = (opinion + 1e-4) * model.foreground(exposed)
-    torch.testing.assert_close(model.residuals(images())[1], expected)
+    doubt = torch.sigmoid(-model.judge(exposed, model.reconstructor(exposed), level))
+    doubt = torch.nn.functional.interpolate(doubt, (64, 64), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(model.residuals(images())[1], doubt * model.foreground(exposed), atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"downscale": 2}, {"depth": 5}, {"patch_size": 50}])
@@ -161,8 +188,9 @@ def test_wrong_size_names_one_that_works(height, width, arguments):
     ("name", "value"),
     [
         ("downscale", 0),
-        ("discriminator_evidence", -1.0),
-        ("discriminator_evidence", 1.5),
+        ("evidences", []),
+        ("network", "unet"),
+        ("image_context", -0.5),
         ("discriminator", "image"),
         ("exposure", 0.0),
         ("spared", 1.1),

@@ -18,6 +18,8 @@ from anomalib_patchgan.version import __version__
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+# Remark: the same value means the same tissue in all images.
+COMPARABLE = "comparable_intensities"
 # Of samples.csv, whose rows say which images belong to the folder.
 DIGEST = "samples_sha256"
 _STALE_SECONDS = 3600

@@ -62,7 +62,7 @@ class AloccModel(CalibratedModel):
             skip_connections=False,
         )
         self.discriminator = PatchDiscriminator(widths=discriminator_widths)
-        self.residual_map = ResidualMap("l1", smoothing=smoothing)
+        self.residual_map = ResidualMap("l1", None, smoothing)
 
     def check_size(self, height: int, width: int) -> None:
         """Check that images of this size suit both networks.
@@ -98,7 +98,7 @@ class AloccModel(CalibratedModel):
         """
         images = self.prepare(images)
         restored = self.reconstructor(images)
-        residual = self.residual_map(images, restored, torch.ones_like(images[:, :1]))
+        residual = self.residual_map(images, restored)
         # 1 - sigmoid(t) is 1 for all images of which D is sure in single precision, which would tie them.
         return nn.functional.softplus(-self.judge(restored)), residual
 

@@ -49,7 +49,7 @@ class AutoencoderModel(CalibratedModel):
             decoder_widths=decoder_widths,
             skip_connections=False,
         )
-        self.residual_map = ResidualMap("l2", smoothing=smoothing)
+        self.residual_map = ResidualMap("l2", None, smoothing)
 
     def check_size(self, height: int, width: int) -> None:
         """Check that images of this size suit the network.
@@ -68,5 +68,5 @@ class AutoencoderModel(CalibratedModel):
         self.check_size(*images.shape[-2:])
         images = images.contiguous(memory_format=torch.channels_last)
         restored = self.reconstructor(images)
-        residual = self.residual_map(images, restored, torch.ones_like(images[:, :1]))
+        residual = self.residual_map(images, restored)
         return (images - restored).square().mean((1, 2, 3)), residual

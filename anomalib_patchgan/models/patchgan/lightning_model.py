@@ -6,7 +6,7 @@ Paper:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from anomalib.data import Batch
@@ -18,9 +18,28 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.loss import DiscriminatorLoss, Distance, ForeignLoss, ReconstructorLoss
-from anomalib_patchgan.models.patchgan.torch_model import DiscriminatorKind, Hidden, PatchGanModel
+from anomalib_patchgan.models.patchgan.corruption import Corruption, ForeignTissue
+from anomalib_patchgan.models.patchgan.evidence import Appearance, Evidence, Foreignness, Restoration
+from anomalib_patchgan.models.patchgan.loss import (
+    DiscriminatorLoss,
+    Distance,
+    ForeignLoss,
+    ReconstructorLoss,
+    pixel_distance,
+)
+from anomalib_patchgan.models.patchgan.objects import build, describe
+from anomalib_patchgan.models.patchgan.torch_model import (
+    DiscriminatorKind,
+    Hidden,
+    NetworkKind,
+    PatchGanModel,
+    fold_of,
+)
 from anomalib_patchgan.models.training import OptimizerName, SchedulerName, TrainedModule
+
+EXPOSURE = 0.35
+# Entry of a checkpoint.
+EXPOSURE_FOUND = "exposure"
 
 
 class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib's to_onnx is not Lightning's
@@ -36,54 +55,51 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         image_size: Height and width to which the default pre-processor resizes images; ``None``
             leaves them as they are. Both must be multiples of ``2 ** depth`` times the factor by
             which they are averaged down.
+        network: ``folded`` for networks that fold blocks of pixels into channels first (`FoldedUNet`); ``plain`` for
+            the paper's reconstructor.
         width: Channels of R's first level; doubled at each further level.
         depth: Levels of R.
-        kernel_size: Odd side of R's kernels.
-        decoder_widths: Channels of R's decoder, deepest level first. ``None`` mirrors the encoder.
-        skip_connections: Whether R's decoder sees the encoder's features of the same size.
+        fold: Side of the blocks of pixels that are folded; ``None`` takes 4 for slices, less for images whose shorter
+            side would fall below 48. Maps are made with two pixels along each block.
+        kernel_size: Odd side of a plain R's kernels.
+        decoder_widths: Channels of a plain R's decoder, deepest level first. ``None`` mirrors the encoder.
+        skip_connections: Whether a plain R's decoder sees the encoder's features of the same size.
         discriminator: ``conditional`` sees the image and its restoration and is trained to find
             what was hidden; ``patch`` is the paper's and sees one image (Eq. 3).
-        discriminator_widths: Channels of D's strided layers.
+        discriminator_widths: Channels of D's levels.
         downscale: Whole factor by which images are averaged down before R; ``None`` takes the
-            largest that leaves at least 96 pixels along the shorter side.
+            largest that leaves at least 192 pixels along the shorter side.
         exposure: Brightness in (0, 1] that the tissue of every image is scaled to before R, so
-            that a lesion in a dark scan counts as much as in a bright one; ``None`` for none.
-        corruption: What hides the image in training: ``foreign``, ``noise`` or ``zeros``.
-        corruption_args: Arguments of the corruption, e.g. ``{"sigma": 0.2}``.
+            that a lesion in a dark scan counts as much as in a bright one; ``None`` for none. ``auto`` is 0.35, and
+            none where the data module says that its intensities are comparable (`comparable_intensities`).
+        corruption: What hides the image in training; ``None`` for `ForeignTissue`.
         spared: Share of training images that nothing is hidden in: test images look like them.
         distance: Pixel distance in the loss, ``l2`` (Eq. 1) or ``l1``.
-        residual: Pixel distance in the score, ``l2`` (Eq. 5) or ``l1``.
-        patch_size: Side of a patch in pixels of the image that R sees.
+        evidences: What speaks for a lesion in an image, each a map that is added to the others; ``None`` for
+            `Restoration`, `Foreignness` and `Appearance`.
+        patch_size: Side of a patch in pixels of the map, before it is enlarged to the image.
         rank_weights: Weights of the patches, most anomalous first (Eq. 5); ``None`` for the
             unranked mean.
         foreground_threshold: Brightness in [0, 1], after exposure, above which a pixel is tissue;
             ``None`` takes the whole image.
-        foreground_margin: Width, as a fraction of the shorter side, over which the residual
-            fades in from the rim of the foreground.
-        edge_damping: Residuals are divided by this constant plus the local edge strength;
-            ``None`` leaves them as they are.
-        image_context: Power of the image's own mean residual by which residuals are divided; 0
-            leaves them as they are.
-        mirror_context: Share of the residual on the other side of the vertical midline that is
-            subtracted: what both halves of a head have in common is anatomy.
-        smoothing: Standard deviation of the Gaussian that smooths the residual, in pixels of the
-            image that R sees.
-        discriminator_evidence: Weight of D's doubt p about the input in the geometric mean
-            ``residual ** (1 - w) * p ** w``; 0 leaves D out of the score.
+        image_context: Power of the map's own mean by which it is divided, so that an image that is unusual everywhere
+            (another scanner, another skin tone) does not outrank a local lesion; 0 leaves it as it is.
         lambda_reconstruction: Weight of the pixel loss (lambda of Eq. 4).
         patch_weight: Weight of the patch loss (Eq. 2).
         adversarial_weight: Weight of the game against a ``patch`` discriminator (Eq. 3); 0 trains
             R alone.
         optimizer: ``adamw`` or ``rmsprop``, for both networks.
         lr: Learning rate of R.
-        lr_discriminator: Learning rate of D, which is trained only if ``adversarial_weight`` or
-            ``discriminator_evidence`` is above 0.
+        lr_discriminator: Learning rate of D, which is trained only if it plays (``adversarial_weight``) or is asked
+            (`Foreignness`).
         betas: Coefficients of AdamW.
         weight_decay: Weight decay of both optimizers.
         scheduler: ``cosine`` lets both learning rates fall towards 0 over ``max_epochs``; ``None``
             keeps them, as does a training without ``max_epochs``.
         clip_value: Largest absolute value of a gradient's element; ``None`` does not clip. The
             trainer's own ``gradient_clip_val`` has no effect with two optimizers.
+        averaging: Decay of the moving averages of both networks, which are evaluated, saved and exported; ``None``
+            takes the weights of the last step.
         pre_processor: Pre-processor, or whether to use the default.
         post_processor: Post-processor, or whether to use the default.
         evaluator: Evaluator, or whether to use the default.
@@ -106,29 +122,25 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
     def __init__(
         self,
         image_size: tuple[int, int] | None = (192, 192),
-        width: int = 16,
+        network: NetworkKind = "folded",
+        width: int = 24,
         depth: int = 3,
+        fold: int | None = None,
         kernel_size: int = 3,
         decoder_widths: Sequence[int] | None = None,
         skip_connections: bool = True,
         discriminator: DiscriminatorKind = "conditional",
-        discriminator_widths: Sequence[int] = (8, 16, 32),
+        discriminator_widths: Sequence[int] = (24, 48, 96),
         downscale: int | None = None,
-        exposure: float | None = 0.35,
-        corruption: str = "foreign",
-        corruption_args: Mapping[str, Any] | None = None,
+        exposure: float | Literal["auto"] | None = "auto",
+        corruption: Corruption | Mapping[str, Any] | None = None,
         spared: float = 0.25,
         distance: Distance = "l2",
-        residual: Distance = "l1",
+        evidences: Sequence[Evidence | Mapping[str, Any]] | None = None,
         patch_size: int = 8,
         rank_weights: Sequence[float] | None = (1.1, 1.0, 0.9, 0.8),
         foreground_threshold: float | None = 0.1,
-        foreground_margin: float = 0.08,
-        edge_damping: float | None = 0.2,
         image_context: float = 0.25,
-        mirror_context: float = 0.3,
-        smoothing: float = 2.0,
-        discriminator_evidence: float = 0.4,
         lambda_reconstruction: float = 1.0,
         patch_weight: float = 0.0,
         adversarial_weight: float = 0.0,
@@ -139,6 +151,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         weight_decay: float = 1e-4,
         scheduler: SchedulerName | None = "cosine",
         clip_value: float | None = None,
+        averaging: float | None = 0.995,
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
@@ -161,31 +174,35 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
             weight_decay=weight_decay,
             scheduler=scheduler,
             clip_value=clip_value,
+            averaging=averaging,
             remedies=["adversarial_weight"],
         )
+        hides: Corruption = ForeignTissue() if corruption is None else build(corruption, Corruption)  # type: ignore[type-abstract]
+        speak = [build(evidence, Evidence) for evidence in evidences or ()]  # type: ignore[type-abstract]
+        if evidences is None:
+            speak = [Restoration(), Foreignness(), Appearance()]
+        # A checkpoint holds plain data only.
+        self.hparams["corruption"] = describe(hides)
+        self.hparams["evidences"] = [describe(evidence) for evidence in speak]
         self.model = PatchGanModel(
+            network=network,
             width=width,
             depth=depth,
+            fold=fold or fold_of(self.resized),
             kernel_size=kernel_size,
             decoder_widths=decoder_widths,
             skip_connections=skip_connections,
             discriminator=discriminator,
             discriminator_widths=discriminator_widths,
             downscale=downscale,
-            exposure=exposure,
-            corruption=corruption,
-            corruption_args=corruption_args,
+            exposure=EXPOSURE if exposure == "auto" else exposure,
+            corruption=hides,
             spared=spared,
-            residual=residual,
+            evidences=speak,
+            image_context=image_context,
             patch_size=patch_size,
             rank_weights=rank_weights,
             foreground_threshold=foreground_threshold,
-            foreground_margin=foreground_margin,
-            edge_damping=edge_damping,
-            image_context=image_context,
-            mirror_context=mirror_context,
-            smoothing=smoothing,
-            discriminator_evidence=discriminator_evidence,
         ).to(memory_format=torch.channels_last)  # faster convolutions on CPUs
         if self.resized:
             self.model.check_size(*self.resized)
@@ -194,7 +211,26 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         )
         self.discriminator_loss = ForeignLoss() if discriminator == "conditional" else DiscriminatorLoss()
         # D is trained when R plays against it or its opinion is part of the score.
-        self.trains_discriminator = adversarial_weight > 0 or discriminator_evidence > 0
+        self.trains_discriminator = adversarial_weight > 0 or self.model.asks_discriminator
+
+    def setup(self, stage: str) -> None:
+        """Leave images as they are if the data say that their intensities are comparable."""
+        super().setup(stage)
+        if stage == "fit" and self.hparams["exposure"] == "auto":
+            comparable = getattr(getattr(self.trainer, "datamodule", None), "comparable_intensities", False)
+            self.model.exposure = None if comparable else EXPOSURE
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember the exposure that was found."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[EXPOSURE_FOUND] = self.model.exposure
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the exposure of the training."""
+        super().on_load_checkpoint(checkpoint)
+        if self.hparams["exposure"] == "auto":
+            found = checkpoint.get(EXPOSURE_FOUND)
+            self.model.exposure = float(found) if found is not None else None
 
     def trained_networks(self) -> Sequence[nn.Module]:
         """R, then D."""
@@ -243,6 +279,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         """Loss of D on one batch: where was something hidden, or which patches are restored."""
         if isinstance(self.discriminator_loss, ForeignLoss):
             logits = self.model.judge(hidden.images, restored, hidden.level)
-            return cast("Tensor", self.discriminator_loss(logits, hidden.images, hidden.originals, hidden.foreground))
+            change = self.model.shrink(pixel_distance(hidden.images, hidden.originals, "l1"))
+            return cast("Tensor", self.discriminator_loss(logits, change, hidden.foreground))
         original, fake = (self.model.judge(images, restored, hidden.level) for images in (hidden.originals, restored))
         return cast("Tensor", self.discriminator_loss(original, fake))

@@ -133,9 +133,9 @@ class ForeignLoss(nn.Module):
 
     Example:
         >>> import torch
-        >>> images, foreground = torch.zeros(2, 3, 8, 8), torch.ones(2, 1, 8, 8)
+        >>> change, foreground = torch.rand(2, 1, 8, 8), torch.ones(2, 1, 8, 8)
         >>> logits = torch.zeros(2, 1, 8, 8)
-        >>> round(float(ForeignLoss()(logits, images, images + 0.1, foreground)), 4)  # an undecided D: log 2
+        >>> round(float(ForeignLoss()(logits, change, foreground)), 4)  # an undecided D: log 2
         0.6931
     """
 
@@ -143,18 +143,17 @@ class ForeignLoss(nn.Module):
         super().__init__()
         self.threshold = threshold
 
-    def forward(self, logits: Tensor, hidden: Tensor, originals: Tensor, foreground: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, change: Tensor, foreground: Tensor) -> Tensor:
         """Compute the loss.
 
         Args:
-            logits: D's logits, positive for "original", shape ``(B, 1, H, W)``.
-            hidden: Partly hidden images of shape ``(B, C, H, W)``.
-            originals: The same without what hides them.
-            foreground: Mask of shape ``(B, 1, H, W)``.
+            logits: D's logits, positive for "original", shape ``(B, 1, h, w)``.
+            change: How much hiding changed each place (`pixel_distance`, ``l1``), of the same shape.
+            foreground: Mask of the same shape.
 
         Returns:
             Mean cross-entropy over the foreground, a scalar.
         """
-        original = (pixel_distance(hidden, originals, "l1") <= self.threshold).float()
+        original = (change <= self.threshold).float()
         entropy = F.binary_cross_entropy_with_logits(logits, original, reduction="none")
         return (entropy * foreground).sum() / foreground.sum().clamp(min=1.0)

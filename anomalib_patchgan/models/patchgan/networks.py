@@ -1,4 +1,4 @@
-"""The networks: mask reconstructor R and two kinds of discriminator D."""
+"""The paper's networks: a plain encoder-decoder as mask reconstructor R, and the patch discriminator D."""
 
 from collections.abc import Sequence
 
@@ -144,7 +144,12 @@ class Reconstructor(EncoderDecoder):
         return torch.sigmoid(super().forward(hidden))
 
 
-def _check_discriminator_widths(widths: Sequence[int]) -> None:
+def check_discriminator_widths(widths: Sequence[int]) -> None:
+    """Check the channels of a discriminator's levels.
+
+    Raises:
+        ConfigurationError: If there are none, or one is not positive.
+    """
     if not widths or min(widths) < 1:
         msg = f"discriminator_widths must be positive numbers, got {list(widths)}"
         raise ConfigurationError(msg)
@@ -170,7 +175,7 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, in_channels: int = 3, widths: Sequence[int] = (16, 32, 64)) -> None:
         super().__init__()
-        _check_discriminator_widths(widths)
+        check_discriminator_widths(widths)
         self.stride = 2 ** len(widths)
         layers: list[nn.Module] = []
         channels = in_channels
@@ -190,43 +195,3 @@ class PatchDiscriminator(nn.Module):
         """Judge images of shape ``(B, C, H, W)``; logits of shape ``(B, 1, h, w)``."""
         logits: Tensor = self.layers(images)
         return logits
-
-
-class ConditionalDiscriminator(EncoderDecoder):
-    """Discriminator D that judges an image beside its restoration: one logit per pixel, positive for "original".
-
-    It sees the image, what R changed, both again mirrored about the vertical midline, and the logarithm of the image's
-    exposure. So it can tell a poor restoration of healthy tissue from a removed lesion, compare both halves of what is
-    symmetric, and know how bright the image was.
-
-    Args:
-        in_channels: Channels of the image.
-        widths: Channels of the encoder's levels.
-
-    Raises:
-        ConfigurationError: If ``widths`` is empty or not positive.
-
-    Example:
-        >>> images = torch.rand(2, 3, 32, 32)
-        >>> ConditionalDiscriminator()(images, 0.9 * images, torch.ones(2, 1, 1, 1)).shape
-        torch.Size([2, 1, 32, 32])
-    """
-
-    def __init__(self, in_channels: int = 3, widths: Sequence[int] = (8, 16, 32)) -> None:
-        _check_discriminator_widths(widths)
-        super().__init__(4 * in_channels + 1, 1, widths)
-
-    def forward(self, images: Tensor, restored: Tensor, level: Tensor) -> Tensor:  # type: ignore[override]
-        """Judge images.
-
-        Args:
-            images: Images as R saw them, shape ``(B, C, H, W)``, values in [0, 1].
-            restored: R's restorations, of the same shape.
-            level: Brightness of the images before they were exposed, shape ``(B, 1, 1, 1)``, positive.
-
-        Returns:
-            Logits of shape ``(B, 1, H, W)``.
-        """
-        pair = torch.cat((images, images - restored), dim=1)
-        exposure = level.log().expand(-1, 1, *images.shape[-2:])
-        return super().forward(torch.cat((pair, pair.flip(-1), exposure), dim=1))

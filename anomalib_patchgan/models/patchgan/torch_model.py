@@ -1,25 +1,30 @@
 """PyTorch model of PatchGAN: hide, restore, compare, rank."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, cast
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError, DataError
 from anomalib_patchgan.models.calibration import CalibratedModel
-from anomalib_patchgan.models.patchgan.corruption import make_corruption
+from anomalib_patchgan.models.patchgan.context import level_of
+from anomalib_patchgan.models.patchgan.corruption import Corruption
+from anomalib_patchgan.models.patchgan.corruption.coarse_noise import grey_images
+from anomalib_patchgan.models.patchgan.evidence import Evidence, View
 from anomalib_patchgan.models.patchgan.exposure import brightness_level
+from anomalib_patchgan.models.patchgan.folded_unet import ConditionalDiscriminator, FoldedReconstructor
 from anomalib_patchgan.models.patchgan.foreground import foreground_mask
-from anomalib_patchgan.models.patchgan.loss import Distance
-from anomalib_patchgan.models.patchgan.networks import ConditionalDiscriminator, PatchDiscriminator, Reconstructor
+from anomalib_patchgan.models.patchgan.networks import PatchDiscriminator, Reconstructor
 from anomalib_patchgan.models.patchgan.ranking import PatchRanking
-from anomalib_patchgan.models.patchgan.residual import ResidualMap
 
 # Pixels along the shorter side that R sees at least, where images have them.
-WORKING_SIZE = 96
+WORKING_SIZE = 192
+# Pixels along the shorter side that the first level of a folded network keeps, and the largest fold.
+FOLDED_SIZE, LARGEST_FOLD = 48, 4
 
+NetworkKind = Literal["folded", "plain"]
 DiscriminatorKind = Literal["conditional", "patch"]
 
 
@@ -42,7 +47,7 @@ class Hidden(NamedTuple):
         images: Partly hidden images, shape ``(B, C, H, W)``.
         originals: The images without what hides them, at the same exposure.
         level: Brightness of the hidden images before exposure, shape ``(B, 1, 1, 1)``.
-        foreground: Mask of shape ``(B, 1, H, W)``.
+        foreground: Mask at the size of maps, shape ``(B, 1, h, w)``.
     """
 
     images: Tensor
@@ -51,47 +56,53 @@ class Hidden(NamedTuple):
     foreground: Tensor
 
 
+def fold_of(image_size: tuple[int, int] | None) -> int:
+    """Side of the pixel blocks that suits images of this size: 4 for slices, 1 for the paper's tiles.
+
+    Example:
+        >>> [fold_of(size) for size in ((32, 32), (96, 128), (192, 192), None)]
+        [1, 2, 4, 4]
+    """
+    fold = LARGEST_FOLD
+    while image_size is not None and fold > 1 and min(image_size) < fold * FOLDED_SIZE:
+        fold //= 2
+    return fold
+
+
 class PatchGanModel(CalibratedModel):
     """Reconstructor, discriminator and the way from their outputs to a score and a map.
 
-    At inference nothing is hidden: R restores the image as it is, and what it cannot reproduce is
-    the residual. See `ResidualMap` for how it is cleaned, `PatchRanking` for how it is ranked.
-
-    See `CalibratedModel` for how residuals become scores and maps in [0, 1).
+    At inference nothing is hidden: R restores the image as it is, and each evidence says where something speaks for a
+    lesion, and corrects it by its `Context`. The weighted sum is ranked (`PatchRanking`). `PatchGan` explains the
+    arguments and has their defaults; see `CalibratedModel` for how sums become scores and maps in [0, 1).
 
     Args:
-        width: Channels of R's first level.
+        network: ``folded`` for `FoldedReconstructor`, ``plain`` for `Reconstructor`, the paper's.
+        width: Channels of R's first level; doubled at each further level.
         depth: Levels of R.
-        kernel_size: Side of R's kernels.
-        decoder_widths: Channels of R's decoder; ``None`` mirrors the encoder.
-        skip_connections: Whether R has them.
+        fold: Side of the pixel blocks that folded networks begin with; maps have two pixels along each block.
+        kernel_size: Side of a plain R's kernels.
+        decoder_widths: Channels of a plain R's decoder; ``None`` mirrors the encoder.
+        skip_connections: Whether a plain R has them.
         discriminator: ``conditional`` for one that sees image and restoration, ``patch`` for the paper's.
         discriminator_widths: Channels of D's levels.
         downscale: Whole factor by which images are averaged down before R; the map is enlarged to the input's size.
-            ``None`` takes the largest that leaves at least 96 pixels along the shorter side: details finer than a
-            lesion cost time only.
+            ``None`` takes the largest that leaves at least 192 pixels along the shorter side.
         exposure: Brightness that every image is scaled to before R; ``None`` leaves images as they are.
-        corruption: What hides the image in training, see `anomalib_patchgan.models.patchgan.corruption`.
-        corruption_args: Arguments of the corruption.
-        residual: Pixel distance of the residual, ``l1`` or ``l2``.
-        patch_size: Side of a patch of the ranking, in pixels of the image that R sees.
-        rank_weights: Weights of the ranked patches; ``None`` for the unranked mean.
-        foreground_threshold: Brightness after exposure above which a pixel is tissue. ``None``
-            takes the whole image as foreground.
+        corruption: What hides the image in training.
         spared: Share of training images that nothing is hidden in.
-        foreground_margin: See `ResidualMap`, as the next four.
-        edge_damping: Constant of the damping at edges; ``None`` for none.
-        image_context: Power of the division by the image's mean residual.
-        mirror_context: Share of the mirrored side's residual that is subtracted.
-        smoothing: Standard deviation of the smoothing in pixels.
-        discriminator_evidence: Weight of D's opinion of the input, ``1 - sigmoid(D)``, see `ResidualMap`; 0 leaves D
-            out of inference.
+        evidences: What speaks for a lesion.
+        image_context: Power of their sum's mean over the foreground by which it is divided.
+        patch_size: Side of a patch of the ranking, in pixels of the map before it is enlarged.
+        rank_weights: Weights of the ranked patches; ``None`` for the unranked mean.
+        foreground_threshold: Brightness after exposure above which a pixel is tissue. ``None`` takes the whole image.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
 
     Example:
-        >>> model = PatchGanModel(width=8).eval()
+        >>> from anomalib_patchgan import PatchGan
+        >>> model = PatchGan(image_size=(64, 64), width=8).model.eval()
         >>> prediction = model(torch.rand(2, 3, 64, 64))
         >>> prediction.pred_score.shape, prediction.anomaly_map.shape
         (torch.Size([2]), torch.Size([2, 1, 64, 64]))
@@ -100,30 +111,29 @@ class PatchGanModel(CalibratedModel):
     def __init__(
         self,
         *,
-        width: int = 16,
-        depth: int = 3,
-        kernel_size: int = 3,
-        decoder_widths: Sequence[int] | None = None,
-        skip_connections: bool = True,
-        discriminator: DiscriminatorKind = "conditional",
-        discriminator_widths: Sequence[int] = (8, 16, 32),
-        downscale: int | None = None,
-        exposure: float | None = 0.35,
-        corruption: str = "foreign",
-        corruption_args: Mapping[str, Any] | None = None,
-        spared: float = 0.25,
-        residual: Distance = "l1",
-        patch_size: int = 8,
-        rank_weights: Sequence[float] | None = (1.1, 1.0, 0.9, 0.8),
-        foreground_threshold: float | None = 0.1,
-        foreground_margin: float = 0.0,
-        edge_damping: float | None = None,
-        image_context: float = 0.0,
-        mirror_context: float = 0.0,
-        smoothing: float = 1.0,
-        discriminator_evidence: float = 0.0,
+        network: NetworkKind,
+        width: int,
+        depth: int,
+        fold: int,
+        kernel_size: int,
+        decoder_widths: Sequence[int] | None,
+        skip_connections: bool,
+        discriminator: DiscriminatorKind,
+        discriminator_widths: Sequence[int],
+        downscale: int | None,
+        exposure: float | None,
+        corruption: Corruption,
+        spared: float,
+        evidences: Sequence[Evidence],
+        image_context: float,
+        patch_size: int,
+        rank_weights: Sequence[float] | None,
+        foreground_threshold: float | None,
     ) -> None:
         super().__init__()
+        if network not in {"folded", "plain"}:
+            msg = f"network must be folded or plain, got {network!r}"
+            raise ConfigurationError(msg)
         if discriminator not in {"conditional", "patch"}:
             msg = f"discriminator must be conditional or patch, got {discriminator!r}"
             raise ConfigurationError(msg)
@@ -136,40 +146,53 @@ class PatchGanModel(CalibratedModel):
         if not 0 <= spared <= 1:
             msg = f"spared must lie between 0 and 1, got {spared}"
             raise ConfigurationError(msg)
+        if not evidences:
+            msg = "evidences must hold at least one, e.g. Restoration"
+            raise ConfigurationError(msg)
         self.downscale = downscale
         self.exposure = exposure
+        if not 0 <= image_context < float("inf"):
+            msg = f"image_context must be 0 or more, got {image_context}"
+            raise ConfigurationError(msg)
+        self.image_context = image_context
         self.spared = spared
         self.foreground_threshold = foreground_threshold
+        if network == "plain":
+            fold = 1
+        # Image pixels along a map pixel: spots are made, and maps are smoothed, at this size.
+        self.map_factor = max(fold // 2, 1)
 
-        self.corruption = make_corruption(corruption, **(corruption_args or {}))
-        self.reconstructor = Reconstructor(
-            width=width,
-            depth=depth,
-            kernel_size=kernel_size,
-            decoder_widths=decoder_widths,
-            skip_connections=skip_connections,
+        self.corruption = corruption
+        self.reconstructor: FoldedReconstructor | Reconstructor = (
+            FoldedReconstructor(width, depth, fold=fold)
+            if network == "folded"
+            else Reconstructor(
+                width=width,
+                depth=depth,
+                kernel_size=kernel_size,
+                decoder_widths=decoder_widths,
+                skip_connections=skip_connections,
+            )
         )
         self.discriminator: ConditionalDiscriminator | PatchDiscriminator = (
-            ConditionalDiscriminator(widths=discriminator_widths)
+            ConditionalDiscriminator(discriminator_widths, fold=fold, unfold=fold // self.map_factor)
             if discriminator == "conditional"
             else PatchDiscriminator(widths=discriminator_widths)
         )
-        self.residual_map = ResidualMap(
-            residual,
-            edge_damping,
-            smoothing,
-            image_context,
-            mirror_context,
-            foreground_margin,
-            discriminator_evidence,
-        )
+        self.evidences = nn.ModuleList(evidences)
         self.ranking = PatchRanking(patch_size, rank_weights)
+
+    @property
+    def asks_discriminator(self) -> bool:
+        """Whether D's opinion is part of the score."""
+        return any(evidence.needs_discriminator for evidence in self.evidences)
 
     def downscale_of(self, height: int, width: int) -> int:
         """Whole factor by which images of this size are averaged down.
 
         Example:
-            >>> [PatchGanModel().downscale_of(side, side) for side in (32, 96, 191, 192, 256)]
+            >>> from anomalib_patchgan import PatchGan
+            >>> [PatchGan().model.downscale_of(side, side) for side in (32, 192, 256, 384, 512)]
             [1, 1, 1, 2, 2]
         """
         return self.downscale or max(min(height, width) // WORKING_SIZE, 1)
@@ -186,8 +209,9 @@ class PatchGanModel(CalibratedModel):
             stride = max(stride, self.discriminator.stride)
         factor = self.downscale_of(height, width)
         multiple = stride * factor
+        patch = self.ranking.patch_size * self.map_factor
         # One patch, rounded up to a size that the networks take.
-        smallest = -(-self.ranking.patch_size // stride) * multiple
+        smallest = -(-patch // stride) * multiple
         if height % multiple or width % multiple or min(height, width) < smallest:
             nearest = [max(round(side / multiple) * multiple, smallest) for side in (height, width)]
             msg = (
@@ -196,7 +220,7 @@ class PatchGanModel(CalibratedModel):
                 f"'{nearest}'"
             )
             raise DataError(msg)
-        rows, columns = (-(-side // factor // self.ranking.patch_size) for side in (height, width))
+        rows, columns = (-(-side // factor // patch) for side in (height, width))
         self.ranking.weights_for(rows * columns)
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -228,11 +252,23 @@ class PatchGanModel(CalibratedModel):
             return anything * torch.ones_like(images[:, :1])
         return foreground_mask(images, self.foreground_threshold)
 
+    def shrink(self, values: Tensor) -> Tensor:
+        """Average values of shape ``(B, C, H, W)`` down to the size of maps."""
+        return F.avg_pool2d(values, self.map_factor) if self.map_factor > 1 else values
+
     def hide(self, images: Tensor, generator: Generator | None = None) -> Hidden:
         """Hide parts of prepared training images of shape ``(B, 3, H, W)``."""
         originals, level = self.expose(images)
-        foreground = self.foreground(originals)
-        hidden = self.corruption(originals, foreground, generator)
+        tissue = self.foreground(originals)
+        foreground = self.shrink(tissue).round()
+        small = self.shrink(originals)
+        if bool(grey_images(small).all()):
+            small = small[:, :1]  # three equal channels would cost three times as much
+        change = self.corruption(small, foreground, generator) - small
+        if self.map_factor > 1:
+            # What hides an image is smooth: made small and enlarged it costs a quarter.
+            change = F.interpolate(change, scale_factor=float(self.map_factor), mode="bilinear", align_corners=False)
+        hidden = (originals + change * tissue).clamp(0.0, 1.0)
         if self.spared:
             shape = (len(images), 1, 1, 1)
             spared = torch.rand(shape, generator=generator, device=images.device) < self.spared
@@ -240,8 +276,8 @@ class PatchGanModel(CalibratedModel):
         if self.exposure is None:
             return Hidden(hidden, originals, level, foreground)
         # What hides an image changes its brightness, as a lesion would: exposed again, its original with it.
-        hidden, change = self.expose(hidden)
-        gain = self.exposure / change
+        hidden, changed = self.expose(hidden)
+        gain = self.exposure / changed
         return Hidden(hidden, (originals * gain).clamp(0.0, 1.0), level / gain, foreground)
 
     def judge(self, images: Tensor, restored: Tensor, level: Tensor) -> Tensor:
@@ -254,6 +290,27 @@ class PatchGanModel(CalibratedModel):
             return self.discriminator(images, restored, level)
         return self.discriminator(images)
 
+    def view(self, images: Tensor) -> View:
+        """Show images of shape ``(B, 3, H, W)``, values in [0, 1], to the evidences.
+
+        Raises:
+            DataError: If the size does not suit the networks.
+        """
+        exposed, level = self.expose(self.prepare(images))
+        restored = self.reconstructor(exposed)
+        foreground = self.shrink(self.foreground(exposed)).round()
+        logits = None
+        if self.asks_discriminator:
+            logits = self.judge(exposed, restored, level)
+            if logits.shape[-2:] != foreground.shape[-2:]:
+                logits = F.interpolate(logits, foreground.shape[-2:], mode="bilinear", align_corners=False)
+        return View(exposed, restored, foreground, logits)
+
+    def combine(self, view: View) -> Tensor:
+        """Sum of the evidences relative to its level: non-negative maps of shape ``(B, 1, h, w)``."""
+        maps = torch.stack([evidence(view) for evidence in self.evidences]).sum(dim=0)
+        return maps / level_of(maps, view.foreground) ** self.image_context if self.image_context else maps
+
     def residuals(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Unnormalised scores and maps.
 
@@ -261,19 +318,22 @@ class PatchGanModel(CalibratedModel):
             images: Images of shape ``(B, 3, H, W)``, values in [0, 1].
 
         Returns:
-            Ranked score of shape ``(B,)`` and residual map of shape ``(B, 1, H, W)``, both
-            non-negative.
+            Ranked score of shape ``(B,)`` and map of shape ``(B, 1, H, W)``, both non-negative.
         """
-        size = images.shape[-2:]
-        images, level = self.expose(self.prepare(images))
-        restored = self.reconstructor(images)
-        opinion = None
-        if self.residual_map.evidence:
-            opinion = torch.sigmoid(-self.judge(images, restored, level))
-            if opinion.shape[-2:] != images.shape[-2:]:
-                opinion = F.interpolate(opinion, images.shape[-2:], mode="bilinear", align_corners=False)
-        residual = self.residual_map(images, restored, self.foreground(images), opinion)
-        scores = self.ranking(residual)
-        if residual.shape[-2:] != size:
-            residual = F.interpolate(residual, size, mode="bilinear", align_corners=False)
-        return scores, residual
+        maps = self.combine(self.view(images))
+        scores = self.ranking(maps)
+        if maps.shape[-2:] != images.shape[-2:]:
+            maps = F.interpolate(maps, images.shape[-2:], mode="bilinear", align_corners=False)
+        return scores, maps
+
+    def learned(self) -> list[Tensor]:
+        """Buffers that `calibrate` fills: those of the evidences, too."""
+        return [*super().learned(), *self.evidences.buffers()]
+
+    @torch.no_grad()
+    def calibrate(self, images: Tensor, quantile: float = 0.99, batch_size: int = 16) -> None:
+        """Learn the evidences, then the scales of score and map; see `CalibratedModel.calibrate`."""
+        views = [self.view(batch) for batch in images.split(batch_size)]
+        for evidence in self.evidences:
+            cast("Evidence", evidence).calibrate(views)
+        super().calibrate(images, quantile, batch_size)

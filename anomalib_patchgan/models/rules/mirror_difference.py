@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.models.components import check_multiple
-from anomalib_patchgan.models.patchgan.foreground import foreground_mask
+from anomalib_patchgan.models.patchgan.foreground import fade_from_rim, foreground_mask
 from anomalib_patchgan.models.patchgan.ranking import PatchRanking
 from anomalib_patchgan.models.patchgan.residual import ResidualMap
 from anomalib_patchgan.models.rules.base import Rule
@@ -55,7 +55,8 @@ class MirrorDifferenceModel(nn.Module):
             raise ConfigurationError(msg)
         self.downscale = downscale
         self.foreground_threshold = foreground_threshold
-        self.difference = ResidualMap("l1", edge_damping, smoothing, foreground_margin=foreground_margin)
+        self.foreground_margin = foreground_margin
+        self.difference = ResidualMap("l1", edge_damping, smoothing)
         self.ranking = PatchRanking(patch_size, rank_weights)
 
     def forward(self, images: Tensor) -> InferenceBatch:
@@ -69,7 +70,8 @@ class MirrorDifferenceModel(nn.Module):
         if self.downscale > 1:
             images = F.avg_pool2d(images, self.downscale)
         foreground = foreground_mask(images, self.foreground_threshold)
-        difference = self.difference(images, images.flip(-1), foreground)
+        margin = round(self.foreground_margin * min(images.shape[-2:]))
+        difference = self.difference(images, images.flip(-1)) * fade_from_rim(foreground, margin)
         score = self.ranking(difference)
         if self.downscale > 1:
             difference = F.interpolate(difference, size, mode="bilinear", align_corners=False)

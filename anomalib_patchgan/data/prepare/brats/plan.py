@@ -11,7 +11,7 @@ from anomalib_patchgan.data.prepare.brats.identity import Identities, identify
 from anomalib_patchgan.data.prepare.brats.samples import count_tiles, make_samples
 from anomalib_patchgan.data.prepare.brats.spec import BratsSpec
 from anomalib_patchgan.data.prepare.first_tiles import LEAK, FirstTiles
-from anomalib_patchgan.data.prepare.folder import Preparation
+from anomalib_patchgan.data.prepare.folder import COMPARABLE, Preparation
 from anomalib_patchgan.data.prepare.nifti import ReadLimits
 from anomalib_patchgan.data.prepare.splits import assign_splits, splits_from_file
 
@@ -58,7 +58,12 @@ def plan_brats(roots: Sequence[Path], spec: BratsSpec, limits: ReadLimits) -> Pr
         parameters=spec.parameters | {"splits": splits},
         cases=[replace(case, plan={"split": splits[case.name]}) for case in cases if case.name in splits],
         make_case=make_case,
-        remarks={**remarks, "leaks_patients": False, **_warn(identities, spec)},
+        remarks={
+            **remarks,
+            "leaks_patients": False,
+            COMPARABLE: spec.protocol == "tiles",
+            **_warn(identities, spec),
+        },
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.first_tiles import LEAK, FirstTiles
-from anomalib_patchgan.data.prepare.folder import Preparation
+from anomalib_patchgan.data.prepare.folder import COMPARABLE, Preparation
 from anomalib_patchgan.data.prepare.isic2016.files import PARTS, find_diagnoses, find_images
 from anomalib_patchgan.data.prepare.isic2016.samples import count_tiles, make_samples
 from anomalib_patchgan.data.prepare.isic2016.spec import IsicSpec
@@ -56,7 +56,7 @@ def plan_isic2016(root: str | Path, spec: IsicSpec, limits: ReadLimits) -> Prepa
         parameters=spec.parameters | {"plans": plans},
         cases=[replace(case, plan=plans[case.name]) for case in cases],
         make_case=make_case,
-        remarks={"leaks_patients": False},
+        remarks={"leaks_patients": False, COMPARABLE: spec.balances_colors},
     )
 
 

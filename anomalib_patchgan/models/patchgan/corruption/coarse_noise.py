@@ -5,6 +5,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.patchgan.corruption.corruption import Corruption
 
 
 def grey_images(images: Tensor) -> Tensor:
@@ -12,7 +13,7 @@ def grey_images(images: Tensor) -> Tensor:
     return (images.amax(1, keepdim=True) - images.amin(1, keepdim=True)).amax((1, 2, 3), keepdim=True) < 1 / 255
 
 
-class CoarseNoise:
+class CoarseNoise(Corruption):
     """Smooth Gaussian noise over the foreground (Kascenas et al., 2022).
 
     A small field of independent normal numbers is enlarged to the image, so that its blobs have
@@ -41,7 +42,7 @@ class CoarseNoise:
         self.sigma = sigma
 
     def __call__(self, images: Tensor, foreground: Tensor, generator: Generator | None = None) -> Tensor:
-        """See `Corruption` in `anomalib_patchgan.models.patchgan.corruption`."""
+        """See `Corruption`."""
         batch, channels, height, width = images.shape
         # One extra cell on each side and a random crop move the grid: its nodes, where the noise
         # is strongest, must not stand at the same pixels in every image.

@@ -1,38 +1,13 @@
-"""What hides parts of a normal image during training (z in the paper).
-
-What hides the image decides what the reconstructor learns: zero-filled boxes teach it to fill
-boxes and to copy the rest, coarse noise and foreign tissue teach it to remove whatever does not
-belong.
-"""
-
-from typing import Protocol
+"""Zero-filled rectangles, as in the first author's earlier scripts."""
 
 import torch
 from torch import Generator, Tensor
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.coarse_noise import CoarseNoise
-from anomalib_patchgan.models.patchgan.foreign_tissue import ForeignTissue
+from anomalib_patchgan.models.patchgan.corruption.corruption import Corruption
 
 
-class Corruption(Protocol):
-    """Hides random parts of the foreground of a batch of images."""
-
-    def __call__(self, images: Tensor, foreground: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return a hidden copy of ``images``.
-
-        Args:
-            images: Images of shape ``(B, C, H, W)``, values in [0, 1].
-            foreground: Mask of shape ``(B, 1, H, W)`` holding 0.0 and 1.0.
-            generator: Source of randomness; torch's default generator if ``None``.
-
-        Returns:
-            Images of the same shape and range, on the same device. Background is unchanged.
-        """
-        ...
-
-
-class ZeroRectangles:
+class ZeroRectangles(Corruption):
     """Zero-filled rectangles at random places of the foreground.
 
     The defaults are those of the first author's earlier scripts for 32x32 tiles; sides grow with
@@ -86,39 +61,3 @@ def _within(position: Tensor, centre: Tensor, side: Tensor) -> Tensor:
     """Pixels of an interval with the given centre and side (at least 1), end excluded."""
     start = centre - (side / 2).floor()
     return (position >= start) & (position < start + side.round().clamp(min=1))
-
-
-CORRUPTIONS: dict[str, type[ZeroRectangles] | type[CoarseNoise] | type[ForeignTissue]] = {
-    "zeros": ZeroRectangles,
-    "noise": CoarseNoise,
-    "foreign": ForeignTissue,
-}
-
-
-def make_corruption(name: str, **arguments: object) -> Corruption:
-    """Build a corruption by its name in a config.
-
-    Args:
-        name: A key of `CORRUPTIONS`.
-        **arguments: Passed to the class.
-
-    Returns:
-        The corruption.
-
-    Raises:
-        ConfigurationError: If the name or an argument is unknown.
-
-    Example:
-        >>> make_corruption("noise", cells=8).cells
-        8
-    """
-    if name not in CORRUPTIONS:
-        msg = f"unknown corruption {name!r}; choose one of {', '.join(CORRUPTIONS)}"
-        raise ConfigurationError(msg)
-    try:
-        return CORRUPTIONS[name](**arguments)  # type: ignore[arg-type]
-    except ConfigurationError:
-        raise
-    except (TypeError, ValueError) as error:  # unknown argument, or not a pair of numbers
-        msg = f"corruption_args do not fit corruption {name!r}: {error}"
-        raise ConfigurationError(msg) from error

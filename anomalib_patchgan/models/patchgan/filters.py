@@ -1,0 +1,52 @@
+"""Filters of maps that several parts of the score share."""
+
+from anomalib.models.components import GaussianBlur2d
+from anomalib.models.components.filters.blur import compute_kernel_size
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from anomalib_patchgan.errors import ConfigurationError
+
+
+def make_blur(sigma: float) -> nn.Module:
+    """Make a Gaussian filter of standard deviation `sigma` in pixels for maps of shape ``(B, 1, H, W)``; 0 for none.
+
+    Along columns, then along rows: a Gaussian is separable, and one filter of two dimensions multiplies as many times
+    as a kernel has pixels.
+
+    Raises:
+        ConfigurationError: If it is negative or not finite.
+
+    Example:
+        >>> import torch
+        >>> make_blur(2.0)(torch.ones(1, 1, 8, 8)).sum().round()
+        tensor(64.)
+    """
+    if not 0 <= sigma < float("inf"):
+        msg = f"smoothing must be 0 or more, got {sigma}"
+        raise ConfigurationError(msg)
+    if not sigma:
+        return nn.Identity()
+    side = compute_kernel_size(sigma)
+    # Replicated borders: reflection fails on images smaller than the kernel.
+    filters = [GaussianBlur2d(sigma, kernel_size=sides, border_type="replicate") for sides in ((side, 1), (1, side))]
+    for blur in filters:
+        # A setting, not a weight: a checkpoint must not bring back the kernel of another smoothing.
+        blur.register_buffer("kernel", blur.kernel, persistent=False)
+    return nn.Sequential(*filters)
+
+
+def local_range(images: Tensor, size: int = 5) -> Tensor:
+    """Brightest minus darkest value around each pixel: the strength of the edges there.
+
+    Args:
+        images: Images of shape ``(B, C, H, W)``.
+        size: Odd side of the neighbourhood in pixels.
+
+    Returns:
+        Range of the mean over channels, shape ``(B, 1, H, W)``, non-negative.
+    """
+    grey = images.mean(dim=1, keepdim=True)
+    brightest = F.max_pool2d(grey, size, stride=1, padding=size // 2)
+    darkest = -F.max_pool2d(-grey, size, stride=1, padding=size // 2)
+    return brightest - darkest

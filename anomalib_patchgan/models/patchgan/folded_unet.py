@@ -1,0 +1,178 @@
+"""The default networks: residual U-Nets on images whose pixel blocks are folded into channels."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.patchgan.networks import ConvBlock, check_discriminator_widths
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al., 2016)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            ConvBlock(channels, channels),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to the same shape."""
+        return F.leaky_relu(features + self.body(features), 0.2)
+
+
+class FoldedUNet(nn.Module):
+    """U-Net with additive skips (Ronneberger et al., 2015) that works at a fraction of the image's size.
+
+    Blocks of ``fold`` x ``fold`` pixels become channels first (Shi et al., 2016), and channels become pixels at the
+    end: every pixel is seen and drawn, but no convolution pays for full resolution, where few channels are limited by
+    memory and not by arithmetic.
+
+    Args:
+        in_channels: Channels of the input image.
+        out_channels: Channels of the output.
+        widths: Channels of the levels; each level after the first halves the features. Sides of the image must be
+            multiples of ``fold * 2 ** (len(widths) - 1)``.
+        fold: Side of the blocks of the input, at least 1.
+        unfold: Side of the blocks of the output, which has ``unfold / fold`` times the input's size.
+        extra_channels: Channels that are given at the folded size.
+
+    Raises:
+        ConfigurationError: If a width or a fold is not positive.
+
+    Example:
+        >>> FoldedUNet(3, 1, widths=(8, 16), fold=4, unfold=2)(torch.rand(1, 3, 32, 48)).shape
+        torch.Size([1, 1, 16, 24])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        widths: Sequence[int],
+        *,
+        fold: int,
+        unfold: int,
+        extra_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        if not widths or min(widths) < 1 or fold < 1 or unfold < 1:
+            msg = f"a folded U-Net needs positive widths and a fold of at least 1, got {list(widths)} and {fold}"
+            raise ConfigurationError(msg)
+        self.fold, self.unfold = fold, unfold
+        self.stride = fold * 2 ** (len(widths) - 1)
+        channels = in_channels * fold**2 + extra_channels
+        self.encoder = nn.ModuleList()
+        for level, width in enumerate(widths):
+            self.encoder.append(
+                nn.Sequential(ConvBlock(channels, width, stride=min(level, 1) + 1), ResidualBlock(width))
+            )
+            channels = width
+        self.bottom = ResidualBlock(channels)
+        self.decoder, self.narrow = nn.ModuleList(), nn.ModuleList()
+        for width in reversed(widths[:-1]):
+            # Fewer channels before they are enlarged: the same result for a quarter of the products.
+            self.narrow.append(nn.Conv2d(channels, width, 1))
+            self.decoder.append(ResidualBlock(width))
+            channels = width
+        self.head = nn.Conv2d(channels, out_channels * unfold**2, 3, padding=1)
+
+    def forward(self, images: Tensor, extra: Tensor | None = None) -> Tensor:
+        """Map images to unbounded values.
+
+        Args:
+            images: Shape ``(B, in_channels, H, W)``.
+            extra: Shape ``(B, extra_channels, H / fold, W / fold)``.
+
+        Returns:
+            Shape ``(B, out_channels, H * unfold / fold, W * unfold / fold)``.
+        """
+        features = F.pixel_unshuffle(images, self.fold)
+        if extra is not None:
+            features = torch.cat((features, extra), dim=1)
+        skips = []
+        for level in self.encoder:
+            features = level(features)
+            skips.append(features)
+        features = self.bottom(features)
+        for narrow, block, skip in zip(self.narrow, self.decoder, reversed(skips[:-1]), strict=True):
+            features = block(F.interpolate(narrow(features), scale_factor=2.0, mode="nearest") + skip)
+        return F.pixel_shuffle(self.head(features), self.unfold)
+
+
+class FoldedReconstructor(FoldedUNet):
+    """Mask reconstructor R: a folded U-Net whose output is an image in [0, 1].
+
+    Args:
+        width: Channels of the first level; doubled at each further level.
+        depth: Number of levels.
+        fold: See `FoldedUNet`.
+        channels: Channels of the image.
+
+    Raises:
+        ConfigurationError: If ``width`` or ``depth`` is not positive; see also `FoldedUNet`.
+
+    Example:
+        >>> FoldedReconstructor(width=8, depth=2, fold=2)(torch.rand(1, 3, 32, 48)).shape
+        torch.Size([1, 3, 32, 48])
+    """
+
+    def __init__(self, width: int, depth: int, *, fold: int, channels: int = 3) -> None:
+        if width < 1 or depth < 1:
+            msg = f"width and depth must be positive, got {width} and {depth}"
+            raise ConfigurationError(msg)
+        widths = [width * 2**level for level in range(depth)]
+        super().__init__(channels, channels, widths, fold=fold, unfold=fold)
+
+    def forward(self, hidden: Tensor) -> Tensor:  # type: ignore[override]
+        """Restore images of shape ``(B, C, H, W)``; the result has the same shape, in [0, 1]."""
+        return torch.sigmoid(super().forward(hidden))
+
+
+class ConditionalDiscriminator(FoldedUNet):
+    """Discriminator D that judges an image beside its restoration: one logit per map pixel, positive for "original".
+
+    It sees the image, what R changed, both again mirrored about the vertical midline, and the logarithm of the image's
+    exposure. So it can tell a poor restoration of healthy tissue from a removed lesion, compare both halves of what is
+    symmetric, and know how bright the image was.
+
+    Args:
+        widths: Channels of the levels.
+        fold: See `FoldedUNet`, as the next.
+        unfold: Side of the blocks of the output.
+        channels: Channels of the image.
+
+    Raises:
+        ConfigurationError: See `FoldedUNet`.
+
+    Example:
+        >>> images = torch.rand(2, 3, 32, 32)
+        >>> discriminator = ConditionalDiscriminator((8, 16), fold=2, unfold=1)
+        >>> discriminator(images, 0.9 * images, torch.ones(2, 1, 1, 1)).shape
+        torch.Size([2, 1, 16, 16])
+    """
+
+    def __init__(self, widths: Sequence[int], *, fold: int, unfold: int, channels: int = 3) -> None:
+        check_discriminator_widths(widths)
+        super().__init__(4 * channels, 1, widths, fold=fold, unfold=unfold, extra_channels=1)
+
+    def forward(self, images: Tensor, restored: Tensor, level: Tensor) -> Tensor:  # type: ignore[override]
+        """Judge images.
+
+        Args:
+            images: Images as R saw them, shape ``(B, C, H, W)``, values in [0, 1].
+            restored: R's restorations, of the same shape.
+            level: Brightness of the images before they were exposed, shape ``(B, 1, 1, 1)``, positive.
+
+        Returns:
+            Logits of shape ``(B, 1, H * unfold / fold, W * unfold / fold)``.
+        """
+        pair = torch.cat((images, images - restored), dim=1)
+        size = [side // self.fold for side in images.shape[-2:]]
+        exposure = level.log().expand(-1, 1, *size)
+        return super().forward(torch.cat((pair, pair.flip(-1)), dim=1), exposure)
