@@ -6,7 +6,7 @@ import yaml
 from anomalib_patchgan.benchmark.plan import read_plan
 from anomalib_patchgan.errors import ConfigurationError
 
-PRESET = {"class_path": "PatchGan", "init_args": {"width": 8, "depth": 2, "corruption_args": {"count": [5, 9]}}}
+PRESET = {"class_path": "PatchGan", "init_args": {"width": 8, "depth": 2, "corruption": {"count": [5, 9]}}}
 
 
 @pytest.fixture
