@@ -65,8 +65,8 @@ class AveragedNetworks:
     @torch.no_grad()
     def _swap(self) -> None:
         for network, average in zip(self.networks, self.averages, strict=True):
-            for name, value in network.state_dict().items():
-                other = average.module.state_dict()[name]
+            pairs = zip(network.state_dict().values(), average.module.state_dict().values(), strict=True)
+            for value, other in pairs:
                 kept = value.clone()
                 value.copy_(other)
                 other.copy_(kept)

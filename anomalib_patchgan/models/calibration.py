@@ -1,6 +1,7 @@
 """From unbounded residuals to scores and maps in [0, 1), without looking at test images."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -78,7 +79,10 @@ class CalibratedModel(nn.Module, ABC):
             quantile: Share of normal scores, and of normal foreground pixels, below the scale.
             batch_size: Images per forward pass.
         """
-        outputs = [self.residuals(batch) for batch in images.split(batch_size)]
+        self._fit_scales([self.residuals(batch) for batch in images.split(batch_size)], quantile)
+
+    def _fit_scales(self, outputs: Sequence[tuple[Tensor, Tensor]], quantile: float) -> None:
+        """Learn the scales from scores and maps of batches of normal images, as `residuals` gives them."""
         for scale, index in ((self.score_scale, 0), (self.map_scale, 1)):
             values = torch.cat([output[index].flatten() for output in outputs]).float()
             values = values[values > 0]

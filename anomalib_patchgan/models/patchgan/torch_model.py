@@ -320,10 +320,14 @@ class PatchGanModel(CalibratedModel):
         Returns:
             Ranked score of shape ``(B,)`` and map of shape ``(B, 1, H, W)``, both non-negative.
         """
-        maps = self.combine(self.view(images))
+        return self._rank(self.view(images), images.shape[-2:])
+
+    def _rank(self, view: View, size: torch.Size) -> tuple[Tensor, Tensor]:
+        """Scores of a view's images, and their maps at a size."""
+        maps = self.combine(view)
         scores = self.ranking(maps)
-        if maps.shape[-2:] != images.shape[-2:]:
-            maps = F.interpolate(maps, images.shape[-2:], mode="bilinear", align_corners=False)
+        if maps.shape[-2:] != size:
+            maps = F.interpolate(maps, size, mode="bilinear", align_corners=False)
         return scores, maps
 
     def learned(self) -> list[Tensor]:
@@ -336,4 +340,5 @@ class PatchGanModel(CalibratedModel):
         views = [self.view(batch) for batch in images.split(batch_size)]
         for evidence in self.evidences:
             cast("Evidence", evidence).calibrate(views)
-        super().calibrate(images, quantile, batch_size)
+        # What R and D make of an image does not depend on what the evidences learned of it.
+        self._fit_scales([self._rank(view, images.shape[-2:]) for view in views], quantile)
