@@ -163,6 +163,7 @@ def test_given_sign_stays(prepared, tmp_path, sign):
         (lambda: FileSize("brighter"), "sign must be larger, smaller or learned, got 'brighter'"),
         (lambda: FileSize(size="area"), "size must be bytes, pixels or bytes_per_pixel, got 'area'"),
         (lambda: MirrorDifference(downscale=0), "downscale must be at least 1, got 0"),
+        (lambda: MirrorDifference(downscale=None), "downscale must be at least 1, got None"),
     ],
 )
 def test_bad_arguments(make, message):

@@ -193,6 +193,9 @@ def test_wrong_size_names_one_that_works(height, width, arguments):
         ("image_context", -0.5),
         ("discriminator", "image"),
         ("exposure", 0.0),
+        ("exposure", "bright"),
+        ("evidences", {"class_path": "Restoration"}),
+        ("evidences", "Restoration"),
         ("spared", 1.1),
     ],
 )

@@ -27,7 +27,7 @@ from anomalib_patchgan.models.patchgan.loss import (
     ReconstructorLoss,
     pixel_distance,
 )
-from anomalib_patchgan.models.patchgan.objects import build, describe
+from anomalib_patchgan.models.patchgan.objects import build, build_list, describe
 from anomalib_patchgan.models.patchgan.torch_model import (
     DiscriminatorKind,
     Hidden,
@@ -178,9 +178,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
             remedies=["adversarial_weight"],
         )
         hides: Corruption = ForeignTissue() if corruption is None else build(corruption, Corruption)  # type: ignore[type-abstract]
-        speak = [build(evidence, Evidence) for evidence in evidences or ()]  # type: ignore[type-abstract]
-        if evidences is None:
-            speak = [Restoration(), Foreignness(), Appearance()]
+        speak = [Restoration(), Foreignness(), Appearance()] if evidences is None else build_list(evidences, Evidence)  # type: ignore[type-abstract]
         # A checkpoint holds plain data only.
         self.hparams["corruption"] = describe(hides)
         self.hparams["evidences"] = [describe(evidence) for evidence in speak]

@@ -140,8 +140,8 @@ class PatchGanModel(CalibratedModel):
         if downscale is not None and downscale < 1:
             msg = f"downscale must be at least 1, or null to follow from the image's size, got {downscale}"
             raise ConfigurationError(msg)
-        if exposure is not None and not 0 < exposure <= 1:
-            msg = f"exposure must be positive and at most 1, or null to leave images as they are, got {exposure}"
+        if exposure is not None and not (isinstance(exposure, int | float) and 0 < exposure <= 1):
+            msg = f"exposure must be positive and at most 1, or null to leave images as they are, got {exposure!r}"
             raise ConfigurationError(msg)
         if not 0 <= spared <= 1:
             msg = f"spared must lie between 0 and 1, got {spared}"

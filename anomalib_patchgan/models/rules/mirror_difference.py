@@ -50,7 +50,8 @@ class MirrorDifferenceModel(nn.Module):
         foreground_margin: float = 0.12,
     ) -> None:
         super().__init__()
-        if downscale < 1:
+        # Null comes from a checkpoint of a model whose factor follows from the image's size.
+        if not downscale or downscale < 1:
             msg = f"downscale must be at least 1, got {downscale}"
             raise ConfigurationError(msg)
         self.downscale = downscale
