@@ -31,7 +31,7 @@ def make_model(**arguments) -> PatchGan:
         "discriminator": "patch",
         "discriminator_widths": (8, 8),
         "adversarial_weight": 0.01,
-        "evidences": [Restoration(mirror=0.0)],
+        "evidences": [Restoration(mirror=0.0, power=1.0)],
         "lr": 5e-3,
         "lr_discriminator": 5e-4,
         "optimizer": "adamw",

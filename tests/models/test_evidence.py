@@ -5,9 +5,16 @@ import torch
 from scipy.stats import multivariate_normal
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.evidence import Appearance, Evidence, Foreignness, Restoration, View
+from anomalib_patchgan.models.patchgan.evidence import (
+    Appearance,
+    Evidence,
+    Foreignness,
+    MaskedRestoration,
+    Restoration,
+    View,
+)
 
-EVIDENCES = [Restoration, Foreignness, Appearance]
+EVIDENCES = [Restoration, MaskedRestoration, Foreignness, Appearance]
 
 
 def view(batch: int = 4, size: int = 64, seed: int = 0, *, level: float = 0.4) -> View:
@@ -18,7 +25,7 @@ def view(batch: int = 4, size: int = 64, seed: int = 0, *, level: float = 0.4) -
     foreground = torch.ones(batch, 1, size // 2, size // 2)
     foreground[..., : size // 8] = 0
     logits = torch.randn(batch, 1, size // 2, size // 2, generator=generator)
-    return View(images, 0.9 * images, foreground, logits)
+    return View(images, 0.9 * images, foreground, logits, unseen=0.8 * images)
 
 
 @pytest.mark.parametrize("evidence", EVIDENCES)
@@ -62,6 +69,26 @@ def test_images_without_foreground_teach_nothing(evidence):
 def test_weights_that_cannot_be_used(evidence, weight):
     with pytest.raises(ConfigurationError, match="weight"):
         evidence(weight=weight)
+
+
+@pytest.mark.parametrize("power", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("evidence", EVIDENCES)
+def test_powers_that_cannot_be_used(evidence, power):
+    with pytest.raises(ConfigurationError, match="power"):
+        evidence(power=power)
+
+
+@pytest.mark.parametrize("evidence", EVIDENCES)
+def test_a_power_keeps_the_order_of_places_and_what_normal_tissue_reaches(evidence):
+    plain, compressed = evidence(weight=2.0, power=1.0), evidence(weight=2.0, power=0.5)
+    for one in (plain, compressed):
+        one.calibrate([view()])
+    torch.testing.assert_close(compressed(view(seed=1)), 2.0 * (plain(view(seed=1)) / 2.0).sqrt())
+
+
+def test_a_masked_restoration_looks_at_what_was_not_seen():
+    plain, masked = Restoration(margin=0.0, mirror=0.0), MaskedRestoration(margin=0.0, mirror=0.0)
+    torch.testing.assert_close(masked.raw(view()), plain.raw(view()._replace(restored=view().unseen)))
 
 
 def test_appearance_finds_an_even_spot_that_was_restored_perfectly():

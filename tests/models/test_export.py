@@ -149,7 +149,7 @@ def test_both_runtimes_agree_on_real_slices(export, trained, shared_data, tmp_pa
                 "exposure": 0.35,
                 "image_context": 0.25,
             },
-            0.53,
+            2.1,
         ),
         ({"evidences": [Restoration(mirror=0.3)], "image_context": 0.5}, 0.6),
     ],

@@ -114,12 +114,15 @@ def test_calibration_ignores_background_and_images_without_foreground():
 
 
 def test_the_map_is_the_sum_of_its_evidences():
-    model, batch = make_model(evidences=[Restoration(), Foreignness(weight=2.0), Appearance(components=2)]), images()
+    model, batch = (
+        make_model(evidences=[Restoration(), Foreignness(weight=2.0, power=1.0), Appearance(components=2)]),
+        images(),
+    )
     model.calibrate(batch)
     view = model.view(batch)
     restoration, foreignness, appearance = model.evidences
     expected = (
-        restoration.context(restoration.raw(view), view.foreground) / restoration.scale
+        (restoration.context(restoration.raw(view), view.foreground) / restoration.scale) ** 0.6
         + 2 * foreignness.raw(view) / foreignness.scale * view.foreground
         + appearance.context(appearance.raw(view), view.foreground) / appearance.scale
     )
@@ -163,7 +166,7 @@ def test_an_image_is_compared_with_its_own_level():
 
 @pytest.mark.parametrize("discriminator", ["conditional", "patch"])
 def test_foreignness_alone_is_the_doubt_of_the_discriminator(discriminator):
-    model = make_model(discriminator=discriminator, evidences=[Foreignness(smoothing=0.0)])
+    model = make_model(discriminator=discriminator, evidences=[Foreignness(smoothing=0.0, power=1.0)])
     exposed, level = model.expose(images())
     doubt = torch.sigmoid(-model.judge(exposed, model.reconstructor(exposed), level))
     doubt = torch.nn.functional.interpolate(doubt, (64, 64), mode="bilinear", align_corners=False)

@@ -19,7 +19,13 @@ from torch import Tensor, nn
 
 from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.models.patchgan.corruption import Corruption, ForeignTissue
-from anomalib_patchgan.models.patchgan.evidence import Appearance, Evidence, Foreignness, Restoration
+from anomalib_patchgan.models.patchgan.evidence import (
+    Appearance,
+    Evidence,
+    Foreignness,
+    MaskedRestoration,
+    Restoration,
+)
 from anomalib_patchgan.models.patchgan.loss import (
     DiscriminatorLoss,
     Distance,
@@ -76,7 +82,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         spared: Share of training images that nothing is hidden in: test images look like them.
         distance: Pixel distance in the loss, ``l2`` (Eq. 1) or ``l1``.
         evidences: What speaks for a lesion in an image, each a map that is added to the others; ``None`` for
-            `Restoration`, `Foreignness` and `Appearance`.
+            `Restoration`, `MaskedRestoration`, `Foreignness` and `Appearance`.
         patch_size: Side of a patch in pixels of the map, before it is enlarged to the image.
         rank_weights: Weights of the patches, most anomalous first (Eq. 5); ``None`` for the
             unranked mean.
@@ -149,7 +155,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         lr_discriminator: float = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 1e-4,
-        scheduler: SchedulerName | None = "cosine",
+        scheduler: SchedulerName | None = None,
         clip_value: float | None = None,
         averaging: float | None = 0.995,
         pre_processor: nn.Module | bool = True,
@@ -178,7 +184,11 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
             remedies=["adversarial_weight"],
         )
         hides: Corruption = ForeignTissue() if corruption is None else build(corruption, Corruption)  # type: ignore[type-abstract]
-        speak = [Restoration(), Foreignness(), Appearance()] if evidences is None else build_list(evidences, Evidence)  # type: ignore[type-abstract]
+        speak = (
+            [Restoration(), MaskedRestoration(), Foreignness(), Appearance()]
+            if evidences is None
+            else build_list(evidences, Evidence)  # type: ignore[type-abstract]
+        )
         # A checkpoint holds plain data only.
         self.hparams["corruption"] = describe(hides)
         self.hparams["evidences"] = [describe(evidence) for evidence in speak]

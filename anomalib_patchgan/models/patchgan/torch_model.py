@@ -16,6 +16,7 @@ from anomalib_patchgan.models.patchgan.evidence import Evidence, View
 from anomalib_patchgan.models.patchgan.exposure import brightness_level
 from anomalib_patchgan.models.patchgan.folded_unet import ConditionalDiscriminator, FoldedReconstructor
 from anomalib_patchgan.models.patchgan.foreground import foreground_mask
+from anomalib_patchgan.models.patchgan.masking import restore_unseen
 from anomalib_patchgan.models.patchgan.networks import PatchDiscriminator, Reconstructor
 from anomalib_patchgan.models.patchgan.ranking import PatchRanking
 
@@ -187,6 +188,11 @@ class PatchGanModel(CalibratedModel):
         """Whether D's opinion is part of the score."""
         return any(evidence.needs_discriminator for evidence in self.evidences)
 
+    @property
+    def masks(self) -> bool:
+        """Whether R's restoration of what it does not see is part of the score."""
+        return any(evidence.needs_masking for evidence in self.evidences)
+
     def downscale_of(self, height: int, width: int) -> int:
         """Whole factor by which images of this size are averaged down.
 
@@ -297,14 +303,16 @@ class PatchGanModel(CalibratedModel):
             DataError: If the size does not suit the networks.
         """
         exposed, level = self.expose(self.prepare(images))
+        tissue = self.foreground(exposed)
+        foreground = self.shrink(tissue).round()
         restored = self.reconstructor(exposed)
-        foreground = self.shrink(self.foreground(exposed)).round()
+        unseen = restore_unseen(self.reconstructor, exposed, tissue) if self.masks else None
         logits = None
         if self.asks_discriminator:
             logits = self.judge(exposed, restored, level)
             if logits.shape[-2:] != foreground.shape[-2:]:
                 logits = F.interpolate(logits, foreground.shape[-2:], mode="bilinear", align_corners=False)
-        return View(exposed, restored, foreground, logits)
+        return View(exposed, restored, foreground, logits, unseen)
 
     def combine(self, view: View) -> Tensor:
         """Sum of the evidences relative to its level: non-negative maps of shape ``(B, 1, h, w)``."""

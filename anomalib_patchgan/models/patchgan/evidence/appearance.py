@@ -39,6 +39,7 @@ class Appearance(Evidence):
         mirror: See `Context`, as the next; a large lesion may reach both sides.
         margin: Width of the rim over which the map fades in.
         weight: Weight in the sum.
+        power: See `Evidence`; its logarithms grow slowly enough.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
@@ -66,8 +67,9 @@ class Appearance(Evidence):
         mirror: float | None = 0.0,
         margin: float = 0.12,
         weight: float = 1.0,
+        power: float = 1.0,
     ) -> None:
-        super().__init__(weight, mirror, margin)
+        super().__init__(weight, mirror, margin, power)
         if components < 1:
             msg = f"components of Appearance must be at least 1, got {components}"
             raise ConfigurationError(msg)

@@ -23,12 +23,14 @@ class View(NamedTuple):
         restored: R's restorations, of the same shape and range.
         foreground: Mask at the size of maps, shape ``(B, 1, h, w)``, holding 0.0 and 1.0; ``H`` is a multiple of ``h``.
         logits: D's logits at the size of maps, positive for "original"; ``None`` if nothing asks for them.
+        unseen: R's restorations of what was masked (`restore_unseen`), of the images' shape; ``None`` if nothing asks.
     """
 
     images: Tensor
     restored: Tensor
     foreground: Tensor
     logits: Tensor | None = None
+    unseen: Tensor | None = None
 
     @property
     def factor(self) -> int:
@@ -46,20 +48,27 @@ class Evidence(nn.Module, ABC):
         weight: Weight in the sum of evidences.
         mirror: See `Context`, as the next.
         margin: Width of the rim.
+        power: Power of the map in units of normal tissue; below 1, what is far beyond it counts less, so that an
+            evidence that is wrong about an image does not decide alone.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
     """
 
     needs_discriminator = False
+    needs_masking = False
     scale: Tensor
 
-    def __init__(self, weight: float, mirror: float | None = 0.0, margin: float = 0.0) -> None:
+    def __init__(self, weight: float, mirror: float | None = 0.0, margin: float = 0.0, power: float = 1.0) -> None:
         super().__init__()
         if not 0 < weight < float("inf"):
             msg = f"weight of {type(self).__name__} must be positive, got {weight}; to leave it out, do not list it"
             raise ConfigurationError(msg)
+        if not 0 < power < float("inf"):
+            msg = f"power of {type(self).__name__} must be positive, got {power}"
+            raise ConfigurationError(msg)
         self.weight = weight
+        self.power = power
         self.mirror = mirror
         self.margin = margin
         self.context = Context(mirror=mirror, margin=margin)
@@ -103,4 +112,4 @@ class Evidence(nn.Module, ABC):
         The weight stands for what normal tissue reaches at its most conspicuous, before it is corrected by its context.
         """
         corrected: Tensor = self.context(self.raw(view), view.foreground)
-        return corrected * (self.weight / self.scale)
+        return self.weight * (corrected / self.scale) ** self.power

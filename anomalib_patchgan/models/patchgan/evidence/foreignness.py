@@ -17,6 +17,7 @@ class Foreignness(Evidence):
         mirror: See `Context`, as the next.
         margin: Width of the rim over which the map fades in.
         weight: Weight in the sum.
+        power: See `Evidence`.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
@@ -30,9 +31,14 @@ class Foreignness(Evidence):
     needs_discriminator = True
 
     def __init__(
-        self, smoothing: float = 2.0, mirror: float | None = 0.0, margin: float = 0.0, weight: float = 1.0
+        self,
+        smoothing: float = 2.0,
+        mirror: float | None = 0.0,
+        margin: float = 0.0,
+        weight: float = 1.0,
+        power: float = 0.6,
     ) -> None:
-        super().__init__(weight, mirror, margin)
+        super().__init__(weight, mirror, margin, power)
         self.smoothing = smoothing
         self.blur = make_blur(smoothing)
 

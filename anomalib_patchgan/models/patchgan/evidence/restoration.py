@@ -18,6 +18,7 @@ class Restoration(Evidence):
             anatomy. ``None`` learns it.
         margin: Width of the rim over which the map fades in.
         weight: Weight in the sum.
+        power: See `Evidence`; 1 is the paper's.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
@@ -37,8 +38,9 @@ class Restoration(Evidence):
         mirror: float | None = None,
         margin: float = 0.12,
         weight: float = 1.0,
+        power: float = 0.6,
     ) -> None:
-        super().__init__(weight, mirror, margin)
+        super().__init__(weight, mirror, margin, power)
         self.distance = distance
         self.edge_damping = edge_damping
         self.smoothing = smoothing
