@@ -72,12 +72,17 @@ class JobSpec:
     @property
     def id(self) -> str:
         """Name of the job's files: readable, and another one as soon as any setting or the model's code changes."""
-        content = self.content | ({"code": self.code["model"]} if self.code else {})
-        text = json.dumps(content, sort_keys=True, default=str)
+        code = self.code.get("model")
+        text = canonical(self.content | ({"code": code} if code else {}))
         parts = [self.model, self.data, *([self.fold] if self.fold else []), f"seed-{self.seed}"]
         return "--".join(
             [*(_slug(part)[:LONGEST_PART] for part in parts), hashlib.sha256(text.encode()).hexdigest()[:8]]
         )
+
+
+def canonical(content: Mapping[str, Any]) -> str:
+    """Write settings so that equal ones are equal texts."""
+    return json.dumps(content, sort_keys=True, default=str)
 
 
 @dataclass(frozen=True, kw_only=True)

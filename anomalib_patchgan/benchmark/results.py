@@ -142,6 +142,15 @@ def read_result(path: Path) -> JobResult | None:
     return result
 
 
+def read_results(run: Path) -> list[JobResult]:
+    """Read the JSON files of all jobs in a run folder, in the order of their ids.
+
+    Raises:
+        DataError: A job's file is not usable.
+    """
+    return [result for path in sorted((run / JOBS).glob("*.json")) if (result := read_result(path)) is not None]
+
+
 def read_scores(path: Path) -> JobScores:
     """Read the NPZ file of a job, and that of its examples where there is one.
 
@@ -191,7 +200,7 @@ def read_run(run: Path) -> tuple[dict[str, Any], list[JobResult]]:
     if description is None:
         msg = f"No benchmark run at {run.absolute()}: it holds no {RUN}; give the --out of `benchmark`"
         raise DatasetNotFoundError(msg)
-    results = [result for path in sorted((run / JOBS).glob("*.json")) if (result := read_result(path)) is not None]
+    results = read_results(run)
     if not results:
         msg = f"No finished job in {run.absolute() / JOBS}: run the benchmark first"
         raise DatasetNotFoundError(msg)

@@ -7,7 +7,7 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from anomalib_patchgan.benchmark import job
-from anomalib_patchgan.benchmark.plan import JobSpec
-from anomalib_patchgan.benchmark.results import JOBS, read_result, write_job
+from anomalib_patchgan.benchmark.plan import JobSpec, canonical
+from anomalib_patchgan.benchmark.results import JOBS, read_result, read_results, write_job
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +87,31 @@ def is_finished(run_folder: Path, spec: JobSpec) -> bool:
     """
     result = read_result(run_folder / JOBS / f"{spec.id}.json")
     return result is not None and result.error is None and (run_folder / JOBS / f"{spec.id}.npz").is_file()
+
+
+def accept_older_code(specs: Sequence[JobSpec], run_folder: Path) -> tuple[JobSpec, ...]:
+    """Let finished results of older code of a model count.
+
+    Args:
+        specs: All jobs of the benchmark.
+        run_folder: Where results lie.
+
+    Returns:
+        The jobs; one without a result has the code, and by it the name, of its newest finished result with exactly the
+        same settings, if there is one.
+
+    Raises:
+        DataError: A file is of another version.
+    """
+    newest_first = sorted(read_results(run_folder), key=lambda one: str(one.environment.get("started")), reverse=True)
+    codes: dict[str, list[Mapping[str, str]]] = {}
+    for result in newest_first:
+        codes.setdefault(canonical(result.spec), []).append(result.code)
+    accepted = []
+    for spec in specs:
+        candidates = [spec, *(replace(spec, code=code) for code in codes.get(canonical(spec.content), []))]
+        accepted.append(next((one for one in candidates if is_finished(run_folder, one)), spec))
+    return tuple(accepted)
 
 
 def costs_are_known(run_folder: Path, spec: JobSpec, every: Sequence[JobSpec]) -> bool:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,6 +102,29 @@ def test_costs_are_measured_again_when_the_first_job_failed(tmp_path):
     assert not run.costs_are_known(tmp_path, specs[1], specs)
     write_job(tmp_path, describe(specs[1], cost={"parameters": 1}), None)
     assert run.costs_are_known(tmp_path, specs[2], specs)
+
+
+def test_older_code_of_the_same_settings_counts_when_it_is_accepted(tmp_path):
+    now, other = (replace(spec, code={"model": "new", "data": "d"}) for spec in make_specs("a", "b"))
+
+    def write(code, second, spec=now, error=None):
+        environment = {"started": f"2026-11-20T10:00:0{second}+00:00"}
+        old = replace(spec, code={"model": code, "data": "d"})
+        write_job(tmp_path, describe(old, error=error, environment=environment), None if error else NO_SCORES)
+        return old.id
+
+    assert run.accept_older_code([now, other], tmp_path) == (now, other)
+    write("oldest", 2)
+    newest = write("older", 3)
+    write("later and failed", 4, error="too little memory")
+    write("older", 5, spec=replace(now, trainer={"max_epochs": 2}))
+    accepted = run.accept_older_code([now, other], tmp_path)
+    assert [spec.id for spec in accepted] == [newest, other.id]
+    assert run.is_finished(tmp_path, accepted[0])
+    assert not run.is_finished(tmp_path, now)
+    # Nothing is preferred to what the present code has done.
+    write("new", 1)
+    assert run.accept_older_code([now], tmp_path) == (now,)
 
 
 @pytest.mark.usefixtures("clean_environment")
