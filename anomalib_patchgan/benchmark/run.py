@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from anomalib_patchgan.benchmark import job
+from anomalib_patchgan.benchmark.networks import networks_file
 from anomalib_patchgan.benchmark.plan import JobSpec, canonical
 from anomalib_patchgan.benchmark.results import JOBS, read_result, read_results, write_job
 
@@ -35,10 +36,29 @@ def run_jobs(specs: Sequence[JobSpec], run_folder: Path, *, force: bool = False)
         run_folder: Where results go.
         force: Do again what has a result; the old one stays until the new one replaces it.
     """
-    missing = [spec for spec in specs if force or not is_finished(run_folder, spec)]
+    missing = with_networks([spec for spec in specs if force or not is_finished(run_folder, spec)], run_folder)
     for accelerator in dict.fromkeys(spec.accelerator for spec in missing):
         mine = [spec for spec in missing if spec.accelerator == accelerator]
         run_on_devices(mine, specs, run_folder, devices_of(accelerator))
+
+
+def with_networks(missing: Sequence[JobSpec], run_folder: Path) -> list[JobSpec]:
+    """Let jobs write the networks that others take over.
+
+    Args:
+        missing: The jobs to do.
+        run_folder: Where networks lie.
+
+    Returns:
+        These jobs, and before them those that have a result and whose networks are wanted and not there any more.
+    """
+    sources = {spec.source.id: spec.source for spec in missing if spec.source}
+    known = {spec.id for spec in missing}
+    lost = [one for name, one in sources.items() if name not in known and not networks_file(run_folder, one).is_file()]
+    for source in lost:
+        logger.info("%s trains again, for jobs that take over its networks; its result stays", source.id)
+    again = [replace(source, keeps_networks=True, keeps_result=False) for source in lost]
+    return again + [replace(spec, keeps_networks=spec.id in sources) for spec in missing]
 
 
 def devices_of(accelerator: str) -> list[int]:
@@ -66,8 +86,10 @@ def run_on_devices(
         try:
             while waiting or running:
                 for device in devices:
-                    if device not in running and waiting:
-                        running[device] = _start(context, waiting.pop(0), every, run_folder, device)
+                    spec = _next(waiting, [started for _, started in running.values()])
+                    if device not in running and spec is not None:
+                        waiting.remove(spec)
+                        running[device] = _start(context, spec, every, run_folder, device)
                 wait([process.sentinel for process, _ in running.values()])
                 for device, (process, spec) in list(running.items()):
                     if process.exitcode is not None:
@@ -121,6 +143,12 @@ def costs_are_known(run_folder: Path, spec: JobSpec, every: Sequence[JobSpec]) -
     return any(result is not None and "parameters" in result.cost for result in results)
 
 
+def _next(waiting: Sequence[JobSpec], running: Sequence[JobSpec]) -> JobSpec | None:
+    """Choose the first job that does not have to wait for networks; `None` if all have to."""
+    unfinished = {spec.id for spec in (*waiting, *running)}
+    return next((spec for spec in waiting if spec.source is None or spec.source.id not in unfinished), None)
+
+
 def _context() -> BaseContext:
     """Choose how processes are started."""
     # A server that imports everything once and forks for each job; forking this process, in which torch may have
@@ -159,6 +187,9 @@ def _work(spec: JobSpec, run_folder: Path, device: int) -> None:
 def _finish(process: BaseProcess, spec: JobSpec, run_folder: Path) -> None:
     """Look how a job's process ended; one that was killed has written nothing."""
     process.join()
+    if process.exitcode and not spec.keeps_result:
+        logger.error("the networks of %s could not be trained again: %s", spec.id, KILLED)
+        return
     if process.exitcode:
         write_job(run_folder, job.describe(spec, error=KILLED), None)
     result = read_result(run_folder / JOBS / f"{spec.id}.json")

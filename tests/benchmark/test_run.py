@@ -16,6 +16,7 @@ import yaml
 from anomalib_patchgan.benchmark import code, run
 from anomalib_patchgan.benchmark.check import check_plan
 from anomalib_patchgan.benchmark.job import describe
+from anomalib_patchgan.benchmark.networks import networks_file
 from anomalib_patchgan.benchmark.plan import JobSpec, read_plan
 from anomalib_patchgan.benchmark.results import JOBS, JobScores, read_result, write_job
 
@@ -87,6 +88,39 @@ def test_only_what_is_missing_runs_unless_forced(pretend):
     assert results_of(specs, pretend)[0].environment == first
     run.run_jobs(specs, pretend, force=True)
     assert results_of(specs, pretend)[0].environment != first
+
+
+def test_who_takes_over_networks_waits_for_them(pretend):
+    source, other, failing = make_specs("source", "other", "killed")
+    takers = [
+        replace(source, model=f"taker of {one.model}", networks_of=one.model, source=one) for one in (source, failing)
+    ]
+    specs = run.with_networks([*takers, other, failing, source], pretend)
+    assert {spec.model for spec in specs if spec.keeps_networks} == {"source", "killed"}
+    run.run_on_devices(specs, specs, pretend, devices=[0, 1, 2])
+    first, second = (result.environment for result in results_of([source, takers[0]], pretend))
+    assert first["end"] <= second["start"]
+    # Whether there are networks is seen by the job itself.
+    assert [result.error for result in results_of([failing, takers[1]], pretend)] == [run.KILLED, None]
+
+
+def test_networks_are_trained_again_only_when_they_are_lost(pretend):
+    (source,) = make_specs("source")
+    taker = replace(source, model="taker", networks_of="source", source=source)
+    again, only = run.with_networks([taker], pretend)
+    assert (again.id, again.keeps_networks, again.keeps_result) == (source.id, True, False)
+    assert only == taker
+    networks_file(pretend, source).parent.mkdir()
+    networks_file(pretend, source).touch()
+    assert run.with_networks([taker], pretend) == [taker]
+
+
+def test_a_job_that_is_killed_while_it_trains_again_keeps_its_result(pretend):
+    (source,) = make_specs("killed")
+    write_job(pretend, describe(source, cost={"parameters": 1}), NO_SCORES)
+    before = results_of([source], pretend)
+    run.run_on_devices([replace(source, keeps_networks=True, keeps_result=False)], [source], pretend, devices=[0])
+    assert results_of([source], pretend) == before
 
 
 def test_every_gpu_is_a_device(monkeypatch):
