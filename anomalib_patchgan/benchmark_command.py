@@ -5,6 +5,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ DESCRIPTION = "Compare models: train, test and measure each one with several see
 _EPILOG = """\
 The file has the form of anomalib's benchmark; see benchmarks/README.md and benchmarks/phantom.yaml.
 Every finished job is written at once. The same command again does what is missing, failed, or was done by other code of
-its model.
+its model (unless --accept_older_code).
 """
 
 
@@ -41,6 +42,11 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--resume", action="store_true", help="do what is missing in the run folder (the default)")
     how.add_argument("--force", action="store_true", help="do every job again")
+    parser.add_argument(
+        "--accept_older_code",
+        action="store_true",
+        help="let results count that older code of a model made with the same settings; the report names them",
+    )
     parser.add_argument("--no-examples", action="store_true", help="no images of the data in the report")
 
 
@@ -63,12 +69,20 @@ def run_benchmark(namespace: argparse.Namespace, arguments: Sequence[str]) -> in
     from anomalib_patchgan.benchmark.plan import read_plan
     from anomalib_patchgan.benchmark.report import write_report
     from anomalib_patchgan.benchmark.results import JOBS, read_result
-    from anomalib_patchgan.benchmark.run import is_finished, run_jobs
+    from anomalib_patchgan.benchmark.run import accept_older_code, is_finished, run_jobs
 
     register_offline_backbone()
+    if namespace.force and namespace.accept_older_code:
+        msg = "--force does every job again, --accept_older_code keeps results: give one of the two"
+        raise ConfigurationError(msg)
     plan = check_plan(read_plan(namespace.config, namespace.root))
     run = namespace.out or Path("runs") / "benchmark" / namespace.config.stem
-    _write_description(run, plan, arguments)
+    older: list[str] = []
+    if namespace.accept_older_code:
+        jobs = accept_older_code(plan.jobs, run)
+        older = [new.id for spec, new in zip(plan.jobs, jobs, strict=True) if new.id != spec.id]
+        plan = replace(plan, jobs=jobs)
+    _write_description(run, plan, arguments, older)
     missing = [spec for spec in plan.jobs if namespace.force or not is_finished(run, spec)]
     check_data(missing)
     logging.getLogger(__name__).info("%d of %d jobs to do, results in %s", len(missing), len(plan.jobs), run)
@@ -82,8 +96,15 @@ def run_benchmark(namespace: argparse.Namespace, arguments: Sequence[str]) -> in
     return 1 if failed else 0
 
 
-def _write_description(run: Path, plan: "Plan", arguments: Sequence[str]) -> None:
-    """Write `run.json`; jobs of another version of the file stay, and the report leaves them out."""
+def _write_description(run: Path, plan: "Plan", arguments: Sequence[str], older: Sequence[str]) -> None:
+    """Write `run.json`; jobs of another version of the file stay, and the report leaves them out.
+
+    Args:
+        run: Run folder.
+        plan: What is to be done.
+        arguments: The command line.
+        older: Jobs that older code did.
+    """
     from anomalib_patchgan.benchmark.results import FORMAT, RUN
     from anomalib_patchgan.data.prepare.writing import write_json
 
@@ -97,6 +118,7 @@ def _write_description(run: Path, plan: "Plan", arguments: Sequence[str]) -> Non
                 "command": shlex.join(["anomalib-patchgan", *arguments]),
                 "config": plan.config,
                 "jobs": [spec.id for spec in plan.jobs],
+                "older_code": list(older),
                 "models": list(dict.fromkeys(spec.model for spec in plan.jobs)),
             },
         )

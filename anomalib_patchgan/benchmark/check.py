@@ -13,6 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from anomalib_patchgan.benchmark.build import build_data, import_class, resolve
 from anomalib_patchgan.benchmark.code import code_of
 from anomalib_patchgan.benchmark.input_size import input_size
+from anomalib_patchgan.benchmark.networks import check_networks
 from anomalib_patchgan.benchmark.plan import JobSpec, Plan
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
 
@@ -27,10 +28,11 @@ def check_plan(plan: Plan) -> Plan:
         The plan, each job with the code that it will run.
 
     Raises:
-        ConfigurationError: A class or an argument does not exist, a value has the wrong type, or models of different
-            image sizes are compared without a common one.
+        ConfigurationError: A class or an argument does not exist, a value has the wrong type, networks are taken over
+            that are trained otherwise, or models of different image sizes are compared without a common one.
     """
     checked: list[tuple[tuple[object, ...], jsonargparse.Namespace]] = []
+    models: dict[str, jsonargparse.Namespace] = {}
     jobs = []
     sizes: dict[str, dict[str, tuple[int, ...] | None]] = {}
     for spec in plan.jobs:
@@ -39,10 +41,16 @@ def check_plan(plan: Plan) -> Plan:
         if config is None:
             config = _check_job(spec)
             checked.append((content, config))
+        models[spec.model] = config.model
         classes = {name: import_class(config[name].class_path) for name in ("model", "data")}
-        jobs.append(replace(spec, code={name: code_of(cls) for name, cls in classes.items()}))
+        code = {name: code_of(cls) for name, cls in classes.items()}
+        # Whoever takes over networks and who trains them are of one class.
+        source = replace(spec.source, code=code) if spec.source else None
+        jobs.append(replace(spec, code=code, source=source))
         if spec.evaluation_size is None:
             sizes.setdefault(spec.data, {})[spec.model] = input_size(config.model)
+    for spec in {spec.model: spec for spec in jobs if spec.source}.values():
+        check_networks(spec, models[spec.model], models[str(spec.networks_of)])
     for data, of_models in sizes.items():
         if len(set(of_models.values())) > 1:
             listing = ", ".join(f"{model}: {_size(size)}" for model, size in of_models.items())

@@ -1,6 +1,7 @@
 """One job of a benchmark, which always leaves a result on disk."""
 
 import contextlib
+import logging
 import os
 import platform
 import subprocess
@@ -18,11 +19,13 @@ from anomalib_patchgan.benchmark.results import JobResult, write_job
 from anomalib_patchgan.benchmark.train_and_test import measure
 from anomalib_patchgan.errors import one_line
 
+logger = logging.getLogger(__name__)
+
 _PACKAGES = ("anomalib", "anomalib-patchgan", "lightning", "openvino", "scikit-learn", "timm", "torch")
 
 
 def perform(spec: JobSpec, run_folder: Path, device: int = 0) -> JobResult:
-    """Do a job in this process and write its result, also that it failed.
+    """Do a job in this process and write its result, also that it failed, unless only its networks are wanted.
 
     Unlike anomalib's job, it seeds before the model is built, chooses the checkpoint on validation data, measures
     scores as the model gives them, and builds its objects itself, so that a model that cannot be built fails alone.
@@ -40,7 +43,7 @@ def perform(spec: JobSpec, run_folder: Path, device: int = 0) -> JobResult:
     environment: dict[str, Any] = {}
     scores = None
     try:
-        numbers, scores = measure(spec, device)
+        numbers, scores = measure(spec, run_folder, device)
     except Exception as error:  # noqa: BLE001 - a model may raise anything; it is written and does not end the benchmark
         numbers["error"] = f"{type(error).__name__}: {one_line(error)}"
         environment["traceback"] = traceback.format_exception(error)[-8:]
@@ -49,7 +52,10 @@ def perform(spec: JobSpec, run_folder: Path, device: int = 0) -> JobResult:
         "seconds": round(time.perf_counter() - clock, 1),
     }
     result = describe(spec, environment=describe_machine(spec.accelerator) | environment, **numbers)
-    write_job(run_folder, result, scores)
+    if spec.keeps_result:
+        write_job(run_folder, result, scores)
+    elif result.error is not None:
+        logger.error("the networks of %s could not be trained again: %s", spec.id, result.error)
     return result
 
 

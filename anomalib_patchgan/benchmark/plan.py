@@ -12,14 +12,17 @@ import yaml
 
 from anomalib_patchgan.benchmark.grid import Choices, expand_grid
 from anomalib_patchgan.benchmark.include import resolve_include
+from anomalib_patchgan.benchmark.networks_of import find_sources
 from anomalib_patchgan.errors import ConfigurationError
 
 ACCELERATORS = {"cpu", "cuda"}
 # Of a name in a file's name, which may have 255 bytes.
 LONGEST_PART = 50
 _KEYS = {"seed", "model", "data", "trainer", "name", "reference", "evaluation_size"}
-_MODEL_KEYS = {"name", "class_path", "init_args", "trainer", "data", "seed"}
+_MODEL_KEYS = {"name", "class_path", "init_args", "trainer", "data", "seed", "networks_of"}
 _DATA_KEYS = {"name", "class_path", "init_args", "trainer"}
+# Measured once more or not at all, with networks trained here or taken over, the scores are the same; code is apart.
+_NO_SETTINGS = {"measure_cost", "code", "networks_of", "source", "keeps_networks", "keeps_result"}
 # A model may choose how it is fed, never with what.
 _LOADING = {"train_batch_size", "eval_batch_size", "num_workers", "train_augmentations"}
 
@@ -40,6 +43,10 @@ class JobSpec:
         evaluation_size: Height and width at which maps and masks are compared; `None` for each model's own.
         measure_cost: Whether to measure latency, which no seed or fold changes, and to keep example maps.
         code: The code of `model` and `data`, see `anomalib_patchgan.benchmark.code`; empty before it is looked up.
+        networks_of: Name of the model whose networks it takes over; `None` to train its own.
+        source: The job that trains these networks.
+        keeps_networks: Whether to write the trained networks for others.
+        keeps_result: Whether to test and to write the result; `False` where that is there and the networks are not.
 
     Example:
         >>> data = {"class_path": "BrainPhantom"}
@@ -59,25 +66,32 @@ class JobSpec:
     evaluation_size: tuple[int, int] | None = None
     measure_cost: bool = True
     code: Mapping[str, str] = field(default_factory=dict)
+    networks_of: str | None = None
+    source: "JobSpec | None" = None
+    keeps_networks: bool = False
+    keeps_result: bool = True
 
     @property
     def content(self) -> dict[str, Any]:
         """All settings of the result as plain data."""
         size = self.evaluation_size
         content = {**vars(self), "trainer": self.trainer or {}, "evaluation_size": list(size) if size else None}
-        # Measured once more or not at all, the scores are the same; the code is no setting.
-        del content["measure_cost"], content["code"]
-        return content
+        return {name: value for name, value in content.items() if name not in _NO_SETTINGS}
 
     @property
     def id(self) -> str:
         """Name of the job's files: readable, and another one as soon as any setting or the model's code changes."""
-        content = self.content | ({"code": self.code["model"]} if self.code else {})
-        text = json.dumps(content, sort_keys=True, default=str)
+        code = self.code.get("model")
+        text = canonical(self.content | ({"code": code} if code else {}))
         parts = [self.model, self.data, *([self.fold] if self.fold else []), f"seed-{self.seed}"]
         return "--".join(
             [*(_slug(part)[:LONGEST_PART] for part in parts), hashlib.sha256(text.encode()).hexdigest()[:8]]
         )
+
+
+def canonical(content: Mapping[str, Any]) -> str:
+    """Write settings so that equal ones are equal texts."""
+    return json.dumps(content, sort_keys=True, default=str)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +174,7 @@ def read_plan(path: Path, root: str | None = None) -> Plan:
         reference=reference,
         config=config,
         accelerators=accelerators,
-        jobs=tuple(jobs.values()),
+        jobs=find_sources(path, list(jobs.values())),
     )
 
 
@@ -179,6 +193,10 @@ def _make_spec(
     seed = model.get("seed", part.get("seed", 0))
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         msg = f"{path}: seed must be a whole number, or a grid of them, got {seed!r}"
+        raise ConfigurationError(msg)
+    networks_of = model.get("networks_of")
+    if not isinstance(networks_of, str | None):
+        msg = f"{path}: networks_of must be the name of another model, got {networks_of!r}"
         raise ConfigurationError(msg)
     size = part.get("evaluation_size")
     if size is not None and not (
@@ -202,6 +220,7 @@ def _make_spec(
         data_config={"class_path": data["class_path"], "init_args": init_args},
         trainer={key: value for level in (part, data, model) for key, value in _trainer(path, level).items()},
         evaluation_size=tuple(size) if size else None,
+        networks_of=networks_of,
     )
 
 

@@ -2,7 +2,8 @@
 
 A run folder holds `run.json` (the configuration and the command), `jobs/` and what the report makes of them. The NPZ
 file is renamed into place before the JSON file: a job whose JSON file exists is complete. Copies of test images lie
-apart, in `examples/ID.npz`: scores may be published where images may not, and a report can do without them.
+apart, in `examples/ID.npz`: scores may be published where images may not, and a report can do without them. So do the
+networks that rows share, in `networks/ID.pt`, with training images beside them.
 """
 
 import io
@@ -43,7 +44,8 @@ class JobResult:
         strata: The image metrics of each stratum of lesions against all normal images.
         thresholds: `image` and `pixel`, both chosen on validation data.
         cost: Parameters, time and memory; `None` where not measured.
-        training: Epochs, the chosen checkpoint, the metrics on validation data, the numbers of images.
+        training: Epochs, the chosen checkpoint, the metrics on validation data, the numbers of images; `networks_of`
+            names the model whose networks were taken over, if there was no training.
         environment: Machine, versions, threads and time.
         code: What computed the numbers, by `model` and `data`: a hash of the plugin's code, or name and version of
             another package.
@@ -142,6 +144,15 @@ def read_result(path: Path) -> JobResult | None:
     return result
 
 
+def read_results(run: Path) -> list[JobResult]:
+    """Read the JSON files of all jobs in a run folder, in the order of their ids.
+
+    Raises:
+        DataError: A job's file is not usable.
+    """
+    return [result for path in sorted((run / JOBS).glob("*.json")) if (result := read_result(path)) is not None]
+
+
 def read_scores(path: Path) -> JobScores:
     """Read the NPZ file of a job, and that of its examples where there is one.
 
@@ -191,7 +202,7 @@ def read_run(run: Path) -> tuple[dict[str, Any], list[JobResult]]:
     if description is None:
         msg = f"No benchmark run at {run.absolute()}: it holds no {RUN}; give the --out of `benchmark`"
         raise DatasetNotFoundError(msg)
-    results = [result for path in sorted((run / JOBS).glob("*.json")) if (result := read_result(path)) is not None]
+    results = read_results(run)
     if not results:
         msg = f"No finished job in {run.absolute() / JOBS}: run the benchmark first"
         raise DatasetNotFoundError(msg)

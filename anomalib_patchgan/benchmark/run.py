@@ -7,7 +7,7 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from anomalib_patchgan.benchmark import job
-from anomalib_patchgan.benchmark.plan import JobSpec
-from anomalib_patchgan.benchmark.results import JOBS, read_result, write_job
+from anomalib_patchgan.benchmark.networks import networks_file
+from anomalib_patchgan.benchmark.plan import JobSpec, canonical
+from anomalib_patchgan.benchmark.results import JOBS, read_result, read_results, write_job
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +36,29 @@ def run_jobs(specs: Sequence[JobSpec], run_folder: Path, *, force: bool = False)
         run_folder: Where results go.
         force: Do again what has a result; the old one stays until the new one replaces it.
     """
-    missing = [spec for spec in specs if force or not is_finished(run_folder, spec)]
+    missing = with_networks([spec for spec in specs if force or not is_finished(run_folder, spec)], run_folder)
     for accelerator in dict.fromkeys(spec.accelerator for spec in missing):
         mine = [spec for spec in missing if spec.accelerator == accelerator]
         run_on_devices(mine, specs, run_folder, devices_of(accelerator))
+
+
+def with_networks(missing: Sequence[JobSpec], run_folder: Path) -> list[JobSpec]:
+    """Let jobs write the networks that others take over.
+
+    Args:
+        missing: The jobs to do.
+        run_folder: Where networks lie.
+
+    Returns:
+        These jobs, and before them those that have a result and whose networks are wanted and not there any more.
+    """
+    sources = {spec.source.id: spec.source for spec in missing if spec.source}
+    known = {spec.id for spec in missing}
+    lost = [one for name, one in sources.items() if name not in known and not networks_file(run_folder, one).is_file()]
+    for source in lost:
+        logger.info("%s trains again, for jobs that take over its networks; its result stays", source.id)
+    again = [replace(source, keeps_networks=True, keeps_result=False) for source in lost]
+    return again + [replace(spec, keeps_networks=spec.id in sources) for spec in missing]
 
 
 def devices_of(accelerator: str) -> list[int]:
@@ -66,8 +86,10 @@ def run_on_devices(
         try:
             while waiting or running:
                 for device in devices:
-                    if device not in running and waiting:
-                        running[device] = _start(context, waiting.pop(0), every, run_folder, device)
+                    spec = _next(waiting, [started for _, started in running.values()])
+                    if device not in running and spec is not None:
+                        waiting.remove(spec)
+                        running[device] = _start(context, spec, every, run_folder, device)
                 wait([process.sentinel for process, _ in running.values()])
                 for device, (process, spec) in list(running.items()):
                     if process.exitcode is not None:
@@ -89,11 +111,42 @@ def is_finished(run_folder: Path, spec: JobSpec) -> bool:
     return result is not None and result.error is None and (run_folder / JOBS / f"{spec.id}.npz").is_file()
 
 
+def accept_older_code(specs: Sequence[JobSpec], run_folder: Path) -> tuple[JobSpec, ...]:
+    """Let finished results of older code of a model count.
+
+    Args:
+        specs: All jobs of the benchmark.
+        run_folder: Where results lie.
+
+    Returns:
+        The jobs; one without a result has the code, and by it the name, of its newest finished result with exactly the
+        same settings, if there is one.
+
+    Raises:
+        DataError: A file is of another version.
+    """
+    newest_first = sorted(read_results(run_folder), key=lambda one: str(one.environment.get("started")), reverse=True)
+    codes: dict[str, list[Mapping[str, str]]] = {}
+    for result in newest_first:
+        codes.setdefault(canonical(result.spec), []).append(result.code)
+    accepted = []
+    for spec in specs:
+        candidates = [spec, *(replace(spec, code=code) for code in codes.get(canonical(spec.content), []))]
+        accepted.append(next((one for one in candidates if is_finished(run_folder, one)), spec))
+    return tuple(accepted)
+
+
 def costs_are_known(run_folder: Path, spec: JobSpec, every: Sequence[JobSpec]) -> bool:
     """Tell whether a finished job of the same model and data has measured what the model costs."""
     same = (other for other in every if (other.model, other.data) == (spec.model, spec.data))
     results = (read_result(run_folder / JOBS / f"{other.id}.json") for other in same)
     return any(result is not None and "parameters" in result.cost for result in results)
+
+
+def _next(waiting: Sequence[JobSpec], running: Sequence[JobSpec]) -> JobSpec | None:
+    """Choose the first job that does not have to wait for networks; `None` if all have to."""
+    unfinished = {spec.id for spec in (*waiting, *running)}
+    return next((spec for spec in waiting if spec.source is None or spec.source.id not in unfinished), None)
 
 
 def _context() -> BaseContext:
@@ -134,6 +187,9 @@ def _work(spec: JobSpec, run_folder: Path, device: int) -> None:
 def _finish(process: BaseProcess, spec: JobSpec, run_folder: Path) -> None:
     """Look how a job's process ended; one that was killed has written nothing."""
     process.join()
+    if process.exitcode and not spec.keeps_result:
+        logger.error("the networks of %s could not be trained again: %s", spec.id, KILLED)
+        return
     if process.exitcode:
         write_job(run_folder, job.describe(spec, error=KILLED), None)
     result = read_result(run_folder / JOBS / f"{spec.id}.json")

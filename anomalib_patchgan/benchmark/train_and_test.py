@@ -15,13 +15,14 @@ import torch
 from anomalib.data import AnomalibDataModule
 from anomalib.engine import Engine
 from anomalib.models.components import AnomalibModule
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from numpy.typing import NDArray
 
 from anomalib_patchgan.benchmark.backbones import describe_backbone, register_offline_backbone
 from anomalib_patchgan.benchmark.build import build
 from anomalib_patchgan.benchmark.check import set_up
+from anomalib_patchgan.benchmark.networks import KeepNetworks, TakeNetworks, networks_file
 from anomalib_patchgan.benchmark.plan import JobSpec
 from anomalib_patchgan.benchmark.raw_predictions import MONITOR, Predictions, RawPredictions
 from anomalib_patchgan.benchmark.results import PIXEL_BINS, JobScores
@@ -39,15 +40,16 @@ from anomalib_patchgan.measure.localisation import pixel_counts, pixel_metrics, 
 from anomalib_patchgan.registry import register
 
 
-def measure(spec: JobSpec, device: int) -> tuple[dict[str, Any], JobScores]:
+def measure(spec: JobSpec, run_folder: Path, device: int) -> tuple[dict[str, Any], JobScores | None]:
     """Build, train, choose, test and measure one model.
 
     Args:
         spec: What to do.
+        run_folder: Where networks are kept that other jobs take over.
         device: Index of the GPU.
 
     Returns:
-        The numbers of `JobResult`, and the raw scores.
+        The numbers of `JobResult`, and the raw scores; nothing if only the networks are wanted.
     """
     # In a process of its own, for another GPU, nothing else has registered them.
     register()
@@ -59,29 +61,42 @@ def measure(spec: JobSpec, device: int) -> tuple[dict[str, Any], JobScores]:
         seed_everything(spec.seed, workers=True, verbose=False)
         raw = RawPredictions(spec.evaluation_size)
         checkpoint = ModelCheckpoint(dirpath=folder, monitor=MONITOR, mode="max", save_on_train_epoch_end=False)
+        arguments = trainer_arguments(model, spec.trainer or {})
+        sharing: list[Callback] = []
+        if spec.keeps_networks:
+            sharing = [KeepNetworks(networks_file(run_folder, spec))]
+        elif spec.source:
+            # Without an epoch, so that all is set up as in a training.
+            arguments["max_epochs"] = 0
+            sharing = [TakeNetworks(networks_file(run_folder, spec.source))]
         engine = Engine(
             accelerator="gpu" if spec.accelerator == "cuda" else "cpu",
             devices=[device] if spec.accelerator == "cuda" else 1,
             default_root_dir=folder,
-            callbacks=[checkpoint, raw],
+            callbacks=[checkpoint, raw, *sharing],
             logger=False,
             enable_progress_bar=False,
-            **trainer_arguments(model, spec.trainer or {}),
+            **arguments,
         )
         clock = time.perf_counter()
         with PeakMemory() as memory:
             engine.fit(model, datamodule=data)
         fit_seconds = time.perf_counter() - clock
+        if not spec.keeps_result:
+            return {}, None
         chosen = checkpoint.best_model_path or None
         engine.validate(model, datamodule=data, ckpt_path=chosen, verbose=False)
         validation = raw.predictions
         validated = image_metrics(validation.scores(), validation.labels(), None)
         engine.test(model, datamodule=data, ckpt_path=chosen, verbose=False)
         numbers, scores = evaluate(raw.predictions, validation, data, examples=spec.measure_cost)
-        numbers["cost"] = {
+        trained = {
             "training_seconds": round(fit_seconds, 2),
             "training_images_per_second": round(raw.images_trained / max(raw.training_seconds, 1e-9), 2),
             "peak_memory_MiB": memory.mib,
+        }
+        numbers["cost"] = {
+            **(dict.fromkeys(trained) if spec.source else trained),
             "image_height": raw.input_size[0],
             "image_width": raw.input_size[1],
         }
@@ -90,7 +105,8 @@ def measure(spec: JobSpec, device: int) -> tuple[dict[str, Any], JobScores]:
             "backbone": describe_backbone(
                 model.hparams.get("backbone"), pre_trained=bool(model.hparams.get("pre_trained", True))
             ),
-            "epochs": raw.epochs,
+            "networks_of": spec.networks_of,
+            "epochs": None if spec.source else raw.epochs,
             "checkpoint_epoch": _epoch(chosen),
             "val_image_AUROC": validated["image_AUROC"],
             "images_train": len(data.train_data),

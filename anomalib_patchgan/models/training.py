@@ -3,8 +3,8 @@
 import math
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -36,10 +36,23 @@ class TrainedModule(PluginModule):
     """
 
     model: CalibratedModel
+    # Arguments of ``__init__`` that the trained networks do not depend on.
+    used_after_training: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def trained_networks(self) -> Sequence[nn.Module]:
         """Networks with an optimizer of their own, in the order of the learning rates."""
+
+    @classmethod
+    def differences_in_training(cls, own: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+        """Name what keeps a model from taking over the networks of another one of its class.
+
+        Args:
+            own: All arguments of the model.
+            other: All arguments of the model that trains.
+        """
+        different = [name for name in {**own, **other} if own.get(name) != other.get(name)]
+        return [name for name in different if name not in cls.used_after_training]
 
     def configure_training(
         self,
@@ -222,14 +235,44 @@ class TrainedModule(PluginModule):
             self.averaged.show()
         if not self._normal_images:
             return
-        training = self.model.training
-        self.model.eval()
-        self.model.calibrate(torch.cat(list(self._normal_images))[:CALIBRATION_IMAGES])
-        self.model.train(training)
+        self._calibrate_on(self._calibration_images())
         for learned in self.model.learned():
             # Of one process: parts that were learned on different images do not belong together.
             learned.copy_(self.trainer.strategy.broadcast(learned))
         self._calibrated = True
+
+    def _calibration_images(self) -> Tensor:
+        """Normal images of this epoch, shape ``(B, 3, H, W)``."""
+        return torch.cat(list(self._normal_images))[:CALIBRATION_IMAGES]
+
+    def _calibrate_on(self, images: Tensor) -> None:
+        """Learn the scales of score and map from normal images of shape ``(B, 3, H, W)``."""
+        training = self.model.training
+        self.model.eval()
+        self.model.calibrate(images)
+        self.model.train(training)
+
+    def trained_state(self) -> dict[str, Any]:
+        """Return the arguments of `take_over`: networks as they were just validated, images of the calibration."""
+        states = [network.state_dict() for network in self.trained_networks()]
+        return {
+            "networks": [{name: value.cpu().clone() for name, value in state.items()} for state in states],
+            "images": self._calibration_images().cpu(),
+        }
+
+    def take_over(self, networks: Sequence[Mapping[str, Tensor]], images: Tensor) -> None:
+        """Use networks that another model has trained, and calibrate as it did, instead of training.
+
+        Args:
+            networks: Their states, in the order of `trained_networks`.
+            images: Normal images that the other model was calibrated on, shape ``(B, 3, H, W)``.
+
+        Raises:
+            RuntimeError: If they do not fit.
+        """
+        for network, state in zip(self.trained_networks(), networks, strict=True):
+            network.load_state_dict(state)
+        self._calibrate_on(images.to(self.device))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what a resumed training needs of the averages."""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomalib_patchgan.benchmark.check import set_up
-from anomalib_patchgan.benchmark.results import read_result, read_run, read_scores
+from anomalib_patchgan.benchmark.plan import read_plan
+from anomalib_patchgan.benchmark.results import read_result, read_run, read_scores, write_job
 from anomalib_patchgan.cli import main
 from tests.fakes.prepared import write_prepared_folder
 
@@ -163,6 +165,34 @@ def test_force_does_everything_again(prepared, tmp_path):
     assert files(tmp_path / "run") == before
     assert main([*command, "--force"]) == 0
     assert all(files(tmp_path / "run")[name] != content for name, content in before.items() if name.endswith("json"))
+
+
+def test_results_of_older_code_count_when_they_are_accepted(prepared, tmp_path, capsys):
+    models = [{"class_path": "MeanIntensity"}, {"class_path": "StandardDeviation"}]
+    run = tmp_path / "run"
+    command = ["benchmark", "--out", str(run), "--no-examples", "--config"]
+    assert main([*command, str(write_config(tmp_path / "one.yaml", prepared, models[:1]))]) == 0
+    (path,) = (run / "jobs").glob("*.json")
+    name = path.stem.rsplit("--", 1)[0] + "--"
+    # As the same settings would have been named by other code.
+    result, scores = read_result(path), read_scores(path.with_suffix(".npz"))
+    spec = read_plan(tmp_path / "one.yaml").jobs[0]
+    old = replace(spec, code={**result.code, "model": "anomalib_patchgan 0"})
+    write_job(run, replace(result, id=old.id, code=old.code), scores)
+    for file in (path, path.with_suffix(".npz")):
+        file.unlink()
+    before = files(run)
+    command += [str(write_config(tmp_path / "two.yaml", prepared, models)), "--accept_older_code"]
+    assert main([*command, "--force"]) == 2
+    assert "give one of the two" in capsys.readouterr().err
+    assert main(command) == 0
+    assert {file: content for file, content in files(run).items() if file.startswith(name)} == before
+    summary = (run / "summary.md").read_text(encoding="utf-8")
+    assert "1 of 2 jobs are of older code of the model" in summary
+    assert "(MeanIntensity)" in summary
+    assert main(command[:-1]) == 0
+    assert len([file for file in files(run) if file.startswith(name) and file.endswith(".json")]) == 2
+    assert "older code of the model" not in (run / "summary.md").read_text(encoding="utf-8")
 
 
 def test_nothing_is_chosen_on_test_images(prepared, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """The report warns of jobs that different code or packages made."""
 
 import html
+import json
 
 import pytest
 
@@ -55,8 +56,29 @@ def test_different_code_of_one_model_is_named(run):
 def test_different_code_of_the_data_is_named(run):
     change(run, "model-1--*", code={**CODE, "data": "anomalib 2.7.0"})
     assert notes_of(run) == [
-        f"Caution: jobs ran with different code of the data module: anomalib 2.7.0 (Padim), {CODE['data']} (PatchGan)."
+        "Caution: jobs ran with different code of the data module: anomalib 2.7.0 (Padim), commit 4a1b2c3 (PatchGan)."
     ]
+
+
+def test_code_is_named_by_its_commit_where_that_tells_it_apart(run):
+    change(run, "model-1--*--seed-0", environment={"commit": "a" * 40})
+    change(run, "model-1--*--seed-1", environment={"commit": "b" * 40 + "-dirty"}, code={**CODE, "model": OTHER})
+    note = "Caution: jobs of Padim ran with different code of the model: "
+    assert f"{note}commit aaaaaaa (seed 0), commit bbbbbbb-dirty (seed 1)." in notes_of(run)
+    # Of files that differ from the commit, and of commits that do not change the model.
+    change(run, "model-1--*--seed-0", environment={"commit": "b" * 40 + "-dirty"})
+    assert f"{note}{CODE['model']} (seed 0), {OTHER} (seed 1)." in notes_of(run)
+
+
+def test_older_code_that_counts_is_named_with_its_commit(run):
+    change(run, "model-0--*", environment={"commit": "a" * 40})
+    description = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    description["older_code"] = [name for name in description["jobs"] if not name.startswith("model-2")]
+    (run / "run.json").write_text(json.dumps(description), encoding="utf-8")
+    assert notes_of(run)[0] == (
+        "Caution: 4 of 4 jobs are of older code of the model, accepted with --accept_older_code: "
+        "commit 4a1b2c3 (Padim), commit aaaaaaa (PatchGan)."
+    )
 
 
 def test_different_packages_are_named(run):

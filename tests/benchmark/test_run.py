@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import yaml
 from anomalib_patchgan.benchmark import code, run
 from anomalib_patchgan.benchmark.check import check_plan
 from anomalib_patchgan.benchmark.job import describe
+from anomalib_patchgan.benchmark.networks import networks_file
 from anomalib_patchgan.benchmark.plan import JobSpec, read_plan
 from anomalib_patchgan.benchmark.results import JOBS, JobScores, read_result, write_job
 
@@ -88,6 +90,39 @@ def test_only_what_is_missing_runs_unless_forced(pretend):
     assert results_of(specs, pretend)[0].environment != first
 
 
+def test_who_takes_over_networks_waits_for_them(pretend):
+    source, other, failing = make_specs("source", "other", "killed")
+    takers = [
+        replace(source, model=f"taker of {one.model}", networks_of=one.model, source=one) for one in (source, failing)
+    ]
+    specs = run.with_networks([*takers, other, failing, source], pretend)
+    assert {spec.model for spec in specs if spec.keeps_networks} == {"source", "killed"}
+    run.run_on_devices(specs, specs, pretend, devices=[0, 1, 2])
+    first, second = (result.environment for result in results_of([source, takers[0]], pretend))
+    assert first["end"] <= second["start"]
+    # Whether there are networks is seen by the job itself.
+    assert [result.error for result in results_of([failing, takers[1]], pretend)] == [run.KILLED, None]
+
+
+def test_networks_are_trained_again_only_when_they_are_lost(pretend):
+    (source,) = make_specs("source")
+    taker = replace(source, model="taker", networks_of="source", source=source)
+    again, only = run.with_networks([taker], pretend)
+    assert (again.id, again.keeps_networks, again.keeps_result) == (source.id, True, False)
+    assert only == taker
+    networks_file(pretend, source).parent.mkdir()
+    networks_file(pretend, source).touch()
+    assert run.with_networks([taker], pretend) == [taker]
+
+
+def test_a_job_that_is_killed_while_it_trains_again_keeps_its_result(pretend):
+    (source,) = make_specs("killed")
+    write_job(pretend, describe(source, cost={"parameters": 1}), NO_SCORES)
+    before = results_of([source], pretend)
+    run.run_on_devices([replace(source, keeps_networks=True, keeps_result=False)], [source], pretend, devices=[0])
+    assert results_of([source], pretend) == before
+
+
 def test_every_gpu_is_a_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert run.devices_of("cuda") == [0, 1, 2]
@@ -101,6 +136,29 @@ def test_costs_are_measured_again_when_the_first_job_failed(tmp_path):
     assert not run.costs_are_known(tmp_path, specs[1], specs)
     write_job(tmp_path, describe(specs[1], cost={"parameters": 1}), None)
     assert run.costs_are_known(tmp_path, specs[2], specs)
+
+
+def test_older_code_of_the_same_settings_counts_when_it_is_accepted(tmp_path):
+    now, other = (replace(spec, code={"model": "new", "data": "d"}) for spec in make_specs("a", "b"))
+
+    def write(code, second, spec=now, error=None):
+        environment = {"started": f"2026-11-20T10:00:0{second}+00:00"}
+        old = replace(spec, code={"model": code, "data": "d"})
+        write_job(tmp_path, describe(old, error=error, environment=environment), None if error else NO_SCORES)
+        return old.id
+
+    assert run.accept_older_code([now, other], tmp_path) == (now, other)
+    write("oldest", 2)
+    newest = write("older", 3)
+    write("later and failed", 4, error="too little memory")
+    write("older", 5, spec=replace(now, trainer={"max_epochs": 2}))
+    accepted = run.accept_older_code([now, other], tmp_path)
+    assert [spec.id for spec in accepted] == [newest, other.id]
+    assert run.is_finished(tmp_path, accepted[0])
+    assert not run.is_finished(tmp_path, now)
+    # Nothing is preferred to what the present code has done.
+    write("new", 1)
+    assert run.accept_older_code([now], tmp_path) == (now,)
 
 
 @pytest.mark.usefixtures("clean_environment")

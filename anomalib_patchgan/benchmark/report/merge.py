@@ -16,10 +16,11 @@ NAMES_SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One job and the run folder it lies in."""
+    """One job, the run folder it lies in, and whether it counts although its model's code has changed since."""
 
     run: Path
     result: JobResult
+    older_code: bool = False
 
     def scores(self) -> JobScores:
         """Read the raw scores.
@@ -118,7 +119,8 @@ def merge_runs(runs: Sequence[Path], reference: str | None = None) -> Merged:
             notes.append(f"Not run yet, {len(missing)} of {len(wanted or [])} jobs of {run.name}: {listing}.")
         descriptions[run] = description
         for result in kept:
-            jobs[result.id] = _choose(jobs.get(result.id), Job(run=run, result=result))
+            older = result.id in description.get("older_code", [])
+            jobs[result.id] = _choose(jobs.get(result.id), Job(run=run, result=result, older_code=older))
     _check_settings(list(jobs.values()))
     _check_sizes(list(jobs.values()))
     every = list(dict.fromkeys(job.result.data for job in jobs.values()))

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from anomalib_patchgan.benchmark.code import PACKAGE
 from anomalib_patchgan.benchmark.report.merge import NAMES_SHOWN, Comparison
 from anomalib_patchgan.benchmark.results import JobResult
 
+COMMIT_DIGITS = 7
 # Of a package.
 NOT_INSTALLED = "none"
 
@@ -35,12 +37,20 @@ def provenance_notes(comparison: Comparison) -> list[str]:
     """
     results = [job.result for job in comparison.jobs if job.result.error is None]
     notes = []
+    if older := [job.result for job in comparison.jobs if job.older_code and job.result.error is None]:
+        groups = _groups((_commit(result) or "commit unknown", result.model) for result in older)
+        notes.append(
+            f"Caution: {len(older)} of {len(results)} jobs are of older code of the model, accepted with "
+            f"--accept_older_code: {_listing(groups)}."
+        )
     for model in comparison.models:
-        own = [(_code(result, "model"), _job(result)) for result in results if result.model == model]
-        if len(groups := _groups(own)) > 1:
-            notes.append(f"Caution: jobs of {model} ran with different code of the model: {_listing(groups)}.")
+        own = [result for result in results if result.model == model]
+        if len(groups := _groups((_code(result, "model"), _job(result)) for result in own)) > 1:
+            versions = _listing(_by_commit(groups, own, "model"))
+            notes.append(f"Caution: jobs of {model} ran with different code of the model: {versions}.")
     if len(groups := _groups((_code(result, "data"), result.model) for result in results)) > 1:
-        notes.append(f"Caution: jobs ran with different code of the data module: {_listing(groups)}.")
+        versions = _listing(_by_commit(groups, results, "data"))
+        notes.append(f"Caution: jobs ran with different code of the data module: {versions}.")
     notes += _packages(results)
     unknown = [result for result in results if not (_code(result, "model") and _code(result, "data"))]
     if unknown:
@@ -65,6 +75,22 @@ def _packages(results: Sequence[JobResult]) -> list[str]:
 
 def _code(result: JobResult, part: str) -> str:
     return str(result.code.get(part) or "")
+
+
+def _commit(result: JobResult) -> str:
+    """Commit of this package in short, "" where it is not known."""
+    commit, *dirty = str(result.environment.get("commit") or "").split("-")
+    return "-".join([f"commit {commit[:COMMIT_DIGITS]}", *dirty]) if commit else ""
+
+
+def _by_commit(groups: Mapping[str, list[str]], results: Sequence[JobResult], part: str) -> Mapping[str, list[str]]:
+    """Name this package's code by its commits instead of its hash, where that tells the groups apart."""
+    known = [(_code(result, part), _commit(result)) for result in results]
+    own = _groups((code, commit) for code, commit in known if commit and code.split()[:1] == [PACKAGE])
+    names = {code: ", ".join(dict.fromkeys(commits)) for code, commits in own.items()}
+    if len(set(names.values())) < len(names):
+        names = {}
+    return {names.get(code, code): owners for code, owners in groups.items()}
 
 
 def _job(result: JobResult) -> str:

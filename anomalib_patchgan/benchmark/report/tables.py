@@ -182,6 +182,10 @@ def _cost(comparison: Comparison) -> Table:
     )
     errors = {model: _first(comparison.finished(model), "export_error") for model in comparison.models}
     notes = [how, *(f"{model} could not be exported to OpenVINO: {error}" for model, error in errors.items() if error)]
+    sources = {model: _first(comparison.finished(model), "networks_of") for model in comparison.models}
+    for source in dict.fromkeys(name for name in sources.values() if name):
+        takers = "; ".join(model for model, name in sources.items() if name == source)
+        notes.append(f"With the networks of {source}, not trained again: {takers}.")
     kept = [column for column in range(len(heads)) if any(cells[column].value != EMPTY for _, cells in rows)]
     columns = ["model", *(heads[column] for column in kept)]
     rows = [(model, [cells[column] for column in kept]) for model, cells in rows]

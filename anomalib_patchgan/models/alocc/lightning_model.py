@@ -63,6 +63,7 @@ class Alocc(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib's 
     """
 
     model: AloccModel
+    used_after_training = frozenset({"smoothing"})
 
     def __init__(
         self,

@@ -54,6 +54,7 @@ class Autoencoder(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anoma
     """
 
     model: AutoencoderModel
+    used_after_training = frozenset({"smoothing"})
 
     def __init__(
         self,

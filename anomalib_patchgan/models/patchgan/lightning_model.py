@@ -19,13 +19,7 @@ from torch import Tensor, nn
 
 from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.models.patchgan.corruption import Corruption, ForeignTissue
-from anomalib_patchgan.models.patchgan.evidence import (
-    Appearance,
-    Evidence,
-    Foreignness,
-    MaskedRestoration,
-    Restoration,
-)
+from anomalib_patchgan.models.patchgan.evidence import Evidence
 from anomalib_patchgan.models.patchgan.loss import (
     DiscriminatorLoss,
     Distance,
@@ -33,7 +27,7 @@ from anomalib_patchgan.models.patchgan.loss import (
     ReconstructorLoss,
     pixel_distance,
 )
-from anomalib_patchgan.models.patchgan.objects import build, build_list, describe
+from anomalib_patchgan.models.patchgan.objects import build, describe
 from anomalib_patchgan.models.patchgan.torch_model import (
     DiscriminatorKind,
     Hidden,
@@ -41,6 +35,7 @@ from anomalib_patchgan.models.patchgan.torch_model import (
     PatchGanModel,
     fold_of,
 )
+from anomalib_patchgan.models.patchgan.training_settings import make_evidences, trains_discriminator
 from anomalib_patchgan.models.training import OptimizerName, SchedulerName, TrainedModule
 
 EXPOSURE = 0.35
@@ -124,6 +119,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
     """
 
     model: PatchGanModel
+    used_after_training = frozenset({"evidences", "image_context", "patch_size", "rank_weights"})
 
     def __init__(
         self,
@@ -184,11 +180,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
             remedies=["adversarial_weight"],
         )
         hides: Corruption = ForeignTissue() if corruption is None else build(corruption, Corruption)  # type: ignore[type-abstract]
-        speak = (
-            [Restoration(), MaskedRestoration(), Foreignness(), Appearance()]
-            if evidences is None
-            else build_list(evidences, Evidence)  # type: ignore[type-abstract]
-        )
+        speak = make_evidences(evidences)
         # A checkpoint holds plain data only.
         self.hparams["corruption"] = describe(hides)
         self.hparams["evidences"] = [describe(evidence) for evidence in speak]
@@ -218,8 +210,20 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
             lambda_reconstruction, patch_weight, adversarial_weight, patch_size=patch_size, distance=distance
         )
         self.discriminator_loss = ForeignLoss() if discriminator == "conditional" else DiscriminatorLoss()
-        # D is trained when R plays against it or its opinion is part of the score.
-        self.trains_discriminator = adversarial_weight > 0 or self.model.asks_discriminator
+        self.trains_discriminator = trains_discriminator(adversarial_weight, speak)
+
+    @classmethod
+    def differences_in_training(cls, own: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+        """See `TrainedModule`; patches may be part of the loss, and D may be needed that the other does not train."""
+        found = super().differences_in_training(own, other)
+        if own["patch_weight"] and own["patch_size"] != other["patch_size"]:
+            found.append("patch_size")
+        needed, trained = (
+            trains_discriminator(one["adversarial_weight"], make_evidences(one["evidences"])) for one in (own, other)
+        )
+        if needed and not trained:
+            found.append("evidences (the other trains no discriminator)")
+        return found
 
     def setup(self, stage: str) -> None:
         """Leave images as they are if the data say that their intensities are comparable."""

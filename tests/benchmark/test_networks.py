@@ -1,0 +1,124 @@
+"""Rows that take over networks: the scores are those of a training, and a lost file is made again."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from anomalib_patchgan.benchmark.results import read_result, read_scores
+from anomalib_patchgan.cli import main
+from tests.benchmark.test_benchmark_command import PATCHGAN, files, write_config
+from tests.fakes.prepared import write_prepared_folder
+
+RESTORATION = {"class_path": "anomalib_patchgan.models.patchgan.evidence.Restoration"}
+# The second needs no D, though D was trained.
+CHANGES = {
+    "ranking off": {"rank_weights": None},
+    "restoration": {"evidences": [RESTORATION], "image_context": 0.0, "patch_size": 16},
+}
+SOURCE = {"name": "PatchGan", **PATCHGAN}
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+def write_rows(path, root, **more):
+    """Write a comparison whose first rows change what comes after training."""
+    arguments = PATCHGAN["init_args"]
+    rows = [{**PATCHGAN, "name": name, "init_args": arguments | changes, **more} for name, changes in CHANGES.items()]
+    write_config(path, root, [*rows, SOURCE] if more else rows)
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["benchmark"]["trainer"]["check_val_every_n_epoch"] = 2
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Discs whose brightness is comparable, which a model finds out when a training is set up."""
+    folder = write_prepared_folder(tmp_path_factory.mktemp("discs"), slices=3)
+    (folder / "manifest.json").write_text(json.dumps({"comparable_intensities": True}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, prepared):
+    """A run in which two rows take over the networks of the third: the folder and the command."""
+    folder = tmp_path_factory.mktemp("shared")
+    config = write_rows(folder / "shared.yaml", prepared, networks_of="PatchGan")
+    command = ["benchmark", "--config", str(config), "--out", str(folder / "run"), "--no-examples"]
+    assert main(command) == 0
+    return folder / "run", command
+
+
+def job_of(run, name):
+    """Stem of the files of a row's only job."""
+    (path,) = (run / "jobs").glob(f"{name}--*.json")
+    return path
+
+
+def remove(run, name):
+    for path in (run / "jobs").glob(f"{name}--*"):
+        path.unlink()
+
+
+def test_scores_are_those_of_a_training(run, prepared, tmp_path):
+    config = write_rows(tmp_path / "alone.yaml", prepared)
+    assert main(["benchmark", "--config", str(config), "--out", str(tmp_path / "run"), "--no-examples"]) == 0
+    for name in ("ranking-off", "restoration"):
+        path = job_of(run[0], name)
+        # Even its name is the same.
+        alone = read_scores(tmp_path / "run" / "jobs" / f"{path.stem}.npz")
+        shared = read_scores(path.with_suffix(".npz"))
+        assert np.array_equal(alone.score, shared.score)
+        assert np.array_equal(alone.positives, shared.positives)
+        assert read_result(tmp_path / "run" / "jobs" / path.name).metrics == read_result(path).metrics
+    rows = [read_scores(job_of(run[0], name).with_suffix(".npz")).score for name in ("patchgan", "restoration")]
+    assert not np.allclose(*rows)
+
+
+def test_the_result_says_whose_networks_they_are(run):
+    result, source = (read_result(job_of(run[0], name)) for name in ("ranking-off", "patchgan"))
+    assert result.training["networks_of"] == "PatchGan"
+    assert result.training["epochs"] is result.cost["training_seconds"] is result.cost["peak_memory_MiB"] is None
+    assert source.training["networks_of"] is None
+    assert source.training["epochs"] == 2
+    summary = (run[0] / "summary.md").read_text(encoding="utf-8")
+    assert "With the networks of PatchGan, not trained again: ranking off; restoration." in summary
+
+
+def test_networks_that_are_lost_are_trained_again_and_the_result_stays(run, tmp_path, caplog):
+    folder, command = run
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    shutil.rmtree(copy / "networks")
+    before = files(copy)
+    score = read_scores(job_of(copy, "restoration").with_suffix(".npz")).score
+    command = [word if word != str(folder) else str(copy) for word in command]
+    # What is finished needs no networks.
+    assert main(command) == 0
+    assert not (copy / "networks").exists()
+    remove(copy, "restoration")
+    caplog.set_level("INFO")
+    assert main(command) == 0
+    assert "trains again" in caplog.text
+    after = files(copy)
+    assert after.keys() == before.keys()
+    assert {name for name in before if before[name] != after[name]} == {
+        name for name in before if name.startswith("restoration")
+    }
+    assert np.array_equal(read_scores(job_of(copy, "restoration").with_suffix(".npz")).score, score)
+    (written,) = (copy / "networks").iterdir()
+    assert written.stem == job_of(copy, "patchgan").stem
+    for content in (b"PK", None):
+        remove(copy, "ranking-off")
+        if content:
+            written.write_bytes(content)
+        else:
+            torch.save({"networks": [{}, {}], "images": torch.zeros(1, 3, 64, 64)}, written)
+        assert main(command) == 1
+        result = read_result(job_of(copy, "ranking-off"))
+        assert "holds no networks that fit" in result.error
+        assert "\n" not in result.error
