@@ -46,7 +46,8 @@ class BraTS(PreparedArchive):
     Protocols:
 
     - `slices`: whole axial slices with the whole lesion as mask. Normal is a slice without lesion and with enough brain
-      (`min_brain`); slices that only graze the lesion (under 20 mm2) are left out. Split by patient.
+      (`min_brain`); slices that only graze the lesion (under 20 mm2) are left out. Split by patient. Images show
+      `field_mm` around the middle of the brain: 192 pixels of the default 240 mm have 1.25 mm each.
     - `tiles`: the paper's 32x32 tiles of slices with tumour: normal without any tumour, novel with at least 75 %
       (`stratum` large) or with 5 to 30 % (small); with at most 10 background pixels. Split by patient.
     - `paper`: tiles with at least 75 % only, HGG only, and **the published split, which leaks**: the first tiles of
@@ -62,7 +63,8 @@ class BraTS(PreparedArchive):
         protocol: See above.
         modalities: One of `flair`, `t1`, `t1ce`, `t2`, replicated to RGB, or three as red, green and blue.
         grades: `HGG`, `LGG` or both, which only 2018 to 2020 have; `None` takes all cases, and HGG for `paper`.
-        image_size: Height and width that slices are resized to, before tiles are cut; `None` keeps 240.
+        image_size: Height and width of the images of `slices`, `None` for pixels of 1 mm; otherwise what whole slices
+            are resized to before tiles are cut, `None` keeps 240.
         slice_range: First and last axial slice, counted from the bottom from 0; `None` takes all.
         min_brain: Least brain of a slice, as a share of the volume's largest cross-section, in (0, 1].
         stratum: `large` or `small` keeps one lesion size of the abnormal tiles; `None` keeps all.
@@ -85,6 +87,8 @@ class BraTS(PreparedArchive):
         test_augmentations: Transforms of the test images.
         augmentations: Transforms of every split that has none of its own.
         seed: Seed of the split: a hash of it with the patient's id decides, so that patients added later move none.
+        field_mm: `slices`: side of the square that images show, in millimetres. It lies around the middle of the brain,
+            the same for all slices of a scan, and `anomalib-patchgan volume` shows a model the same of any other scan.
         years: Years to read, of 2018, 2019, 2020, 2021, 2023 and 2024; `None` for those that are there.
 
     Raises:
@@ -129,6 +133,7 @@ class BraTS(PreparedArchive):
         test_augmentations: Transform | None = None,
         augmentations: Transform | None = None,
         seed: int = 0,
+        field_mm: float = 240.0,
         years: int | Sequence[int] | None = None,
     ) -> None:
         words = (modalities,) if isinstance(modalities, str) else modalities
@@ -138,6 +143,7 @@ class BraTS(PreparedArchive):
             protocol=protocol,
             modalities=tuple(canonical_modality(word) for word in words),
             grades=(grades,) if isinstance(grades, str) else tuple(grades) if grades else None,
+            field_mm=field_mm,
             image_size=image_size,
             slice_range=slice_range,
             min_brain=min_brain,

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from anomalib_patchgan.data.prepare.field_of_view import FieldOfView
 from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.data.prepare.writing import write_atomically, write_json
@@ -216,6 +216,12 @@ class VolumeInferencer:
                 "BraTS2019, the background must be 0",
                 model,
             )
+        elif self.recipe.field_mm is None:
+            logger.warning(
+                "%s is of an older recipe: whole slices are stretched to its images, so the same scan gets another "
+                "score when it is cropped, padded or of other voxels; prepare the data and train again",
+                model,
+            )
         self._model = {"name": card.model, "file": Path(model).name, "sha256": card.hash}
 
     @property
@@ -283,27 +289,24 @@ class VolumeInferencer:
 
     def _predict(self, case: VolumeCase, content: CaseContent) -> VolumeResult:
         first = next(iter(content.volumes.values()))
-        width, height, depth = first.voxels.shape
-        axial = np.zeros((depth, height, width), np.float32)
-        numbers: list[int] = []
-
-        def images() -> Any:  # noqa: ANN401 - a generator
-            for number, image in self.recipe.images(content.volumes):
-                numbers.append(number)
-                yield image
-
-        scores: dict[int, float] = {}
-        for position, (score, found) in enumerate(self.predictor.predict(images())):
-            scores[numbers[position]] = float(score)
-            resized = Image.fromarray(np.asarray(found, np.float32)).resize((width, height), Image.Resampling.BILINEAR)
-            axial[numbers[position]] = np.asarray(resized)
-        if not scores:
+        scan = self.recipe.open(content.volumes)
+        if not scan.numbers:
             msg = f"{case.name} has no slice that the model takes (slice_range {self.recipe.slice_range}): check it."
             raise DataError(msg)
-        centre = np.array([(width - 1) / 2, (height - 1) / 2])
+        size = self.predictor.card.image_size
+        maps = np.zeros((len(scan.slices.brain), *size), np.float32)
+        axial = np.zeros(scan.slices.brain.shape, np.float32)
+        scores: dict[int, float] = {}
+        rows, columns = scan.field.visible(size)
+        predictions = self.predictor.predict(map(scan.image, scan.numbers))
+        for number, (score, found) in zip(scan.numbers, predictions, strict=True):
+            scores[number] = float(score)
+            # Nothing is found beyond the scan.
+            maps[number, rows, columns] = found[rows, columns]
+            axial[number] = scan.field.restore(maps[number])
         card = self.predictor.card
-        # A patch is so many pixels of the map, which is stretched over the slice.
-        side = card.patch_side * height / card.image_size[0], card.patch_side * width / card.image_size[1]
+        height, width = scan.field.shape
+        centre = np.array([(width - 1) / 2, (height - 1) / 2])
         return VolumeResult(
             case=case.name,
             inputs=case.paths,
@@ -312,13 +315,23 @@ class VolumeInferencer:
             anomaly=np.ascontiguousarray(content.grid.turn(axial.T)),
             slice_scores=scores,
             slice_centres={number: (first.affine @ [*centre, number, 1.0])[:3] for number in scores},
-            hot_spots=find_hot_spots(axial, first.affine, side, sorted(scores)),
+            hot_spots=find_hot_spots(
+                maps, _map_affine(first.affine, scan.field, size), (card.patch_side, card.patch_side), scan.numbers
+            ),
             model=self._model,
             versions=dict(card.versions),
             has_thresholds=self.has_thresholds,
             patient_threshold=self.patient_threshold,
             no_verdict=self.no_verdict or (card.patient.misfit(len(scores)) if card.patient else ""),
         )
+
+
+def _map_affine(affine: NDArray[np.float64], field: FieldOfView, size: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the affine from (column, row, slice) of maps of this size to millimetres, given that of the scan."""
+    origin, step = field.pixel(size)
+    to_scan = np.diag([step[1], step[0], 1.0, 1.0])
+    to_scan[:2, 3] = origin[::-1]
+    return affine @ to_scan
 
 
 def _rounded(place: NDArray[np.float64]) -> list[float]:

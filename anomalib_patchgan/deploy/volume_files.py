@@ -185,7 +185,8 @@ class Grid:
     def voxel_at(self, world_mm: np.ndarray) -> list[int]:
         """Return the voxel, in indices of the file, at a place in millimetres right, anterior and superior."""
         found = np.linalg.inv(self.affine) @ np.append(world_mm, 1.0)
-        return [int(index) for index in np.rint(found[:3])]
+        # A place on the border of the grid may be rounded beyond it.
+        return [int(index) for index in np.clip(np.rint(found[:3]), 0, np.subtract(self.shape[:3], 1))]
 
     def to_nifti(self, voxels: np.ndarray, description: str) -> bytes:
         """Make a gzipped NIfTI file with the grid, orientation and codes of this one.

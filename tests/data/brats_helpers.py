@@ -28,6 +28,12 @@ def patients(data):
     return [set(part.samples.patient_id) for part in (data.train_data, data.val_data, data.test_data)]
 
 
+def middle(image, slice_):
+    """The part of an image that shows a slice with the brain in its middle, where a pixel is as large as a voxel."""
+    top, left = ((side - part) // 2 for side, part in zip(image.shape[:2], slice_.shape, strict=True))
+    return image[top : top + slice_.shape[0], left : left + slice_.shape[1]]
+
+
 def split_file(tmp_path, **splits):
     path = tmp_path / "splits.csv"
     rows = [f"{name},{split}" for split, cases in splits.items() for name in cases]

@@ -16,6 +16,7 @@ from anomalib_patchgan.data.prepare.reading import ReadLimits
 from anomalib_patchgan.data.prepare.tiles import TILE
 from anomalib_patchgan.data.prepare.writing import read_json
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+from tests.data.brats_helpers import middle
 from tests.fakes.brats2019 import HGG, LGG, write_brats2019, write_nifti
 
 PAPER = {"protocol": "paper", "test_tiles": 4, "val_tiles": 3}
@@ -58,12 +59,13 @@ def test_slices_are_normal_without_lesion_and_abnormal_with_its_mask(archive, ca
         case = next(name for name in (*HGG, *LGG) if f"/{name}_slice" in row.image_path)
         lesion = np.asarray(nib.load(source(archive, case, "seg")).dataobj)[:, :, row.slice].T > 0
         if row.label == "abnormal":
-            assert np.array_equal(pixels(row.mask_path) > 0, lesion)
+            assert np.array_equal(middle(pixels(row.mask_path), lesion) > 0, lesion)
+            assert pixels(row.mask_path).sum() == 255 * lesion.sum()
             assert lesion.sum() >= 20
         else:
             assert not lesion.any()
         flair = np.asarray(nib.load(source(archive, case, "flair")).dataobj)[:, :, row.slice].T
-        image = pixels(row.image_path)
+        image = middle(pixels(row.image_path), flair)
         assert np.array_equal(image == 0, flair == 0)
         assert np.corrcoef(image[flair > 0], flair[flair > 0])[0, 1] > 0.99
     assert next(iter(data.test_dataloader())).gt_mask.any()
@@ -151,10 +153,12 @@ def test_the_number_of_processes_does_not_move_the_published_split(archive, cach
 def test_three_modalities_become_red_green_and_blue(archive, cache):
     modalities = ["t1ce", "flair", "t2"]
     row = tables(make(archive, cache, modalities=modalities))[2].iloc[0]
-    image = pixels(row.image_path)
+    picture = pixels(row.image_path)
+    assert picture.shape == (240, 240, 3)
     case = row.image_path.rsplit("/", 1)[-1].split("_slice")[0]
     for channel, modality in enumerate(modalities):
         voxels = np.asarray(nib.load(source(archive, case, modality)).dataobj)[:, :, row.slice].T
+        image = middle(picture, voxels)
         assert np.corrcoef(image[..., channel][voxels > 0], voxels[voxels > 0])[0, 1] > 0.99
 
 

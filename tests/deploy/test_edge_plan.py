@@ -191,7 +191,7 @@ def test_data_without_masks_or_test_images(module, tmp_path):
 def test_other_preparation_is_said(module, prepared, monkeypatch):
     monkeypatch.setattr(type(make_data(prepared)), "volume_recipe", {**module.volume_recipe, "image_size": 32})
     remarks = make_plan(module, set_up(prepared), ["FP32"], named=False).remarks
-    assert any("image_size 32 instead of None" in text for text in remarks)
+    assert any("image_size 32 instead of 64" in text for text in remarks)
 
 
 def test_missing_nncf_is_said_first(module, checkpoint, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,6 @@
 """How the volumes of a case become the images that a model was trained on, so that new volumes become the same."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -8,18 +8,45 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from anomalib_patchgan.data.prepare.axial import AxialImages
+from anomalib_patchgan.data.prepare.field_of_view import FieldOfView
 from anomalib_patchgan.data.prepare.intensity import Scaling
 from anomalib_patchgan.data.prepare.nifti import Volume
-from anomalib_patchgan.data.prepare.resizing import resize_image
 from anomalib_patchgan.errors import DataError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 MAX_SIDE = 4096
+# A head is below, and so is what a scanner images.
+MAX_FIELD_MM = 1000.0
 # A modality without a name, of a model whose preparation is not known.
 UNNAMED = "image"
 _GENERATORS = ("brats-slices", "brats2019-slices")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanImages:
+    """What the model gets to see of one scan.
+
+    Args:
+        slices: All axial slices.
+        field: What images show of them.
+        numbers: Slices with enough brain, from the bottom.
+
+    Example:
+        >>> volume = Volume(np.arange(1, 25, dtype=np.int16).reshape(2, 3, 4), np.eye(4), 0)
+        >>> scan = VolumeRecipe(field_mm=4, image_size=4).open({Path("x.nii"): volume})
+        >>> scan.numbers, scan.image(0).shape, scan.field.box
+        ([0, 1, 2, 3], (4, 4), (0.0, -1.0, 4.0, 3.0))
+    """
+
+    slices: AxialImages
+    field: FieldOfView
+    numbers: list[int]
+
+    def image(self, number: int) -> np.ndarray:
+        """Return the image of a slice, `(h, w)` or `(h, w, 3)` uint8."""
+        return self.field.image(self.slices.image(number))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +56,11 @@ class VolumeRecipe:
     Args:
         modalities: One, or three for red, green and blue.
         scaling: See `GreyScale`.
-        image_size: Height and width in pixels that slices are resized to; `None` keeps them.
+        field_mm: Side of the square that images show around the brain, in millimetres, whatever the scan's margins and
+            voxel size. `None` stretches whole slices to the image, as versions before did: then the same scan looks
+            otherwise when it is cropped, padded or of other voxels.
+        image_size: Height and width of images in pixels; `None` makes pixels of 1 mm, or without `field_mm` keeps those
+            of the scan.
         slice_range: First and last axial slice, counted from the bottom from 0; `None` for all.
         min_brain: Least area of brain in a slice, as a share of that in the largest cross-section, in [0, 1].
 
@@ -37,14 +68,13 @@ class VolumeRecipe:
         DataError: A value is out of its range or of another type, since it may come from anybody's file.
 
     Example:
-        >>> recipe = VolumeRecipe(modalities=("flair",))
-        >>> volume = Volume(np.arange(1, 25, dtype=np.int16).reshape(2, 3, 4), np.eye(4), 0)
-        >>> [index for index, _ in recipe.images({Path("x.nii"): volume})]
-        [0, 1, 2, 3]
+        >>> VolumeRecipe(modalities=("flair",), field_mm=240, image_size=192).pixel_mm
+        1.25
     """
 
     modalities: tuple[str, ...] = (UNNAMED,)
     scaling: Scaling = "robust"
+    field_mm: float | None = None
     image_size: int | None = None
     slice_range: tuple[int, int] | None = None
     min_brain: float = 0.25
@@ -57,9 +87,10 @@ class VolumeRecipe:
             and all(map(_is_word, self.modalities))
             and len(set(self.modalities)) == len(self.modalities),
             "scaling": self.scaling in get_args(Scaling),
+            "field_mm": self.field_mm is None or (_is_number(self.field_mm) and 1 <= self.field_mm <= MAX_FIELD_MM),
             "image_size": self.image_size is None or (_is_count(self.image_size) and 1 <= self.image_size <= MAX_SIDE),
             "slice_range": self.slice_range is None or _is_pair(self.slice_range),
-            "min_brain": isinstance(self.min_brain, int | float) and 0 <= self.min_brain <= 1,
+            "min_brain": _is_number(self.min_brain) and 0 <= self.min_brain <= 1,
         }
         wrong = next((name for name, good in valid.items() if not good), None)
         if wrong is not None:
@@ -101,27 +132,44 @@ class VolumeRecipe:
         record = asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
 
-    def images(self, volumes: Mapping[Path, Volume]) -> Iterator[tuple[int, np.ndarray]]:
-        """Make the images of one case.
+    @property
+    def pixel_mm(self) -> float | None:
+        """Side of an image's pixel in millimetres; `None` where it depends on the scan."""
+        return None if self.field_mm is None else self.field_mm / self._side
+
+    @property
+    def _side(self) -> int:
+        return self.image_size or max(round(self.field_mm or 0), 1)
+
+    def open(self, volumes: Mapping[Path, Volume]) -> ScanImages:
+        """Look at the volumes of one case; images are made when they are asked for.
 
         Args:
             volumes: The modalities in their order, by file, on one grid.
 
-        Yields:
-            Number of the slice from the bottom, and its image, `(H, W)` or `(H, W, 3)` uint8.
-
         Raises:
-            DataError: A volume is empty or constant.
+            DataError: A volume is empty or constant, or its pixels are far smaller or larger than the images'.
         """
-        stack = AxialImages.of(volumes, self.scaling)
-        enough = stack.has_brain(self.min_brain)
-        for index in stack.indices(self.slice_range):
-            if enough[index]:
-                yield index, resize_image(stack.image(index), self.image_size)
+        slices = AxialImages.of(volumes, self.scaling)
+        path, first = next(iter(volumes.items()))
+        if self.field_mm is None:
+            height, width = slices.brain.shape[1:]
+            field = FieldOfView.whole((height, width), self.image_size)
+        else:
+            width_mm, height_mm, _ = first.spacing_mm
+            pixel_mm = height_mm, width_mm
+            field = FieldOfView.around(slices.brain, pixel_mm, self.field_mm, self._side, str(path))
+        enough = slices.has_brain(self.min_brain)
+        numbers = [number for number in slices.indices(self.slice_range) if enough[number]]
+        return ScanImages(slices=slices, field=field, numbers=numbers)
 
 
 def _is_word(value: object) -> bool:
     return isinstance(value, str) and value.isidentifier()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_count(value: object) -> bool:

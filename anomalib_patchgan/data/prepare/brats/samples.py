@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from anomalib_patchgan.data.prepare.axial import AxialImages
 from anomalib_patchgan.data.prepare.brats.files import source_of
 from anomalib_patchgan.data.prepare.brats.names import parse_case
 from anomalib_patchgan.data.prepare.brats.spec import BratsSpec
@@ -20,8 +19,8 @@ from anomalib_patchgan.data.prepare.nifti import (
     parse_nifti,
     read_bytes,
 )
-from anomalib_patchgan.data.prepare.resizing import resize_image, resize_mask
 from anomalib_patchgan.data.prepare.tiles import Tile, choose_tiles, cut_tiles
+from anomalib_patchgan.data.prepare.volume_recipe import ScanImages
 from anomalib_patchgan.data.prepare.writing import PreparedSlice
 from anomalib_patchgan.errors import DataError
 
@@ -40,12 +39,12 @@ class AxialStack:
     """Axial slices of one case with their lesion.
 
     Args:
-        images: The slices.
+        images: The slices, and what their images show.
         lesion: `(Z, H, W)` bool.
         pixel_mm2: Area of a pixel.
     """
 
-    images: AxialImages
+    images: ScanImages
     lesion: np.ndarray
     pixel_mm2: float
 
@@ -67,16 +66,16 @@ def make_samples(spec: BratsSpec, limits: ReadLimits, case: Case) -> Iterator[Pr
     """
     stack = read_stack(spec, limits, case)
     if spec.protocol == "slices":
-        yield from _slices(spec, stack, case)
+        yield from _slices(stack, case)
         return
-    tiles = _tiles(spec, stack)
+    tiles = _tiles(stack)
     for split, index, tile in choose_tiles(tiles, spec.tiles, case.plan):
         yield tile.sample(split, f"{case.name}_slice-{index:03d}", {"slice": index})
 
 
 def count_tiles(spec: BratsSpec, limits: ReadLimits, case: Case) -> tuple[int, int]:
     """Count the normal and the novel tiles of a case for the paper's protocol."""
-    strata = [tile.stratum for _, tile in _tiles(spec, read_stack(spec, limits, case))]
+    strata = [tile.stratum for _, tile in _tiles(read_stack(spec, limits, case))]
     return strata.count(""), strata.count("large")
 
 
@@ -94,7 +93,7 @@ def read_stack(spec: BratsSpec, limits: ReadLimits, case: Case) -> AxialStack:
             logger.warning("%s: %d NaN or infinite voxels taken for background", path, volume.nonfinite)
     width, height, _ = segmentation.spacing_mm
     return AxialStack(
-        images=AxialImages.of(volumes, "minmax" if spec.protocol == "paper" else "robust"),
+        images=spec.recipe.open(volumes),
         lesion=(segmentation.voxels != 0).T,
         pixel_mm2=width * height,
     )
@@ -108,34 +107,30 @@ def _check_labels(spec: BratsSpec, case: Case, segmentation: Volume, path: Path)
         raise DataError(msg)
 
 
-def _slices(spec: BratsSpec, stack: AxialStack, case: Case) -> Iterator[PreparedSlice]:
-    has_brain = stack.images.has_brain(spec.min_brain)
+def _slices(stack: AxialStack, case: Case) -> Iterator[PreparedSlice]:
     lesion_mm2 = np.count_nonzero(stack.lesion, axis=(1, 2)) * stack.pixel_mm2
     split = case.plan["split"]
-    for index in stack.images.indices(spec.slice_range):
-        if not has_brain[index] or 0 < lesion_mm2[index] < MIN_LESION_MM2:
+    for index in stack.images.numbers:
+        if 0 < lesion_mm2[index] < MIN_LESION_MM2:
             continue
-        mask = resize_mask(stack.lesion[index], spec.image_size) if lesion_mm2[index] else None
+        mask = stack.images.field.mask(stack.lesion[index]) if lesion_mm2[index] else None
         if mask is not None and (split == "train" or not mask.any()):
             continue
         yield PreparedSlice(
             split=split,
             stem=f"{case.name}_slice-{index:03d}",
-            image=resize_image(stack.images.image(index), spec.image_size),
+            image=stack.images.image(index),
             mask=mask,
             details={"slice": index, "lesion_mm2": round(float(lesion_mm2[index]), 1)},
         )
 
 
-def _tiles(spec: BratsSpec, stack: AxialStack) -> Iterator[tuple[int, Tile]]:
+def _tiles(stack: AxialStack) -> Iterator[tuple[int, Tile]]:
     """Cut the tiles of the slices that have lesion, as the scripts do."""
     has_lesion = np.count_nonzero(stack.lesion, axis=(1, 2)) > 0
-    for index in stack.images.indices(spec.slice_range):
+    field = stack.images.field
+    for index in stack.images.numbers:
         if has_lesion[index]:
-            image, lesion = (
-                resize_image(stack.images.image(index), spec.image_size),
-                resize_mask(stack.lesion[index], spec.image_size),
-            )
-            background = ~resize_mask(stack.images.brain[index], spec.image_size)
-            for tile in cut_tiles(image, lesion, background):
+            background = ~field.mask(stack.images.slices.brain[index])
+            for tile in cut_tiles(stack.images.image(index), field.mask(stack.lesion[index]), background):
                 yield index, tile

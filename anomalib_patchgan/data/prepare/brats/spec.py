@@ -8,17 +8,18 @@ from anomalib_patchgan.data.prepare.brats.names import GRADES, MODALITIES, NEW_W
 from anomalib_patchgan.data.prepare.first_tiles import TileCounts
 from anomalib_patchgan.data.prepare.splits import check_ratios
 from anomalib_patchgan.data.prepare.tiles import TILE
+from anomalib_patchgan.data.prepare.volume_recipe import MAX_FIELD_MM, VolumeRecipe
 from anomalib_patchgan.errors import ConfigurationError
 
 # Raised whenever the pixels change, so that folders of an older recipe are not taken for this one's.
-RECIPE = 1
+RECIPE = 2
 MAX_IMAGE_SIZE = 1024
 
 BratsProtocol = Literal["paper", "tiles", "slices"]
 # Arguments that change nothing in a protocol, so that they make no other folder either.
 _UNUSED = {
-    "paper": {"val_split_ratio", "test_split_ratio", "seed", "min_brain"},
-    "tiles": {"tiles", "min_brain"},
+    "paper": {"val_split_ratio", "test_split_ratio", "seed", "min_brain", "field_mm"},
+    "tiles": {"tiles", "min_brain", "field_mm"},
     "slices": {"tiles"},
 }
 
@@ -33,7 +34,9 @@ class BratsSpec:
         protocol: `paper`, `tiles` or `slices`.
         modalities: One of flair, t1, t1ce, t2, or three for red, green and blue.
         grades: HGG, LGG or both; `None` is HGG for `paper`, as in the scripts, and what is there otherwise.
-        image_size: Height and width in pixels that slices are resized to, before tiles are cut; `None` keeps them.
+        field_mm: Side of the square around the brain that images show, in millimetres, for `slices`.
+        image_size: Height and width of these images in pixels, `None` for pixels of 1 mm; for tiles, size that whole
+            slices are resized to before they are cut, `None` keeps them.
         slice_range: First and last axial slice, counted from the bottom from 0; `None` for all.
         min_brain: Least area of brain in a slice, as a share of that in the volume's largest cross-section, in (0, 1].
         tiles: How many tiles go where, for `paper`.
@@ -52,6 +55,7 @@ class BratsSpec:
     protocol: BratsProtocol = "slices"
     modalities: tuple[str, ...] = ("flair",)
     grades: tuple[str, ...] | None = None
+    field_mm: float = 240.0
     image_size: int | None = None
     slice_range: tuple[int, int] | None = None
     min_brain: float = 0.25
@@ -77,6 +81,7 @@ class BratsSpec:
         self._check("grades", f"{' or '.join(GRADES)} or both", once)
         in_range = self.image_size is None or TILE <= self.image_size <= MAX_IMAGE_SIZE
         self._check("image_size", f"none or {TILE} to {MAX_IMAGE_SIZE}", in_range)
+        self._check("field_mm", f"{TILE} to {MAX_FIELD_MM:g}", TILE <= self.field_mm <= MAX_FIELD_MM)
         self._check("min_brain", "in (0, 1]", 0 < self.min_brain <= 1)
         ends = tuple(self.slice_range or (0, 0))
         in_order = len(ends) == 2 and 0 <= ends[0] <= ends[1]  # noqa: PLR2004
@@ -101,6 +106,20 @@ class BratsSpec:
     def wanted_grades(self) -> tuple[str, ...] | None:
         """Grades to look for; `None` for those that are there."""
         return self.grades or (("HGG",) if self.protocol == "paper" else None)
+
+    @property
+    def recipe(self) -> VolumeRecipe:
+        """How the volumes of a case become images."""
+        whole = self.protocol == "slices"
+        return VolumeRecipe(
+            modalities=self.modalities,
+            scaling="minmax" if self.protocol == "paper" else "robust",
+            # The published tiles are cut on the scan's own grid.
+            field_mm=self.field_mm if whole else None,
+            image_size=self.image_size,
+            slice_range=self.slice_range,
+            min_brain=self.min_brain if whole else 0.0,
+        )
 
     @property
     def parameters(self) -> dict[str, Any]:
