@@ -55,6 +55,14 @@ def test_patterns(pattern, path, expected):
     assert PathPattern(pattern, "image").match(path) == expected
 
 
+def test_the_modality_is_one_of_those_that_are_asked_for():
+    pattern = PathPattern("{case}?{modality}.nii.gz", "image", ["t2f", "flair", "t1", "t1ce"])
+    assert pattern.match("a-1_flair.nii.gz") == {"case": "a-1", "modality": "flair"}
+    assert pattern.match("a-1-T2F.nii.gz") == {"case": "a-1", "modality": "T2F"}
+    assert pattern.match("a_t1ce.nii") == {"case": "a", "modality": "t1ce"}
+    assert pattern.match("a_seg.nii") is None
+
+
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [

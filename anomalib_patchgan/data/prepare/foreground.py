@@ -36,12 +36,16 @@ def find_foreground(voxels: np.ndarray, path: Path) -> np.ndarray:
         144
     """
     lowest, highest = float(voxels.min()), float(np.percentile(voxels, _BRIGHTEST))
-    if lowest >= highest:
-        lowest, highest = float(voxels.min()), float(voxels.max())
     if lowest == highest:
+        highest = float(voxels.max())
+    # Halves, because the range of a damaged file may be beyond that of its type.
+    half = highest / 2 - lowest / 2
+    if half == 0:
         msg = f"{path} is constant ({lowest:g} in all voxels): replace the file or remove its case."
         raise DataError(msg)
-    bright = voxels > threshold_otsu(np.clip(voxels, lowest, highest))
+    share = np.clip((voxels / 2 - lowest / 2) / half, 0, 1)
+    # In one row, or few slices would be taken for colours.
+    bright = share > threshold_otsu(share.ravel())
     labels, number = ndimage.label(bright)
     sizes = np.bincount(labels.ravel(), minlength=number + 1)
     sizes[0] = 0

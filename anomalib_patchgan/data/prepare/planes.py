@@ -52,5 +52,5 @@ def turn_back(voxels: np.ndarray, plane: Plane) -> np.ndarray:
         True
     """
     axes = _AXES[plane]
-    voxels = np.flip(voxels, [position for position, (_, flipped) in enumerate(axes) if flipped])
+    voxels = np.flip(voxels, tuple(position for position, (_, flipped) in enumerate(axes) if flipped))
     return voxels.transpose(np.argsort([axis for axis, _ in axes]))

@@ -1,6 +1,7 @@
 """Patterns that say where in a folder the volumes of a cohort are: `*/{case}_flair.nii.gz`."""
 
 import re
+from collections.abc import Collection
 from pathlib import PurePosixPath
 
 from anomalib_patchgan.errors import ConfigurationError
@@ -14,14 +15,15 @@ _WILD = {"**/": "(?:[^/]+/)*", "?": "[^/]"}
 class PathPattern:
     """A pattern of paths below a folder, of volumes or their masks.
 
-    `*` and `?` stand for any characters within a name, `**/` for any folders or none; `{case}`, `{participant}` and
-    `{modality}` for at least one character of a name, and for the same again where they stand again. The earlier of
-    two that meet takes as much as it can: `{participant}_{case}` takes `a_b_1` for the case `1` of `a_b`. Case does not
-    count, and `.nii` and `.nii.gz` are the same.
+    `*` and `?` stand for any characters within a name, `**/` for any folders or none; `{case}` and `{participant}` for
+    at least one character of a name, and for the same again where they stand again; `{modality}` for the words of the
+    modalities. The earlier of two that meet takes as much as it can: `{participant}_{case}` takes `a_b_1` for the case
+    `1` of `a_b`. Case does not count, and `.nii` and `.nii.gz` are the same.
 
     Args:
         text: The pattern, with `/` between folders.
         argument: Name of the argument, for messages.
+        words: What `{modality}` may be.
 
     Raises:
         ConfigurationError: It has neither `{case}` nor `{participant}`, ends in neither `.nii` nor `.nii.gz`, leaves
@@ -34,8 +36,9 @@ class PathPattern:
         >>> pattern.match("P1/P2_flair.nii.gz")
     """
 
-    def __init__(self, text: str, argument: str) -> None:
+    def __init__(self, text: str, argument: str, words: Collection[str] = ()) -> None:
         self.text = text
+        self._words = "|".join(map(re.escape, sorted(words)))
         self._argument = argument
         path = PurePosixPath(text)
         if path.is_absolute() or ".." in path.parts or "\\" in text or text.startswith("~"):
@@ -71,7 +74,7 @@ class PathPattern:
         if name in self._seen:
             return f"(?P={name})"
         self._seen.add(name)
-        return f"(?P<{name}>[^/]+)"
+        return f"(?P<{name}>{self._words if name == 'modality' else '[^/]+'})"
 
     def _refuse(self, reason: str) -> None:
         msg = f"{self._argument}={self.text!r} is no pattern, {reason}: write for example */{{case}}_flair.nii.gz."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from anomalib_patchgan.data.prepare.archive import describe_missing
-from anomalib_patchgan.data.prepare.brats.names import canonical_modality
+from anomalib_patchgan.data.prepare.brats.names import NEW_WORDS, canonical_modality
 from anomalib_patchgan.data.prepare.csv_files import check_id
 from anomalib_patchgan.data.prepare.volume_folder.bids import DERIVATIVES, BidsName, is_raw, parse_bids
 from anomalib_patchgan.data.prepare.volume_folder.patterns import ENDING, PathPattern
@@ -79,8 +79,7 @@ def find_scans(root: Path, spec: VolumeFolderSpec) -> list[Scan]:
     if pattern is not None:
         for path, found in _images_of_pattern(images, pattern):
             modality = canonical_modality(found.get("modality", spec.modalities[0]))
-            if modality in spec.modalities:
-                _add(root, scans, Scan(name=_case(found), patient=_patient(found)), modality, path)
+            _add(root, scans, Scan(name=_case(found), patient=_patient(found)), modality, path)
     else:
         named = {path: name for path in images if (name := parse_bids(path))}
         for path, name in named.items():
@@ -99,7 +98,8 @@ def find_scans(root: Path, spec: VolumeFolderSpec) -> list[Scan]:
 
 
 def _patterns(spec: VolumeFolderSpec) -> tuple[PathPattern | None, PathPattern | None]:
-    image = None if spec.image is None else PathPattern(spec.image, "image")
+    words = {*spec.modalities, *(new for new, old in NEW_WORDS.items() if old in spec.modalities)}
+    image = None if spec.image is None else PathPattern(spec.image, "image", words)
     mask = None if spec.mask is None else PathPattern(spec.mask, "mask")
     if image and len(spec.modalities) > 1 and "modality" not in image.placeholders:
         msg = f"image={spec.image!r} needs {{modality}} for several modalities, such as */{{case}}_{{modality}}.nii.gz."
