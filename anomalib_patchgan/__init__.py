@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from anomalib_patchgan.version import __version__
 
 if TYPE_CHECKING:
-    from anomalib_patchgan.data import ISIC2016, BrainPhantom, BraTS, BraTS2019, PreparedFolder
+    from anomalib_patchgan.data import ISIC2016, BrainPhantom, BraTS, BraTS2019, PreparedFolder, VolumeFolder
     from anomalib_patchgan.models import (
         Alocc,
         Autoencoder,
@@ -45,6 +45,7 @@ __all__ = [
     "PreparedFolder",
     "SlicePosition",
     "StandardDeviation",
+    "VolumeFolder",
     "__version__",
 ]
 
@@ -63,6 +64,7 @@ _HOMES = {
     "PreparedFolder": "anomalib_patchgan.data",
     "SlicePosition": "anomalib_patchgan.models",
     "StandardDeviation": "anomalib_patchgan.models",
+    "VolumeFolder": "anomalib_patchgan.data",
 }
 
 

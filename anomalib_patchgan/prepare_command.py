@@ -23,6 +23,7 @@ _EPILOG = """\
 The data are given as for `train`, by class or by file:
   anomalib-patchgan prepare --data BraTS2019 --data.root PATH --data.protocol tiles
   anomalib-patchgan prepare --data BraTS --data.root PATH --data.years "[2020, 2021]"
+  anomalib-patchgan prepare --data VolumeFolder --data.root PATH --data.image '*/{case}_flair.nii.gz'
   anomalib-patchgan prepare --data configs/data/brats2019.yaml --data.init_args.root PATH
   anomalib-patchgan prepare --config configs/experiment/NAME.yaml --data.init_args.root PATH
 Options of a data module: anomalib-patchgan prepare --data.help BraTS2019

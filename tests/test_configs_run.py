@@ -6,6 +6,7 @@ import yaml
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.cli import main
 from tests.fakes.brats2019 import write_brats2019
+from tests.fakes.cohort import write_bids
 from tests.fakes.isic2016 import write_isic2016
 from tests.fakes.prepared import write_prepared_folder
 
@@ -14,6 +15,7 @@ SHORT += ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.c
 SMALL_PHANTOM = {"train_subjects": 2, "val_subjects": 2, "test_subjects": 1, "slices_per_subject": 4}
 
 BRATS = ("brats2019_slices", "brats2019_tiles", "brats2019_tiles_paper_preset", "brats2019_paper")
+BRATS += ("brats_slices", "brats_tiles", "brats_modalities")
 ISIC = ("isic2016_images", "isic2016_tiles", "isic2016_tiles_paper_preset", "isic2016_paper", "isic2016_diagnosis")
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -45,8 +47,9 @@ def test_every_configuration_is_covered(repo_root):
         "data/brats2019.yaml",
         "data/isic2016.yaml",
         "data/prepared_folder.yaml",
+        "data/volume_folder.yaml",
         "experiment/lgg_flair.yaml",
-        *(f"experiment/{name}.yaml" for name in (*BRATS, *ISIC)),
+        *(f"experiment/{name}.yaml" for name in (*BRATS, *ISIC, "volume_folder")),
         "model/alocc.yaml",
         "model/autoencoder.yaml",
         "model/ocsvm.yaml",
@@ -72,7 +75,12 @@ def archives(tmp_path_factory):
     root = tmp_path_factory.mktemp("archives")
     brats = write_brats2019(root)
     # Beside another data set, which `BraTS` leaves alone.
-    return {"brats": root, "brats2019": brats, "isic2016": write_isic2016(root / "isic", training=12)}
+    return {
+        "brats": root,
+        "brats2019": brats,
+        "isic2016": write_isic2016(root / "isic", training=12),
+        "volume_folder": write_bids(root / "bids"),
+    }
 
 
 @pytest.mark.parametrize("name", [*BRATS, *ISIC])
@@ -82,7 +90,16 @@ def test_archives_on_fakes(run, repo_root, tmp_path, archives, name):
         options |= {"test_tiles": 4, "val_tiles": 3}
     config = repo_root / f"configs/experiment/{name}.yaml"
     images = run("--config", str(config), *options_of(options))
-    assert (images > 0) == name.endswith(("slices", "images", "diagnosis"))
+    assert (images > 0) == name.endswith(("slices", "images", "diagnosis", "modalities"))
+
+
+def test_a_cohort_in_bids_and_by_patterns(run, repo_root, tmp_path, archives):
+    options = {"root": archives["volume_folder"], "cache_dir": tmp_path / "cache", "train_batch_size": 8}
+    config = ["--config", str(repo_root / "configs/experiment/volume_folder.yaml")]
+    assert run(*config, *options_of(options)) > 0
+    patterns = {"image": "**/{case}_FLAIR.nii.gz", "mask": "**/{case}_label-L_mask.nii.gz", "plane": "coronal"}
+    patterns["participants"] = archives["volume_folder"] / "participants.tsv"
+    assert run(*config, *options_of(options | patterns)) > 0
 
 
 @pytest.mark.parametrize(
@@ -95,6 +112,7 @@ def test_archives_on_fakes(run, repo_root, tmp_path, archives, name):
         ("patchgan", "brats"),
         ("patchgan", "brats2019"),
         ("patchgan", "isic2016"),
+        ("patchgan", "volume_folder"),
         ("alocc", "brain_phantom"),
         ("autoencoder", "brain_phantom"),
         ("ocsvm", "brain_phantom"),

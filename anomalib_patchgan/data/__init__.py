@@ -12,8 +12,17 @@ if TYPE_CHECKING:
     from anomalib_patchgan.data.brats2019 import BraTS2019
     from anomalib_patchgan.data.isic2016 import ISIC2016
     from anomalib_patchgan.data.prepared_folder import PreparedFolder, PreparedFolderDataset
+    from anomalib_patchgan.data.volume_folder import VolumeFolder
 
-__all__ = ["ISIC2016", "BraTS", "BraTS2019", "BrainPhantom", "PreparedFolder", "PreparedFolderDataset"]
+__all__ = [
+    "ISIC2016",
+    "BraTS",
+    "BraTS2019",
+    "BrainPhantom",
+    "PreparedFolder",
+    "PreparedFolderDataset",
+    "VolumeFolder",
+]
 
 _HOMES = {
     "BraTS": "anomalib_patchgan.data.brats",
@@ -22,6 +31,7 @@ _HOMES = {
     "ISIC2016": "anomalib_patchgan.data.isic2016",
     "PreparedFolder": "anomalib_patchgan.data.prepared_folder",
     "PreparedFolderDataset": "anomalib_patchgan.data.prepared_folder",
+    "VolumeFolder": "anomalib_patchgan.data.volume_folder",
 }
 
 

@@ -4,16 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
 from torchvision.transforms.v2 import Transform
 
 from anomalib_patchgan.data.prepare import OnError, Preparation
 from anomalib_patchgan.data.prepare.brats import BratsProtocol, BratsSpec, plan_brats
 from anomalib_patchgan.data.prepare.brats.names import canonical_modality
 from anomalib_patchgan.data.prepare.first_tiles import TileCounts
-from anomalib_patchgan.data.prepare.folder import MANIFEST
 from anomalib_patchgan.data.prepare.nifti import ReadLimits
-from anomalib_patchgan.data.prepare.writing import read_json
 from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive, Stratum
 
 _ID_PATTERNS = {
@@ -176,11 +173,3 @@ class BraTS(PreparedArchive):
     def plan(self) -> Preparation:
         """Find the cases and split them."""
         return plan_brats(self.archives, self.spec, self.limits)
-
-    def _select(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Set the patients, which a file's name does not tell where several years are mixed."""
-        # A tile of the published split is a sample of its own.
-        if self.spec.protocol != "paper":
-            patients = (read_json(self.root / MANIFEST) or {})["patients"]
-            table = table.assign(patient_id=table["case"].map(patients))
-        return super()._select(table)

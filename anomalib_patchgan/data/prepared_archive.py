@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import Transform
 
 from anomalib_patchgan.data.prepare import OnError, Preparation, prepare_folder
 from anomalib_patchgan.data.prepare.folder import MANIFEST
+from anomalib_patchgan.data.prepare.writing import read_json
 from anomalib_patchgan.data.prepared_folder import PreparedFolder
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
 
@@ -153,7 +154,11 @@ class PreparedArchive(PreparedFolder, ABC):
         super()._setup(_stage)
 
     def _select(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Keep the abnormal samples of the stratum asked for."""
+        """Set the patients that the manifest tells, and keep the abnormal samples of the stratum asked for."""
+        manifest = read_json(self.root / MANIFEST) or {}
+        # A sample of a published split that leaks is one of its own.
+        if "patients" in manifest and not manifest["leaks_patients"]:
+            table = table.assign(patient_id=table["case"].map(manifest["patients"]))
         if self.stratum is None:
             return table
         return table[(table.label == "normal") | (table.stratum == self.stratum)].reset_index(drop=True)

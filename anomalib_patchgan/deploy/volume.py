@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalib_patchgan.data.prepare.field_of_view import FieldOfView
+from anomalib_patchgan.data.prepare.planes import turn_back
 from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.data.prepare.writing import write_atomically, write_json
@@ -268,9 +269,11 @@ class VolumeInferencer:
         for path, volume in content.volumes.items():
             if volume.nonfinite:
                 logger.warning("%s: %d NaN or infinite voxels taken for background", path, volume.nonfinite)
-            if min(volume.voxels.shape[:2]) < MIN_SIDE:
-                shape = "x".join(map(str, volume.voxels.shape[:2]))
-                msg = f"{path} has axial slices of {shape} voxels, fewer than {MIN_SIDE}: give a whole scan."
+            sides = self.recipe.turn(volume).voxels.shape[:2]
+            if min(sides) < MIN_SIDE:
+                shape = "x".join(map(str, sides))
+                plane = self.recipe.plane
+                msg = f"{path} has {plane} slices of {shape} voxels, fewer than {MIN_SIDE}: give a whole scan."
                 raise DataError(msg)
         return self._predict(case, content)
 
@@ -288,7 +291,7 @@ class VolumeInferencer:
         return VolumeCase(name=case_name(first, self.modalities), paths=paths)
 
     def _predict(self, case: VolumeCase, content: CaseContent) -> VolumeResult:
-        first = next(iter(content.volumes.values()))
+        first = self.recipe.turn(next(iter(content.volumes.values())))
         scan = self.recipe.open(content.volumes)
         if not scan.numbers:
             msg = f"{case.name} has no slice that the model takes (slice_range {self.recipe.slice_range}): check it."
@@ -312,7 +315,7 @@ class VolumeInferencer:
             inputs=case.paths,
             inputs_sha256=content.sha256,
             grid=content.grid,
-            anomaly=np.ascontiguousarray(content.grid.turn(axial.T)),
+            anomaly=np.ascontiguousarray(content.grid.turn(turn_back(axial.T, self.recipe.plane))),
             slice_scores=scores,
             slice_centres={number: (first.affine @ [*centre, number, 1.0])[:3] for number in scores},
             hot_spots=find_hot_spots(

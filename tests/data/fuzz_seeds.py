@@ -32,6 +32,31 @@ def niftis() -> tuple[bytes, ...]:
 
 
 @cache
+def scans() -> tuple[tuple[bytes, bytes], ...]:
+    """Images of a skull-stripped block with their masks, not compressed."""
+    rng = np.random.default_rng(3)
+    pairs = []
+    for kind in ("<i2", ">i2", "<f4", "<f8"):
+        images, lesion = np.zeros((40, 40, 4)), np.zeros((40, 40, 4), np.uint8)
+        images[4:36, 4:36] = rng.normal(300, 40, (32, 32, 4))
+        lesion[10:20, 10:20, 1] = 1
+        header = nib.Nifti1Header(endianness=kind[0])
+        header.set_data_dtype(kind)
+        pairs.append((nib.Nifti1Image(images.astype(kind), AFFINE, header), nib.Nifti1Image(lesion, AFFINE)))
+    return tuple((image.to_bytes(), mask.to_bytes()) for image, mask in pairs)
+
+
+@cache
+def participants() -> tuple[bytes, ...]:
+    """Tables of participants as users and BIDS write them."""
+    return (
+        b"participant_id,group,split\na,normal,train\nb,abnormal,test\n",
+        b"participant_id\tage\tgroup\r\nsub-a\t43\tHC\r\nsub-b\tn/a\tn/a\r\n",
+        b'\xef\xbb\xbf"participant_id";"split"\n"a";"val"\n"b";""\n',
+    )
+
+
+@cache
 def photographs() -> tuple[bytes, ...]:
     """JPEG, PNG, BMP, TIFF and WebP in several variants."""
     rng = np.random.default_rng(1)

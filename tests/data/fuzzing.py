@@ -25,12 +25,14 @@ from anomalib_patchgan.data.prepare.nifti import (
     read_bytes,
 )
 from anomalib_patchgan.data.prepare.photographs import read_mask, read_photograph
+from anomalib_patchgan.data.prepare.volume_folder import VolumeFolderSpec, plan_volume_folder
+from anomalib_patchgan.data.prepare.volume_folder.participants import read_participants
 from anomalib_patchgan.data.prepared_table import make_prepared_table
 from anomalib_patchgan.errors import PatchGanError
 from tests.data import fuzz_seeds
 from tests.data.fuzz_mutators import damage_bytes, damage_json, damage_nifti, damage_png, damage_text
 
-KINDS = ("nifti", "photograph", "mask", "csv", "split_file", "manifest")
+KINDS = ("nifti", "photograph", "mask", "csv", "split_file", "manifest", "participants", "cohort")
 LIMITS = ReadLimits(max_dimension=512, max_bytes=2**20, max_pixels=2**18)
 # Of Python's and NumPy's memory. The limits allow 1 MiB of voxels, of which floats need a second copy and a map of
 # what is finite; PIL's own limit on compressed text in PNG files is 64 MiB.
@@ -209,6 +211,61 @@ def _prepared_folder() -> dict[str, bytes]:
         shutil.rmtree(folder)
 
 
+def _run_participants(rng: np.random.Generator, folder: Path) -> None:
+    found = read_participants(_write_text(rng, folder, fuzz_seeds.participants()), strict=bool(rng.integers(2)))
+    assert found
+    for participant in found.values():
+        assert (folder / participant.name).parent == folder
+        assert participant.group in {None, "normal", "abnormal"}
+        assert participant.split in {None, "train", "val", "test"}
+
+
+def _run_cohort(rng: np.random.Generator, folder: Path) -> None:
+    """Damage volumes, names and the table of a cohort, and prepare it in any way."""
+    root = folder / "cohort"
+    is_bids = bool(rng.integers(2))
+    names = {f"sub-{letter}": pair for letter, pair in zip("abcd", fuzz_seeds.scans(), strict=True)}
+    files = {}
+    for name, (image, mask) in names.items():
+        files[f"{name}/anat/{name}_FLAIR.nii"] = image
+        files[f"derivatives/x/{name}/anat/{name}_dseg.nii"] = mask
+    for name in rng.choice(list(files), size=rng.integers(3), replace=False).tolist():
+        files[name] = damage_nifti(rng, files[name])
+    for name in rng.choice(list(files), size=rng.integers(2), replace=False).tolist():
+        start, _, last = name.rpartition("/")
+        files[f"{start}/{_damage_name(rng, last)}"] = files.pop(name)
+    if rng.random() < 0.3:
+        table = b"participant_id,group\nsub-a,normal\nsub-b,abnormal\nsub-c,normal\nsub-d,normal\n"
+        files["participants.tsv"] = damage_text(rng, table) if rng.integers(2) else table
+    _unpack(files, root)
+    patterns = {"image": "**/{case}_FLAIR.nii.gz", "mask": "**/{case}_dseg.nii.gz"}
+    spec = VolumeFolderSpec(
+        protocol=str(rng.choice(["slices", "tiles"])),
+        plane=str(rng.choice(["axial", "axial", "coronal", "sagittal"])),
+        skull_stripped=bool(rng.integers(2)),
+        field_mm=40,
+        **({} if is_bids else patterns),
+    )
+    preparation = plan_volume_folder(root, spec, LIMITS)
+    skip = rng.random() < 0.7
+    manifest = prepare_folder(folder / "prepared", preparation, workers=1, on_error="skip" if skip else "stop")
+    assert not manifest["missing"]
+    written = [path for path in folder.rglob("*.png") if path.is_file()]
+    assert all(path.is_relative_to(folder / "prepared") for path in written)
+    assert len(written) == sum(count for row in manifest["counts"].values() for count in row.values())
+    if any(manifest["counts"].values()):
+        make_prepared_table(folder / "prepared", id_pattern=r"^(.+)_slice-\d+")
+
+
+def _damage_name(rng: np.random.Generator, name: str) -> str:
+    """Change some characters of a file's name; a name that no system takes stays as it was."""
+    letters = list(name)
+    for _ in range(rng.integers(1, 4)):
+        letters.insert(int(rng.integers(len(letters) + 1)), str(rng.choice(list("_-.:a1 \\\u202e{}*?"))))
+    damaged = "".join(letters)
+    return name if damaged.strip(".") == "" else damaged
+
+
 RUNNERS = {
     "nifti": _run_nifti,
     "photograph": _run_photograph,
@@ -216,4 +273,6 @@ RUNNERS = {
     "csv": _run_csv,
     "split_file": _run_split_file,
     "manifest": _run_manifest,
+    "participants": _run_participants,
+    "cohort": _run_cohort,
 }

@@ -58,6 +58,24 @@ def test_the_compressed_file_of_two_counts(tmp_path):
     assert make(archive, tmp_path / "cache").prepare()["skipped"] == {}
 
 
+def test_a_file_in_a_folder_of_its_name_is_found(tmp_path):
+    archive = write_brats(tmp_path, 2021)
+    case = archive / "BraTS2021_00000"
+    for kind, inner in (("flair", "00000057_brain_flair.nii"), ("seg", "BraTS2021_00000_seg.nii.gz")):
+        path = case / f"BraTS2021_00000_{kind}.nii.gz"
+        path.rename(tmp_path / "moved")
+        folder = path if kind == "seg" else path.with_suffix("")
+        folder.mkdir()
+        (tmp_path / "moved").rename(folder / inner)
+    manifest = make(archive, tmp_path / "cache").prepare()
+    assert manifest["skipped"] == {}
+    assert "BraTS2021_00000/BraTS2021_00000_flair.nii" in manifest["sources"]
+    assert "BraTS2021_00000/BraTS2021_00000_seg.nii.gz" in manifest["sources"]
+    (case / "BraTS2021_00000_flair.nii/other.nii").touch()
+    with pytest.raises(DatasetNotFoundError, match="Expected: BraTS2021_00000_flair.nii.gz"):
+        make(archive, tmp_path / "cache")
+
+
 def test_a_published_validation_part_is_left_out_and_a_labelled_one_read(tmp_path, caplog):
     write_brats(tmp_path, 2018)
     for name, segmented in (("MICCAI_BraTS_2018_Data_Validation", False), ("my_test_cases", True)):

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from anomalib_patchgan.data.prepare.csv_files import check_id, read_diagnoses, read_split_file
 from anomalib_patchgan.data.prepare.nifti import parse_nifti
 from anomalib_patchgan.data.prepare.photographs import read_mask, read_photograph
+from anomalib_patchgan.data.prepare.volume_folder.patterns import PathPattern
 from anomalib_patchgan.errors import DataError, PatchGanError
 from tests.data import fuzz_seeds, fuzzing
 
 PATH = Path("file")
 FIELDS = nib.Nifti1Header().structarr.dtype.fields
-# A case of the last kind prepares a folder, which takes longest.
+# A case of the last kinds prepares a folder, which takes longest.
 CASES = {"nifti": 150, "photograph": 150, "mask": 100, "csv": 75, "split_file": 75, "manifest": 50}
+CASES |= {"participants": 75, "cohort": 75}
 BLOCK = 25
 
 
@@ -139,6 +141,23 @@ def test_any_id_that_is_accepted_stays_inside_its_folder(name):
             path = Path(folder) / f"{name}_slice-001_tile-001.png"
             path.touch()
             assert [found.resolve() for found in Path(folder).iterdir()] == [path.resolve()]
+
+
+@given(
+    pattern=st.one_of(
+        st.text(max_size=60),
+        st.lists(
+            st.sampled_from([*"ab_-/.?*", "**/", "{case}", "{participant}", "{modality}", ".nii.gz"]), max_size=12
+        ),
+    ),
+    path=st.lists(st.sampled_from(["a", "b", "_", "/", ".nii", ".gz", "sub-1"]), max_size=12),
+)
+@settings(deadline=None, max_examples=300)
+def test_any_pattern(pattern, path):
+    text = "".join(pattern)
+    if accepts(PathPattern, text, "image", ["flair"]):
+        found = PathPattern(text, "image", ["flair"]).match("".join(path))
+        assert found is None or all(value and "/" not in value for value in found.values())
 
 
 @given(pixels=st.lists(st.integers(0, 255), min_size=1, max_size=30))

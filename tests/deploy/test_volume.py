@@ -61,6 +61,31 @@ def test_other_orientation_shows_the_same_at_the_same_place(inferencer, tmp_path
     assert stored.get_fdata()[tuple(voxel)] > 0.5
 
 
+@pytest.mark.parametrize("plane", ["coronal", "sagittal"])
+def test_slices_of_another_plane_come_back_to_their_place(exported, tmp_path, plane):
+    recipe = VolumeRecipe(modalities=("flair",), field_mm=256.0, image_size=64, plane=plane)
+    voxels = np.repeat(make_voxels(), 4, axis=2)
+    results = {}
+    for axes in ("LPS", "SAR"):
+        path = write_volume(tmp_path / axes / "case_flair.nii.gz", voxels, axes)
+        results[axes] = VolumeInferencer(exported, recipe=recipe).predict(path)
+        record = json.loads(results[axes].save(tmp_path / axes).read_text())
+        stored = nib.load(tmp_path / axes / record["outputs"]["anomaly"])
+        place = tuple(record["patches"][0]["voxel"])
+        assert stored.get_fdata()[place] == pytest.approx(stored.get_fdata().max(), abs=0.2)
+        assert (stored.affine @ [*place, 1])[:3] == pytest.approx(record["patches"][0]["world_mm"], abs=3)
+    first, other = results.values()
+    assert first.hot_spots[0].world_mm == pytest.approx(other.hot_spots[0].world_mm, abs=1e-6)
+    axis = {"sagittal": 0, "coronal": 1}[plane]
+    scored = sorted(first.slice_scores)
+    assert set(np.flatnonzero(first.anomaly.any(axis=tuple({0, 1, 2} - {axis})))) <= set(scored)
+    centre = np.array([31.5, 31.5, 19.5, 1.0])
+    centre[axis] = scored[0]
+    assert first.slice_centres[scored[0]] == pytest.approx(
+        (nib.load(tmp_path / "LPS/case_flair.nii.gz").affine @ centre)[:3]
+    )
+
+
 @pytest.mark.parametrize("map_type", ["float32", "uint8"])
 def test_files_keep_grid_and_codes_of_the_input(inferencer, tmp_path, map_type):
     source = nib.load(write_volume(tmp_path / "a.nii", make_voxels(), "RAS"))

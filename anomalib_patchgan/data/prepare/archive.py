@@ -30,14 +30,15 @@ def find_archive(root: str | Path, name: str, markers: Iterable[str], expected: 
     raise DatasetNotFoundError(describe_missing(root, expected, published))
 
 
-def describe_missing(folder: Path, expected: str, published: str) -> str:
-    """Say in one line which folder was looked at, what it holds, what was expected, and where to get it."""
+def describe_missing(folder: Path, expected: str, published: str | None = None) -> str:
+    """Say in one line which folder was looked at, what it holds, what was expected, and where to get it if anywhere."""
     if not folder.is_dir():
         found = "there is no such folder"
     else:
         names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
         found = f"it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it is empty"  # noqa: PLR2004
-    return f"Looked at {folder.absolute()}: {found}. Expected: {expected}. Published at {published}."
+    where = f" Published at {published}." if published else ""
+    return f"Looked at {folder.absolute()}: {found}. Expected: {expected}.{where}"
 
 
 def check_inside(path: Path, root: Path) -> None:

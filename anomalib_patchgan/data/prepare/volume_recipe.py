@@ -11,6 +11,7 @@ from anomalib_patchgan.data.prepare.axial import AxialImages
 from anomalib_patchgan.data.prepare.field_of_view import FieldOfView
 from anomalib_patchgan.data.prepare.intensity import Scaling
 from anomalib_patchgan.data.prepare.nifti import Volume
+from anomalib_patchgan.data.prepare.planes import Plane, turn_to_plane
 from anomalib_patchgan.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ MAX_SIDE = 4096
 MAX_FIELD_MM = 1000.0
 # A modality without a name, of a model whose preparation is not known.
 UNNAMED = "image"
-_GENERATORS = ("brats-slices", "brats2019-slices")
+_GENERATORS = ("brats-slices", "brats2019-slices", "volumes-slices")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +62,11 @@ class VolumeRecipe:
             otherwise when it is cropped, padded or of other voxels.
         image_size: Height and width of images in pixels; `None` makes pixels of 1 mm, or without `field_mm` keeps those
             of the scan.
-        slice_range: First and last axial slice, counted from the bottom from 0; `None` for all.
+        slice_range: First and last slice, counted from 0, axial ones from the bottom; `None` for all.
         min_brain: Least area of brain in a slice, as a share of that in the largest cross-section, in [0, 1].
+        plane: Of the slices, see `turn_to_plane`.
+        skull_stripped: Whether the background is exactly 0. Otherwise the head is found, see `find_foreground`, and
+            what is around it becomes 0.
 
     Raises:
         DataError: A value is out of its range or of another type, since it may come from anybody's file.
@@ -78,6 +82,8 @@ class VolumeRecipe:
     image_size: int | None = None
     slice_range: tuple[int, int] | None = None
     min_brain: float = 0.25
+    plane: Plane = "axial"
+    skull_stripped: bool = True
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -91,6 +97,8 @@ class VolumeRecipe:
             "image_size": self.image_size is None or (_is_count(self.image_size) and 1 <= self.image_size <= MAX_SIDE),
             "slice_range": self.slice_range is None or _is_pair(self.slice_range),
             "min_brain": _is_number(self.min_brain) and 0 <= self.min_brain <= 1,
+            "plane": self.plane in get_args(Plane),
+            "skull_stripped": isinstance(self.skull_stripped, bool),
         }
         wrong = next((name for name, good in valid.items() if not good), None)
         if wrong is not None:
@@ -150,6 +158,7 @@ class VolumeRecipe:
         Raises:
             DataError: A volume is empty or constant, or its pixels are far smaller or larger than the images'.
         """
+        volumes = {path: self._prepare(volume, path) for path, volume in volumes.items()}
         slices = AxialImages.of(volumes, self.scaling)
         path, first = next(iter(volumes.items()))
         if self.field_mm is None:
@@ -162,6 +171,18 @@ class VolumeRecipe:
         enough = slices.has_brain(self.min_brain)
         numbers = [number for number in slices.indices(self.slice_range) if enough[number]]
         return ScanImages(slices=slices, field=field, numbers=numbers)
+
+    def turn(self, volume: Volume) -> Volume:
+        """Turn a volume so that its third axis counts the slices."""
+        return turn_to_plane(volume, self.plane)
+
+    def _prepare(self, volume: Volume, path: Path) -> Volume:
+        if not self.skull_stripped:
+            # scikit-image takes a second to import, which few recipes need.
+            from anomalib_patchgan.data.prepare.foreground import without_air
+
+            volume = without_air(volume, path)
+        return self.turn(volume)
 
 
 def _is_word(value: object) -> bool:

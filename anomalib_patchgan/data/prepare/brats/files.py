@@ -8,7 +8,7 @@ from pathlib import Path
 
 from anomalib_patchgan.data.prepare.archive import check_inside, describe_missing, list_names
 from anomalib_patchgan.data.prepare.brats.mapping import NameMapping, read_mappings
-from anomalib_patchgan.data.prepare.brats.names import GRADES, SEGMENTATION, YEARS, CaseName, parse_case
+from anomalib_patchgan.data.prepare.brats.names import GRADES, SEGMENTATION, SUFFIXES, YEARS, CaseName, parse_case
 from anomalib_patchgan.data.prepare.brats.search import MAX_DEPTH, CaseFolder, Findings, search_cases
 from anomalib_patchgan.data.prepare.brats.spec import BratsSpec
 from anomalib_patchgan.data.prepare.cases import Case
@@ -90,7 +90,7 @@ def find_cases(roots: Sequence[Path], spec: BratsSpec) -> tuple[list[BratsCase],
 def source_of(case: Case, kind: str) -> Path:
     """Return the file of a modality or, for `seg`, of the segmentation."""
     name = parse_case(case.name)
-    return next(path for path in case.sources.values() if name and _kind_of(name, path.name) == kind)
+    return next(path for source, path in case.sources.items() if name and _kind_of(name, Path(source).name) == kind)
 
 
 def _expected(spec: BratsSpec) -> str:
@@ -143,7 +143,9 @@ def _find_sources(folder: CaseFolder, spec: BratsSpec) -> dict[str, Path]:
             expected = f"{folder.name.file_name(kind)}, gzipped or not"
             raise DatasetNotFoundError(describe_missing(folder.path, expected, spec.published))
         check_inside(files[kind], folder.archive)
-        parts = [folder.grade or "", folder.name.name, files[kind].name]
+        is_wrapped = _kind_of(folder.name, files[kind].name) is None
+        file_name = (files[kind].parent if is_wrapped else files[kind]).name
+        parts = [folder.grade or "", folder.name.name, file_name]
         sources["/".join(filter(None, parts))] = files[kind]
     return sources
 
@@ -157,9 +159,18 @@ def _files(folder: CaseFolder) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name in sorted(names, key=lambda name: (name.lower().endswith(".gz"), name)):
         kind = _kind_of(folder.name, name)
-        if kind is not None and (path / name).is_file():
-            found[kind] = path / name
+        file = _unwrap(path / name) if kind is not None else None
+        if kind is not None and file is not None:
+            found[kind] = file
     return found
+
+
+def _unwrap(path: Path) -> Path | None:
+    """Return a file, or the only one of a folder with a file's name, which some programs unpack `.gz` into."""
+    if not path.is_dir():
+        return path if path.is_file() else None
+    inside = [path / name for name in list_names(path) if name.lower().endswith(SUFFIXES)]
+    return inside[0] if len(inside) == 1 and inside[0].is_file() else None
 
 
 def _kind_of(name: CaseName, file_name: str) -> str | None:

@@ -1,19 +1,13 @@
 """Finding the folders of BraTS cases below a root that may hold anything else, too."""
 
-import logging
-import os
 import re
-from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from anomalib_patchgan.data.prepare.brats.names import GRADES, CaseName, parse_case
 from anomalib_patchgan.data.prepare.csv_files import check_id
-from anomalib_patchgan.errors import ConfigurationError, DataError
-
-logger = logging.getLogger(__name__)
+from anomalib_patchgan.data.prepare.walk import WalkLimits, is_folder, walk
 
 # Levels of folders below the root that are listed: `collection/year/archive/HGG` is the deepest usual one.
 MAX_DEPTH = 6
@@ -21,8 +15,6 @@ MAX_DEPTH = 6
 MAX_IN_FOLDER = 20_000
 MAX_ENTRIES = 200_000
 _MAPPING = re.compile(r"name_mapping.*\.csv", re.IGNORECASE)
-# What macOS packs beside the files.
-_RESOURCE_FORKS = "__MACOSX"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,68 +75,24 @@ def search_cases(root: Path, years: Collection[int]) -> Findings:
         [('BraTS2021_00003', None), ('Brats18_2013_2_1', 'HGG')]
     """
     findings = Findings()
-    queue = deque([(root, 0)])
-    seen: set[Path] = set()
-    looked_at = 0
-    while queue:
-        folder, depth = queue.popleft()
-        if (real := folder.resolve()) in seen:
-            continue
-        seen.add(real)
-        entries = _list(folder, is_root=depth == 0)
-        looked_at += len(entries)
-        if looked_at > MAX_ENTRIES:
-            msg = f"{root} holds more than {MAX_ENTRIES} files and folders: set root to the BraTS folders themselves."
-            raise ConfigurationError(msg)
-        is_grade = folder.name.upper() in GRADES
+    limits = WalkLimits(what="BraTS", depth=MAX_DEPTH, in_folder=MAX_IN_FOLDER, entries=MAX_ENTRIES)
+    # Files below a link that is a grade's folder are refused one by one, with a message.
+    for folder, entries in walk(root, limits, enter=lambda path: parse_case(path.name) is None, follow=_is_grade):
+        is_grade = _is_grade(folder)
         if is_grade:
             findings.grades.append(folder)
-        for path in _folders(folder, entries, findings):
-            name = parse_case(path.name)
-            if name is None:
-                if depth < MAX_DEPTH and _may_follow(path, depth):
-                    queue.append((path, depth + 1))
-            elif name.year in years:
+        for entry in entries:
+            name = parse_case(entry.name)
+            if not is_folder(entry):
+                if _MAPPING.fullmatch(entry.name):
+                    findings.mappings.append(folder / entry.name)
+            elif name is not None and name.year in years:
                 check_id(name.name, folder)
                 archive = (folder.parent if is_grade else folder).resolve()
                 grade = folder.name.upper() if is_grade else None
-                findings.cases.append(CaseFolder(name=name, path=path, archive=archive, grade=grade))
+                findings.cases.append(CaseFolder(name=name, path=folder / entry.name, archive=archive, grade=grade))
     return findings
 
 
-def _folders(folder: Path, entries: list[os.DirEntry[str]], findings: Findings) -> Iterator[Path]:
-    """Yield the folders among the entries, and note mapping files."""
-    for entry in sorted(entries, key=lambda entry: entry.name):
-        if entry.name.startswith(".") or entry.name == _RESOURCE_FORKS:
-            continue
-        if entry.is_dir():
-            yield folder / entry.name
-        elif _MAPPING.fullmatch(entry.name):
-            findings.mappings.append(folder / entry.name)
-
-
-def _list(folder: Path, *, is_root: bool) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            found = list(islice(entries, MAX_IN_FOLDER + 1))
-    except OSError as error:
-        msg = f"{folder} cannot be listed ({error.strerror}): check its permissions and whether the disk is there."
-        if is_root:
-            raise DataError(msg) from error
-        logger.warning("%s cannot be listed (%s) and is left out", folder, error.strerror)
-        return []
-    if len(found) > MAX_IN_FOLDER:
-        logger.warning(
-            "%s holds more than %d entries, more than any BraTS folder, and is left out", folder, MAX_IN_FOLDER
-        )
-        return []
-    return found
-
-
-def _may_follow(path: Path, depth: int) -> bool:
-    """Tell whether to look into a folder: links count in the root, which is the user's, and not inside an archive."""
-    # Files below a link that is a grade's folder are refused one by one, with a message.
-    if depth == 0 or path.name.upper() in GRADES or not path.is_symlink():
-        return True
-    logger.warning("%s is a symbolic link and not followed: give the folder it leads to as a root of its own", path)
-    return False
+def _is_grade(folder: Path) -> bool:
+    return folder.name.upper() in GRADES

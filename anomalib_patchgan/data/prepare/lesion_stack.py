@@ -1,0 +1,110 @@
+"""The slices of one scan with their lesion, and the samples that are made of them."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anomalib_patchgan.data.prepare.nifti import ReadLimits, Volume, parse_nifti, read_bytes
+from anomalib_patchgan.data.prepare.tiles import Tile, cut_tiles
+from anomalib_patchgan.data.prepare.volume_recipe import ScanImages, VolumeRecipe
+from anomalib_patchgan.data.prepare.writing import PreparedSlice
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
+
+# Smaller cross-sections only graze the lesion: such a slice is neither normal nor a fair test.
+MIN_LESION_MM2 = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LesionStack:
+    """Slices of one scan with their lesion.
+
+    Args:
+        images: The slices, and what their images show.
+        lesion: `(Z, H, W)` bool.
+        pixel_mm2: Area of a pixel.
+    """
+
+    images: ScanImages
+    lesion: np.ndarray
+    pixel_mm2: float
+
+    @classmethod
+    def of(cls, recipe: VolumeRecipe, volumes: Mapping[Path, Volume], lesion: Volume) -> "Self":
+        """Open a scan.
+
+        Args:
+            recipe: How volumes become images.
+            volumes: The modalities by file.
+            lesion: Bool, on the same grid.
+
+        Raises:
+            DataError: A volume is empty or constant.
+        """
+        turned = recipe.turn(lesion)
+        width, height, _ = turned.spacing_mm
+        return cls(images=recipe.open(volumes), lesion=turned.voxels.T, pixel_mm2=width * height)
+
+    def slices(self, name: str, split: str, *, abnormal: bool = False) -> Iterator[PreparedSlice]:
+        """Make whole slices: those without lesion, and with its mask those of validation and test.
+
+        Args:
+            name: Name of the case.
+            split: Its split.
+            abnormal: The scan is abnormal as a whole, and there is no mask.
+
+        Yields:
+            Slices in their order; those that only graze the lesion are left out.
+        """
+        lesion_mm2 = np.count_nonzero(self.lesion, axis=(1, 2)) * self.pixel_mm2
+        for index in self.images.numbers:
+            if 0 < lesion_mm2[index] < MIN_LESION_MM2:
+                continue
+            mask = self.images.field.mask(self.lesion[index]) if lesion_mm2[index] else None
+            if mask is not None and (split == "train" or not mask.any()):
+                continue
+            yield PreparedSlice(
+                split=split,
+                stem=f"{name}_slice-{index:03d}",
+                image=self.images.image(index),
+                mask=mask,
+                abnormal=abnormal,
+                details={"slice": index, "lesion_mm2": round(float(lesion_mm2[index]), 1)},
+            )
+
+    def tiles(self, *, healthy_slices: bool = False) -> Iterator[tuple[int, Tile]]:
+        """Cut the tiles of the slices that have lesion, as the paper's scripts do.
+
+        Args:
+            healthy_slices: Also of those that have none.
+
+        Yields:
+            Number of the slice and tile.
+        """
+        has_lesion = np.count_nonzero(self.lesion, axis=(1, 2)) > 0
+        field = self.images.field
+        for index in self.images.numbers:
+            if has_lesion[index] or healthy_slices:
+                background = ~field.mask(self.images.slices.brain[index])
+                for tile in cut_tiles(self.images.image(index), field.mask(self.lesion[index]), background):
+                    yield index, tile
+
+
+def read_volume(path: Path, limits: ReadLimits, *, strict: bool) -> Volume:
+    """Read a volume, with a warning about voxels that are no numbers; see `parse_nifti`.
+
+    Raises:
+        DatasetNotFoundError: There is no such file.
+        DataError: It cannot be used.
+    """
+    volume = parse_nifti(read_bytes(path, limits), path, limits, strict=strict)
+    if volume.nonfinite:
+        logger.warning("%s: %d NaN or infinite voxels taken for background", path, volume.nonfinite)
+    return volume

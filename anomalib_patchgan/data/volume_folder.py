@@ -1,0 +1,164 @@
+"""Cohorts of NIfTI volumes, in BIDS or in any other form, from their folder to batches."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torchvision.transforms.v2 import Transform
+
+from anomalib_patchgan.data.prepare import OnError, Preparation
+from anomalib_patchgan.data.prepare.brats.names import canonical_modality
+from anomalib_patchgan.data.prepare.nifti import ReadLimits
+from anomalib_patchgan.data.prepare.planes import Plane
+from anomalib_patchgan.data.prepare.volume_folder import VolumeFolderSpec, VolumeProtocol, plan_volume_folder
+from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive, Stratum
+
+
+class VolumeFolder(PreparedArchive):
+    r"""Slices or tiles of any cohort of NIfTI volumes, with or without lesion masks, split by patient.
+
+    Slices are taken along an anatomical plane, whatever the order of the files' axes, and prepared once as 8-bit PNG
+    into `cache_dir`. Files may be links to elsewhere, as DataLad keeps them; `.nii` and upper case are fine.
+
+    Where the files are:
+
+    - BIDS, without `image`: `sub-*/[ses-*/]anat/*_FLAIR.nii.gz` (`T1w`, `T2w` and others by `modalities`), and of
+      `derivatives/` the `*_dseg.nii.gz` or `*_mask.nii.gz` whose name agrees with the image's; masks of the brain and
+      its tissues are none of lesions. `participants.tsv` counts if it is there.
+    - Patterns below `root`: `image="*/{case}_flair.nii.gz"`, `mask="*/{case}_seg.nii.gz"`. `*` and `?` stand for
+      characters of a name, `**/` for any folders; `{case}` is where image and mask have the same word, the name of the
+      scan; `{participant}`, where there is one, says whose several scans are; `{modality}` is needed for three.
+
+    What is healthy:
+
+    - A scan with a mask has healthy slices, those without a lesion; a mask of zeros says that all are. Every value of a
+      mask above 0 is lesion.
+    - `participants` is a CSV or TSV table with `participant_id`, `group` (`normal` or `abnormal`) and, if wanted,
+      `split` (`train`, `val` or `test`). Scans of the group `normal` need no mask. Where there are such, only they
+      train unless `split` says otherwise: healthy volunteers are the training set, patients validate and test.
+    - Other scans without a mask are left out, which is warned of and listed in the manifest (`left_out`), as are scans
+      that the table does not name. If no scan at all has a mask, all slices of `abnormal` ones count as abnormal.
+
+    Protocols are `slices`, whole slices with the lesion as mask, without those that only graze it (under 20 mm2); and
+    `tiles`, the 32x32 tiles of `BraTS` with their strata, of slices with lesion and of healthy scans.
+
+    Intensities: within each volume, 0 to the 99.9th percentile of the foreground becomes 1 to 255, and the background
+    is 0. It is what is 0 in skull-stripped images, otherwise what Otsu's method and the largest component leave.
+
+    Args:
+        root: Folder of the cohort.
+        image: Pattern of the images; `None` for BIDS.
+        mask: Pattern of their masks; `None` for those of BIDS, or none. In BIDS, `{case}` is the name of an image
+            without its suffix, such as `sub-01_ses-2`.
+        protocol: See above.
+        modalities: One, replicated to RGB, or three as red, green and blue: `flair`, `t1`, `t1ce`, `t2`, or a word of
+            your own, in BIDS a suffix.
+        participants: Table of participants, see above.
+        plane: `axial` (counted from the bottom), `coronal` (from the front) or `sagittal` (from the right).
+        skull_stripped: Whether the background is exactly 0, which is checked; otherwise the head is found, and skull
+            and scalp belong to it.
+        field_mm: Side of the square around the foreground that images show, and tiles are cut from, in millimetres.
+        image_size: Height and width of this square in pixels; `None` for pixels of 1 mm.
+        slice_range: First and last slice, counted from 0; `None` takes all.
+        min_brain: Least foreground of a slice, as a share of the volume's largest cross-section, in (0, 1].
+        stratum: `large` or `small` keeps one lesion size of the abnormal tiles; `None` keeps all.
+        val_split_ratio: Share of patients for validation, in (0, 1); where healthy ones train, share of these.
+        test_split_ratio: Share of patients for the test, in (0, 1); where healthy ones train, share of these.
+        split_file: CSV file of `id,split` (case or patient; train, val or test) that replaces all other splits.
+        cache_dir: Folder that holds what is prepared.
+        on_error: `stop` at a scan that cannot be used, or `skip` it and list it in the manifest.
+        strict: NaN and infinite voxels are errors; otherwise they become background, with a warning.
+        limits: Bounds on what is read from a file.
+        workers: Processes that prepare; `None` for one per core.
+        train_batch_size: Images per training batch.
+        eval_batch_size: Images per validation, test and prediction batch.
+        num_workers: Loader processes.
+        train_augmentations: Transforms of the training images.
+        val_augmentations: Transforms of the validation images.
+        test_augmentations: Transforms of the test images.
+        augmentations: Transforms of every split that has none of its own.
+        seed: Seed of the split: a hash of it with the patient's id decides, so that patients added later move none.
+
+    Raises:
+        ConfigurationError: An argument is out of its range, or when preparing, a pattern is not valid or no scan left.
+        DatasetNotFoundError: When preparing, there is no image, table or split file.
+        DataError: When preparing, a file cannot be used.
+
+    Example:
+        >>> data = VolumeFolder("./datasets/cohort", image="*/{case}_flair.nii.gz", mask="*/{case}_seg.nii.gz")
+        >>> data.spec.plane, data.spec.modalities
+        ('axial', ('flair',))
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        image: str | None = None,
+        mask: str | None = None,
+        protocol: VolumeProtocol = "slices",
+        modalities: str | Sequence[str] = ("flair",),
+        participants: str | Path | None = None,
+        plane: Plane = "axial",
+        skull_stripped: bool = True,
+        field_mm: float = 240.0,
+        image_size: int | None = None,
+        slice_range: tuple[int, int] | None = None,
+        min_brain: float = 0.25,
+        stratum: Stratum | None = None,
+        val_split_ratio: float = 0.15,
+        test_split_ratio: float = 0.2,
+        split_file: str | Path | None = None,
+        cache_dir: str | Path = "./datasets/prepared",
+        on_error: OnError = "stop",
+        strict: bool = False,
+        limits: ReadLimits | None = None,
+        workers: int | None = None,
+        train_batch_size: int = 32,
+        eval_batch_size: int = 32,
+        num_workers: int = 2,
+        train_augmentations: Transform | None = None,
+        val_augmentations: Transform | None = None,
+        test_augmentations: Transform | None = None,
+        augmentations: Transform | None = None,
+        seed: int = 0,
+    ) -> None:
+        words = (modalities,) if isinstance(modalities, str) else modalities
+        self.spec = VolumeFolderSpec(
+            protocol=protocol,
+            image=image,
+            mask=mask,
+            modalities=tuple(canonical_modality(word) for word in words),
+            participants=Path(participants).expanduser() if participants else None,
+            plane=plane,
+            skull_stripped=skull_stripped,
+            field_mm=field_mm,
+            image_size=image_size,
+            slice_range=slice_range,
+            min_brain=min_brain,
+            val_split_ratio=val_split_ratio,
+            test_split_ratio=test_split_ratio,
+            split_file=Path(split_file).expanduser() if split_file else None,
+            strict=strict,
+            seed=seed,
+        )
+        self.volumes_root = Path(root).expanduser()
+        self.limits = limits or ReadLimits()
+        super().__init__(
+            cache_dir=cache_dir,
+            id_pattern=r"^(.+)_slice-\d+",
+            stratum=stratum,
+            strata=STRATA.get(protocol, ()),
+            on_error=on_error,
+            workers=workers,
+            train_batch_size=train_batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            train_augmentations=train_augmentations,
+            val_augmentations=val_augmentations,
+            test_augmentations=test_augmentations,
+            augmentations=augmentations,
+            seed=seed,
+        )
+
+    def plan(self) -> Preparation:
+        """Find the scans and split them."""
+        return plan_volume_folder(self.volumes_root, self.spec, self.limits)
