@@ -152,11 +152,15 @@ def is_dicom(path: Path) -> bool:
     if path.name.upper() == DIRECTORY:
         return False
     try:
-        with path.open("rb") as file:
-            start = file.read(_PREAMBLE + len(_MAGIC))
+        start = _start(path)
     except OSError:
         return False
     return start[_PREAMBLE:] == _MAGIC or start.startswith(_BARE)
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_PREAMBLE + len(_MAGIC))
 
 
 def _read_header(path: Path) -> "FileDataset":
@@ -165,7 +169,8 @@ def _read_header(path: Path) -> "FileDataset":
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     # It would be inflated as a whole, however large it may become; hardly anything but reports is stored so.
-    if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+    has_meta = _start(path)[_PREAMBLE:] == _MAGIC
+    if has_meta and read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
         raise ValueError(DeflatedExplicitVRLittleEndian.name)
     header = _complete(dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(_KEYWORDS)))
     for keyword in _KEYWORDS:

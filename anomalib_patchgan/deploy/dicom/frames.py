@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from anomalib_patchgan.deploy.dicom.files import DicomFile
 from anomalib_patchgan.deploy.dicom.library import REMEDY
-from anomalib_patchgan.deploy.dicom.series import Series, instance_number, number_of_frames, text_of
+from anomalib_patchgan.deploy.dicom.series import Series, instance_number, number_of_frames, printable, text_of
 from anomalib_patchgan.errors import DataError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _check_kind(series: Series, file: DicomFile) -> None:
     except NotImplementedError:
         lacks = "which cannot be decoded"
     if lacks:
-        syntax = UID(file.transfer_syntax).name
+        syntax = printable(UID(file.transfer_syntax).name)
         remedy = f"{REMEDY}, or export it uncompressed"
         raise DataError(refusal(series, f"{name} is stored as {syntax}, {lacks}", remedy))
 

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 from anomalib_patchgan.deploy.dicom.files import DicomFile
 from anomalib_patchgan.errors import ConfigurationError
@@ -169,9 +168,17 @@ def hide_name(text: str, name: str) -> str:
 def text_of(file: DicomFile, keyword: str) -> str:
     """Return an entry of a header as a text that can be printed; empty if there is none."""
     value = file.header.get(keyword)
-    text = "" if value is None else " ".join(str(value).split())
-    limit = _MAX_TEXT if keyword != "PatientName" else None
-    return "".join(character for character in text if character.isprintable())[:limit]
+    return printable("" if value is None else str(value), None if keyword == "PatientName" else _MAX_TEXT)
+
+
+def printable(text: str, limit: int | None = _MAX_TEXT) -> str:
+    """Return a text in one line, without what cannot be printed.
+
+    Args:
+        text: Text of a file, which anybody may have written.
+        limit: Most characters.
+    """
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())[:limit]
 
 
 def instance_number(file: DicomFile) -> int:
