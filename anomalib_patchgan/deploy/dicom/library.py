@@ -26,7 +26,7 @@ def require_dicom() -> None:
 
 @contextmanager
 def quiet_dicom() -> Iterator[None]:
-    """Keep both libraries from warning of single values, which may be names, and from refusing odd ones while reading."""
+    """Keep both libraries from writing single values into warnings, and from refusing odd ones while reading."""
     from pydicom import config
 
     loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]

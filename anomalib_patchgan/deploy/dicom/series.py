@@ -139,6 +139,7 @@ def study_name(series: Series) -> str:
     """Name a study by a hash of its UID, so that nobody's name is in it.
 
     Example:
+        >>> from pathlib import Path
         >>> study_name(Series(files=[DicomFile(Path("IM1"), {"StudyInstanceUID": "1.2.3"})]))
         'study-c47f5b18'
     """

@@ -1,4 +1,5 @@
 """`anomalib-patchgan volume` on DICOM: as the same scan in NIfTI, over the series, and without the patient's name."""
+# ruff: noqa: E402 - what needs the extra is imported once it is there
 
 import gzip
 import json
