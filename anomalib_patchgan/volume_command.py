@@ -1,4 +1,4 @@
-"""`anomalib-patchgan volume`: heat maps of NIfTI volumes, which any viewer lays over them."""
+"""`anomalib-patchgan volume`: heat maps of NIfTI volumes and DICOM series, which any viewer lays over them."""
 
 import argparse
 import sys
@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING, Any
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
 
 if TYPE_CHECKING:
+    from anomalib_patchgan.deploy.dicom.studies import DicomOptions
     from anomalib_patchgan.deploy.volume import VolumeInferencer, VolumeResult
     from anomalib_patchgan.deploy.volume_files import VolumeCase
 
 COMMAND = "volume"
-DESCRIPTION = "Find lesions in NIfTI volumes: a heat map, a mask and the scores of each case."
+DESCRIPTION = "Find lesions in NIfTI volumes or DICOM series: a heat map, a mask and the scores of each case."
 FAILURE = 1
 
 _EPILOG = """\
   anomalib-patchgan volume --model edge/FP32/model.xml --input case_flair.nii.gz --output out
   anomalib-patchgan volume --model model.ckpt --input FOLDER --output out
   anomalib-patchgan volume --model model.xml --input flair=F.nii.gz t1ce=T1CE.nii.gz t2=T2.nii.gz --output out
+  anomalib-patchgan volume --model model.xml --input FOLDER_OF_DICOM --series "T2 FLAIR" --output out
 Cases that are done with this model are left as they are; `anomalib-patchgan view out --images FOLDER` makes pages of
-the results.
+the results. Of DICOM each study is a case: it also gets a page and a DICOM segmentation, which belongs to the study and
+so holds the patient's name and ID as the study does; all other files and messages hold neither.
 """
 
 
@@ -47,11 +50,21 @@ def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         nargs="+",
         metavar="PATH",
-        help="NIfTI file; folder of files or of cases; or MODALITY=FILE for each modality of the model",
+        help="NIfTI file; folder of files, of cases or of DICOM; or MODALITY=FILE for each modality of the model",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="where results are written")
     parser.add_argument("--map_type", choices=("float32", "uint8"), default="float32", help="voxels of the heat map")
     parser.add_argument("--batch_size", type=int, default=4, metavar="N", help="slices per call (default: 4)")
+    parser.add_argument(
+        "--series",
+        nargs="+",
+        default=(),
+        metavar="SERIES",
+        help="DICOM series by description or UID, if a study has several; or MODALITY=SERIES for each modality",
+    )
+    parser.add_argument(
+        "--keep_identity", action="store_true", help="name DICOM cases by patient, and files in messages (default: no)"
+    )
     parser.add_argument("--force", action="store_true", help="also do the cases that are done")
 
 
@@ -72,20 +85,30 @@ def run_volume(namespace: argparse.Namespace) -> int:
     from rich.progress import track
 
     from anomalib_patchgan.data.prepare.writing import make_writable
+    from anomalib_patchgan.deploy.dicom.case import DicomCase
+    from anomalib_patchgan.deploy.dicom.studies import DicomOptions
     from anomalib_patchgan.deploy.volume import VolumeInferencer
 
     inferencer = VolumeInferencer(namespace.model, batch_size=namespace.batch_size)
-    cases = choose_cases(namespace.input, inferencer.modalities)
+    options = DicomOptions(namespace.output, tuple(namespace.series), keep_identity=namespace.keep_identity)
+    cases = choose_cases(namespace.input, inferencer.modalities, options)
     make_writable(namespace.output)
     sys.stderr.write(f"{describe_basis(inferencer)}\n")
     failed: dict[str, str] = {}
     for case in track(cases, "volumes", console=Console(stderr=True), disable=len(cases) == 1):
         try:
+            if isinstance(case, DicomCase):
+                case.write_images(inferencer.limits)
+                sys.stderr.write(f"{case.name}: {case.describe()}\n")
             if not namespace.force and is_done(case, namespace.output, inferencer, namespace.map_type):
                 sys.stdout.write(f"{case.name}: done before\n")
                 continue
             result = inferencer.predict(case)
-            path = result.save(namespace.output, namespace.map_type)
+            path = (
+                case.save(result, namespace.map_type)
+                if isinstance(case, DicomCase)
+                else result.save(namespace.output, namespace.map_type)
+            )
             sys.stdout.write(f"{path}: patient score {result.patient_score:.3f}, {describe_verdict(result)}\n")
         except PatchGanError as error:
             failed[case.name] = one_line(error)
@@ -110,17 +133,19 @@ def describe_verdict(result: "VolumeResult") -> str:
     return "anomalous" if result.is_anomalous else "normal"
 
 
-def choose_cases(inputs: Sequence[str], modalities: Sequence[str]) -> "list[VolumeCase]":
+def choose_cases(inputs: Sequence[str], modalities: Sequence[str], options: "DicomOptions") -> "list[VolumeCase]":
     """Find the cases that the user means.
 
     Args:
         inputs: What `--input` got.
         modalities: Modalities of the model.
+        options: Which series of DICOM input are meant, and where the results go.
 
     Raises:
         ConfigurationError: Files are given with modalities that the model does not take, or some without.
-        PatchGanError: See `find_cases`.
+        PatchGanError: See `find_cases` and `find_dicom_cases`.
     """
+    from anomalib_patchgan.deploy.dicom.studies import dicom_case_of, find_dicom_cases, takes_dicom
     from anomalib_patchgan.deploy.volume_files import VolumeCase, case_name, find_cases
 
     pairs = [text.partition("=") for text in inputs]
@@ -129,7 +154,16 @@ def choose_cases(inputs: Sequence[str], modalities: Sequence[str]) -> "list[Volu
         equals and name.isidentifier() and not Path(text).exists()
         for text, (name, equals, _) in zip(inputs, pairs, strict=True)
     ):
-        cases = [case for text in inputs for case in find_cases(Path(text).expanduser(), modalities)]
+        sources = [Path(text).expanduser() for text in inputs]
+        cases = [
+            case
+            for source in sources
+            for case in (
+                find_dicom_cases(source, modalities, options)
+                if takes_dicom(source, options)
+                else find_cases(source, modalities)
+            )
+        ]
         names = [case.name for case in cases]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
@@ -141,12 +175,15 @@ def choose_cases(inputs: Sequence[str], modalities: Sequence[str]) -> "list[Volu
         msg = f"--input needs {' '.join(f'{name}=FILE' for name in modalities)} for this model, got {' '.join(inputs)}"
         raise ConfigurationError(msg)
     ordered = {name: paths[name] for name in modalities}
+    if options.series or any(takes_dicom(path, options) for path in ordered.values()):
+        return [dicom_case_of(ordered, options)]
     return [VolumeCase(name=case_name(next(iter(ordered.values())), modalities), paths=ordered)]
 
 
 def is_done(case: "VolumeCase", folder: Path, inferencer: "VolumeInferencer", map_type: str) -> bool:
     """Tell whether the results of a case are there, of this model and of these files."""
     from anomalib_patchgan.data.prepare.writing import read_json
+    from anomalib_patchgan.deploy.dicom.case import DicomCase
     from anomalib_patchgan.deploy.volume import output_names, verdict_basis
     from anomalib_patchgan.deploy.volume_files import hash_inputs
 
@@ -162,4 +199,5 @@ def is_done(case: "VolumeCase", folder: Path, inferencer: "VolumeInferencer", ma
         # A record of an older version may hold a verdict by the threshold of slices.
         and all(name in record and record[name] == value for name, value in basis.items())
         and record.get("inputs_sha256") == hash_inputs(case, inferencer.limits)
+        and (not isinstance(case, DicomCase) or case.is_complete(record, has_mask=inferencer.has_thresholds))
     )

@@ -48,6 +48,7 @@ class VolumeResult:
         has_thresholds: Whether the model has thresholds of slices and voxels; without them there is no mask.
         patient_threshold: Threshold of the patient's score; `None` if the model has none.
         no_verdict: Why the patient is called neither normal nor anomalous; empty where it is.
+        dicom: What the record says of the DICOM series that the files were made of, if they were.
 
     Example:
         >>> from nibabel import Nifti1Header
@@ -74,6 +75,7 @@ class VolumeResult:
     has_thresholds: bool = True
     patient_threshold: PatientThreshold | None = None
     no_verdict: str = ""
+    dicom: Mapping[str, Any] | None = None
 
     @property
     def patient_score(self) -> float:
@@ -127,6 +129,7 @@ class VolumeResult:
             ],
             "model": dict(self.model),
             "versions": dict(self.versions),
+            **({} if self.dicom is None else {"dicom": dict(self.dicom)}),
         }
 
     def save(self, folder: str | Path, map_type: MapType = "float32") -> Path:

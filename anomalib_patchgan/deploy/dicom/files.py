@@ -1,0 +1,211 @@
+"""Finds the DICOM files of a folder and reads their headers, as far as they are needed."""
+
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
+from anomalib_patchgan.deploy.dicom.library import quiet_dicom
+from anomalib_patchgan.errors import DataError
+
+if TYPE_CHECKING:
+    from pydicom import FileDataset
+
+DIRECTORY = "DICOMDIR"
+# A file begins with 128 bytes for any use, and these four.
+_PREAMBLE, _MAGIC = 128, b"DICM"
+# What files without them begin with: the first elements of the first group that an image has, in little endian.
+_BARE = tuple(bytes((8, 0, element, 0)) for element in (0x00, 0x05, 0x08, 0x16))
+_NIFTI_ENDINGS = (".nii", ".nii.gz")
+# Nothing else is read: what identifies the patient and the study, as far as a segmentation of it has to, and what
+# describes image and place.
+# fmt: off
+_KEYWORDS = (
+    "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientIdentityRemoved",
+    "DeidentificationMethod", "StudyInstanceUID", "StudyID", "StudyDate", "StudyTime", "AccessionNumber",
+    "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "FrameOfReferenceUID",
+    "PositionReferenceIndicator", "SOPClassUID", "SOPInstanceUID", "InstanceNumber", "ImageType", "NumberOfFrames",
+    "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "ImagePositionPatient",
+    "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "RescaleSlope",
+    "RescaleIntercept", "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+)
+# fmt: on
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """One file and its header.
+
+    Args:
+        path: The file. What others called it and its folders may be a patient's name.
+        header: Its header without pixels.
+    """
+
+    path: Path
+    header: "FileDataset"
+
+    @property
+    def transfer_syntax(self) -> str:
+        """UID of how the file is encoded."""
+        return str(self.header.file_meta.get("TransferSyntaxUID", ""))
+
+
+def holds_dicom(source: Path, skip: Path | None = None, *, even_beside_nifti: bool = False) -> bool:
+    """Tell whether a file is a DICOM file, or whether a folder holds some to be taken for the input.
+
+    Args:
+        source: File or folder.
+        skip: Folder to leave out, such as that of the results.
+        even_beside_nifti: Whether DICOM files count in a folder of NIfTI files, too.
+
+    Example:
+        >>> Path("scan").mkdir()
+        >>> Path("scan/IM0001").write_bytes(bytes(128) + b"DICM")
+        132
+        >>> holds_dicom(Path("scan")), holds_dicom(Path("scan/IM0001")), holds_dicom(Path("elsewhere"))
+        (True, True, False)
+    """
+    if source.name.upper() == DIRECTORY:
+        return source.is_file()
+    found = False
+    for path in walk(source, skip):
+        if not even_beside_nifti and path.name.lower().endswith(_NIFTI_ENDINGS) and not _is_result(path):
+            return False
+        found = found or is_dicom(path)
+        if found and even_beside_nifti:
+            break
+    return found
+
+
+def read_headers(source: Path, skip: Path | None = None, *, name_files: bool = False) -> list[DicomFile]:
+    """Read the headers of a file, or of all files of a folder at any depth.
+
+    Args:
+        source: File or folder, or the DICOMDIR in it; files that are no DICOM are passed over.
+        skip: Folder to leave out.
+        name_files: Whether a file that cannot be read may be named, since names of files may be those of patients.
+
+    Returns:
+        What can be read, by path; a warning counts what cannot.
+
+    Raises:
+        DataError: No file can be read.
+    """
+    source = source.parent if source.name.upper() == DIRECTORY else source
+    found: list[DicomFile] = []
+    unreadable: list[Path] = []
+    with quiet_dicom():
+        for path in filter(is_dicom, walk(source, skip)):
+            try:
+                found.append(DicomFile(path, _read_header(path)))
+            # A damaged file ends in nearly every exception somewhere in the parser.
+            except Exception:  # noqa: BLE001, PERF203
+                unreadable.append(path)
+    if unreadable or not found:
+        which = f", such as {unreadable[0]}" if unreadable and name_files else " (--keep_identity names one)"
+        count = "1 DICOM file is" if len(unreadable) == 1 else f"{len(unreadable)} DICOM files are"
+        msg = f"{source}: {count} damaged or deflated and left out{which}: copy or export the study again."
+        if not found:
+            raise DataError(msg)
+        logger.warning("%s", msg)
+    return found
+
+
+def load_file(path: Path, limits: ReadLimits) -> "FileDataset":
+    """Read a file with its pixels, as they are encoded.
+
+    Raises:
+        DatasetNotFoundError: There is no such file.
+        DataError: It is no regular file, or larger than the limits.
+    """
+    from pydicom import dcmread
+
+    return _complete(dcmread(BytesIO(read_bytes(path, limits)), force=True))
+
+
+def walk(source: Path, skip: Path | None = None) -> Iterator[Path]:
+    """Yield the regular files below a folder, by path, or the file itself.
+
+    Args:
+        source: File or folder; links to folders are not followed.
+        skip: Folder to leave out.
+    """
+    if not source.is_dir():
+        yield from [source] if _is_regular(source) else []
+        return
+    left_out = None if skip is None else skip.resolve()
+    for folder, folders, names in os.walk(source):
+        folders[:] = sorted(name for name in folders if (Path(folder) / name).resolve() != left_out)
+        yield from (path for name in sorted(names) if _is_regular(path := Path(folder) / name))
+
+
+def is_dicom(path: Path) -> bool:
+    """Tell by its first bytes whether a file is one of DICOM, whatever its name; a DICOMDIR is not."""
+    if path.name.upper() == DIRECTORY:
+        return False
+    try:
+        start = _start(path)
+    except OSError:
+        return False
+    return start[_PREAMBLE:] == _MAGIC or start.startswith(_BARE)
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_PREAMBLE + len(_MAGIC))
+
+
+def _read_header(path: Path) -> "FileDataset":
+    from pydicom import dcmread
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    # It would be inflated as a whole, however large it may become; hardly anything but reports is stored so.
+    has_meta = _start(path)[_PREAMBLE:] == _MAGIC
+    if has_meta and read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        raise ValueError(DeflatedExplicitVRLittleEndian.name)
+    header = _complete(dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(_KEYWORDS)))
+    for keyword in _KEYWORDS:
+        try:
+            header.get(keyword)
+        # A value that is none counts as missing, which those who need it will say.
+        except Exception:  # noqa: BLE001, PERF203
+            del header[keyword]
+    for keyword in _UIDS:
+        if not str(header[keyword].value):
+            raise ValueError(keyword)
+    return header
+
+
+def _complete(dataset: "FileDataset") -> "FileDataset":
+    """Write down how a file is encoded that does not say so itself, because it has no preamble."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    dataset.file_meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return dataset
+
+
+def _is_result(path: Path) -> bool:
+    """Tell whether a volume was written by this command, as `<case>_<kind>.nii.gz` beside `<case>.json`."""
+    return path.with_name(f"{path.name.rpartition('_')[0]}.json").is_file()
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        # Opening a pipe would wait for ever for somebody to write to it.
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False

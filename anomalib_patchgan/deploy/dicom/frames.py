@@ -1,0 +1,163 @@
+"""Where each image of a series lies, and how its stored values become intensities."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalib_patchgan.deploy.dicom.files import DicomFile
+from anomalib_patchgan.deploy.dicom.library import REMEDY
+from anomalib_patchgan.deploy.dicom.series import Series, instance_number, number_of_frames, printable, text_of
+from anomalib_patchgan.errors import DataError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+# Of a unit vector: what rounding does to the directions of rows and columns, and far less than a turned image.
+_DIRECTION_TOLERANCE = 1e-3
+_MAX_SPACING_MM = 1e3
+# Where a file of several frames holds what one of a single image has at its root.
+_FUNCTIONAL_GROUPS = (
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelMeasuresSequence",
+    "PixelValueTransformationSequence",
+)
+_FARTHEST_MM = 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One image.
+
+    Args:
+        file: Its file.
+        index: Its number in this file from 0; `None` if the file holds a single image.
+        position: Centre of the first pixel in DICOM's millimetres, left, posterior and superior, `(3,)`.
+        directions: Unit vectors along rows (to the next column) and down columns (to the next row), `(2, 3)`.
+        spacing: Millimetres between rows and between columns, `(2,)`.
+        values: What holds the slope and intercept of the stored values, or a table of them.
+    """
+
+    file: DicomFile
+    index: int | None
+    position: NDArray[np.float64]
+    directions: NDArray[np.float64]
+    spacing: NDArray[np.float64]
+    values: "Dataset"
+
+    @property
+    def name(self) -> str:
+        """Name for messages, by its number, since the name of the file may be that of a patient."""
+        if self.index is not None:
+            return f"frame {self.index + 1}"
+        return f"image {instance_number(self.file)} ({text_of(self.file, 'SOPInstanceUID')})"
+
+
+def list_frames(series: Series) -> list[Frame]:
+    """List the images of a series after checking what kind they are.
+
+    Raises:
+        DataError: They are colour images, cannot be decoded here, do not say where they lie, or are not one volume in a
+            form that is read here.
+    """
+    for file in series.files:
+        _check_kind(series, file)
+    several = [file for file in series.files if number_of_frames(file) > 1]
+    if several and len(series.files) > 1:
+        reason = f"it holds {len(series.files)} files, {len(several)} of them of several frames"
+        raise DataError(refusal(series, reason, "export each as a series of its own"))
+    if not several:
+        return [_frame(series, file, None, [file.header]) for file in series.files]
+    file = several[0]
+    shared = _items(file.header, "SharedFunctionalGroupsSequence")[:1]
+    own = _items(file.header, "PerFrameFunctionalGroupsSequence")
+    if len(own) != number_of_frames(file):
+        reason = f"its file of {number_of_frames(file)} frames does not say where each lies"
+        raise DataError(refusal(series, reason, "export it as enhanced MR or CT, or as single images"))
+    return [_frame(series, file, index, [item, *shared]) for index, item in enumerate(own)]
+
+
+def refusal(series: Series, reason: str, remedy: str) -> str:
+    """Return the message that a series cannot be used."""
+    return f"series {series.describe()} cannot be used, {reason}: {remedy}."
+
+
+def _check_kind(series: Series, file: DicomFile) -> None:
+    from pydicom.pixels import get_decoder  # type: ignore[attr-defined]
+    from pydicom.uid import UID
+
+    name = f"image {instance_number(file)} ({text_of(file, 'SOPInstanceUID')})"
+    colours = text_of(file, "PhotometricInterpretation")
+    if text_of(file, "SamplesPerPixel") not in {"", "1"} or colours not in {"", "MONOCHROME2"}:
+        what = "is shown with inverted grey values" if colours == "MONOCHROME1" else "is a colour image"
+        raise DataError(refusal(series, f"{name} {what} ({colours or 'RGB'})", "choose the original grey images"))
+    if "MOSAIC" in text_of(file, "ImageType").upper():
+        reason = f"{name} is a mosaic of slices"
+        raise DataError(refusal(series, reason, "convert it with dcm2niix and give the NIfTI file"))
+    try:
+        decoder = get_decoder(UID(file.transfer_syntax))
+        lacks = "" if decoder.is_available else "no decoder is installed for it"
+    except NotImplementedError:
+        lacks = "which cannot be decoded"
+    if lacks:
+        syntax = printable(UID(file.transfer_syntax).name)
+        remedy = f"{REMEDY}, or export it uncompressed"
+        raise DataError(refusal(series, f"{name} is stored as {syntax}, {lacks}", remedy))
+
+
+def _frame(series: Series, file: DicomFile, index: int | None, sources: Sequence["Dataset"]) -> Frame:
+    place, orientation, measures, values = (
+        sources[0] if index is None else _group(sources, name) for name in _FUNCTIONAL_GROUPS
+    )
+    found = {
+        "ImagePositionPatient": _numbers(place, "ImagePositionPatient", 3),
+        "ImageOrientationPatient": _numbers(orientation, "ImageOrientationPatient", 6),
+        "PixelSpacing": _numbers(measures, "PixelSpacing", 2),
+    }
+    position, axes, spacing = found.values()
+    if axes is not None and not _is_orthonormal(axes.reshape(2, 3)):
+        found["ImageOrientationPatient"] = None
+    if position is not None and (abs(position) > _FARTHEST_MM).any():
+        found["ImagePositionPatient"] = None
+    if spacing is not None and not ((spacing > 0) & (spacing <= _MAX_SPACING_MM)).all():
+        found["PixelSpacing"] = None
+    wrong = [keyword for keyword, value in found.items() if value is None]
+    if wrong or position is None or axes is None or spacing is None:
+        where = f"frame {index + 1}" if index is not None else f"image {instance_number(file)}"
+        reason = f"{where} ({text_of(file, 'SOPInstanceUID')}) has no valid {' and '.join(wrong)}"
+        raise DataError(refusal(series, reason, "export the original images"))
+    directions = axes.reshape(2, 3)
+    directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    return Frame(file=file, index=index, position=position, directions=directions, spacing=spacing, values=values)
+
+
+def _group(sources: Sequence["Dataset"], keyword: str) -> "Dataset":
+    """Return the item of a functional group, of the frame itself or else of all frames."""
+    from pydicom import Dataset
+
+    found = [items[0] for source in sources if (items := _items(source, keyword))]
+    return found[0] if found else Dataset()
+
+
+def _items(source: "Dataset", keyword: str) -> list["Dataset"]:
+    from pydicom.sequence import Sequence as Items
+
+    value = source.get(keyword)
+    return list(value) if isinstance(value, Items) else []
+
+
+def _numbers(source: "Dataset", keyword: str, count: int) -> NDArray[np.float64] | None:
+    try:
+        value: Any = source.get(keyword)
+        numbers = np.array(value, np.float64)
+    # Whatever a damaged header holds instead.
+    except Exception:  # noqa: BLE001
+        return None
+    return numbers if numbers.shape == (count,) and np.isfinite(numbers).all() else None
+
+
+def _is_orthonormal(directions: NDArray[np.float64]) -> bool:
+    return bool(np.abs(directions @ directions.T - np.eye(2)).max() < 10 * _DIRECTION_TOLERANCE)
