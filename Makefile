@@ -1,21 +1,22 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-IMAGES := results/PatchGan/BrainPhantom/latest/images
+RUN := results/PatchGan/BrainPhantom/latest
 
 .DELETE_ON_ERROR:
 .PHONY: demo test lint clean help
 
 help:
-	@echo "make demo   train and test PatchGan on synthetic brains and write heat-map images"
+	@echo "make demo   train and test PatchGan on synthetic brains and compare with trivial rules"
 	@echo "make test   run all tests"
 	@echo "make lint   check style and types"
 	@echo "make clean  remove the environment and everything built or trained here"
 
 demo: $(VENV)/.installed
 	$(BIN)/anomalib-patchgan train --config configs/quickstart.yaml
-	@test -d $(IMAGES) || { echo "error: no images were written to $(IMAGES)" >&2; exit 1; }
-	@echo "Heat-map images: $(CURDIR)/$(IMAGES)"
+	@test -d $(RUN)/images || { echo "error: no images were written to $(RUN)/images" >&2; exit 1; }
+	@echo "Heat-map images: $(CURDIR)/$(RUN)/images"
+	$(BIN)/anomalib-patchgan compare $(RUN)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from anomalib_patchgan.data.prediction_images import PredictionImages
 from anomalib_patchgan.errors import ConfigurationError, one_line
-from anomalib_patchgan.run_checks import check_checkpoint_file, check_monitors, check_trainer
+from anomalib_patchgan.run_checks import check_checkpoint_file, check_monitors, check_trainer, checkpoint_must_fit
 
 TRAINING = {"fit", "train"}
 # Tells the processes that lightning starts for DDP which checkpoint the first one was given.
@@ -124,20 +124,11 @@ class PatchGanCLI(AnomalibCLI):
         """Run the subcommand, turning failures that anomalib hides or leaves unexplained into errors."""
         if self.subcommand != "install":
             self._check_run()
-        try:
+        with checkpoint_must_fit(self._get(self.config, "ckpt_path")):
             if self.subcommand == "train" and self._get(self.config, "ckpt_path"):
                 self._resume()
             else:
                 super()._run_subcommand()
-        except RuntimeError as error:
-            if not str(error).startswith("Error(s) in loading state_dict"):
-                raise
-            checkpoint = self._get(self.config, "ckpt_path")
-            msg = (
-                f"the checkpoint {checkpoint} does not fit the model: it belongs to another model or to other "
-                "model arguments; pass the config.yaml of its training with --config"
-            )
-            raise ConfigurationError(msg) from error
 
     def _check_run(self) -> None:
         """Refuse what cannot work, the images of `predict` too, before anomalib makes a results folder."""

@@ -1,8 +1,8 @@
 """`anomalib-patchgan`: anomalib's command line with the plugin loaded, and the plugin's own subcommands.
 
 Importing anomalib and torch takes about ten seconds, so this module imports neither: help, the version and
-`configs` answer at once, `report` and `view` need neither, `prepare`, `benchmark`, `edge` and `volume` load them once
-their own options are valid, everything else goes to `anomalib_patchgan.anomalib_cli`.
+`configs` answer at once, `report` and `view` need neither, `prepare`, `benchmark`, `compare`, `edge` and `volume` load
+them once their own options are valid, everything else goes to `anomalib_patchgan.anomalib_cli`.
 """
 
 import argparse
@@ -18,6 +18,9 @@ from pathlib import Path
 from anomalib_patchgan.benchmark_command import COMMAND as BENCHMARK
 from anomalib_patchgan.benchmark_command import DESCRIPTION as BENCHMARK_DESCRIPTION
 from anomalib_patchgan.benchmark_command import add_benchmark_arguments, run_benchmark
+from anomalib_patchgan.compare_command import COMMAND as COMPARE
+from anomalib_patchgan.compare_command import DESCRIPTION as COMPARE_DESCRIPTION
+from anomalib_patchgan.compare_command import add_compare_arguments, run_compare
 from anomalib_patchgan.configs_command import run_configs
 from anomalib_patchgan.edge_command import COMMAND as EDGE
 from anomalib_patchgan.edge_command import DESCRIPTION as EDGE_DESCRIPTION
@@ -139,6 +142,8 @@ def light_parser() -> argparse.ArgumentParser:
     add_prepare_arguments(prepare)
     benchmark = subcommands.add_parser(BENCHMARK, help=BENCHMARK_DESCRIPTION, description=BENCHMARK_DESCRIPTION)
     add_benchmark_arguments(benchmark)
+    compare = subcommands.add_parser(COMPARE, help=COMPARE_DESCRIPTION, description=COMPARE_DESCRIPTION)
+    add_compare_arguments(compare)
     report = subcommands.add_parser(REPORT, help=REPORT_DESCRIPTION, description=REPORT_DESCRIPTION)
     add_report_arguments(report)
     edge = subcommands.add_parser(EDGE, help=EDGE_DESCRIPTION, description=EDGE_DESCRIPTION, allow_abbrev=False)
@@ -173,10 +178,11 @@ def _dispatch(arguments: list[str]) -> int:
         options = read_options(namespace)
         _load_anomalib()
         return run_prepare(others, options)
-    if namespace.subcommand in {BENCHMARK, EDGE, VOLUME}:
+    if namespace.subcommand in {BENCHMARK, COMPARE, EDGE, VOLUME}:
         _load_anomalib()
     commands: dict[str, Callable[[], int]] = {
         BENCHMARK: lambda: run_benchmark(namespace, arguments),
+        COMPARE: lambda: run_compare(namespace),
         EDGE: lambda: run_edge(namespace, others),
         REPORT: lambda: run_report(namespace),
         VIEW: lambda: run_view(namespace),

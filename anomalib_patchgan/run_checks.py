@@ -49,6 +49,28 @@ def check_checkpoint_file(path: Path) -> None:
         raise ConfigurationError(msg)
 
 
+@contextmanager
+def checkpoint_must_fit(path: object) -> Iterator[None]:
+    """Explain the refusal of a checkpoint's weights in one line.
+
+    Args:
+        path: The checkpoint, for the message.
+
+    Raises:
+        ConfigurationError: The weights are of another model.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("Error(s) in loading state_dict"):
+            raise
+        msg = (
+            f"the checkpoint {path} does not fit the model: it belongs to another model or to other "
+            "model arguments; pass the config.yaml of its training with --config"
+        )
+        raise ConfigurationError(msg) from error
+
+
 def check_trainer(arguments: Mapping[str, Any], model: AnomalibModule) -> None:
     """Let lightning refuse devices, precision, limits and the like before a results folder is made.
 

@@ -46,7 +46,17 @@ def test_help_lists_every_subcommand():
     done = run("-m", "anomalib_patchgan", "--help")
     assert done.returncode == 0
     assert done.stderr == ""
-    for name in (*cli.ANOMALIB_COMMANDS, "configs", "prepare", "benchmark", "report", "edge", "volume", "view"):
+    for name in (
+        *cli.ANOMALIB_COMMANDS,
+        "configs",
+        "prepare",
+        "benchmark",
+        "compare",
+        "report",
+        "edge",
+        "volume",
+        "view",
+    ):
         assert f"\n    {name}" in done.stdout
 
 

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping, RichProgressBar
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.cli import USAGE_ERROR, main
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.run_checks import check_checkpoint_file, check_monitors, check_trainer
+from anomalib_patchgan.run_checks import check_checkpoint_file, check_monitors, check_trainer, checkpoint_must_fit
 from tests.fakes.prepared import write_prepared_folder
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -108,3 +108,14 @@ def test_missing_images_are_asked_for(tmp_path, capsys, monkeypatch, arguments):
     assert main([subcommand, "--model", "PatchGan", *others]) == USAGE_ERROR
     assert f"{subcommand} needs images" in capsys.readouterr().err.splitlines()[-1]
     assert list(Path().iterdir()) == []
+
+
+def test_weights_of_another_model_are_explained_and_other_errors_are_not():
+    other = torch.nn.Linear(2, 3)
+    refusal = pytest.raises(ConfigurationError, match="the checkpoint a.ckpt does not fit the model")
+    with refusal, checkpoint_must_fit("a.ckpt"):
+        other.load_state_dict(torch.nn.Linear(3, 3).state_dict())
+    with pytest.raises(ZeroDivisionError), checkpoint_must_fit("a.ckpt"):
+        _ = 1 / 0
+    with pytest.raises(RuntimeError, match="matrix|shapes"), checkpoint_must_fit("a.ckpt"):
+        other(torch.ones(1, 5))

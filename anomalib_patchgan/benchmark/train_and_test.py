@@ -55,7 +55,7 @@ def measure(spec: JobSpec, run_folder: Path, device: int) -> tuple[dict[str, Any
     register()
     register_offline_backbone()
     seed_everything(spec.seed, workers=True, verbose=False)
-    with _quiet(), TemporaryDirectory() as folder:
+    with quiet(), TemporaryDirectory() as folder:
         model, data = build(spec)
         set_up(data)
         seed_everything(spec.seed, workers=True, verbose=False)
@@ -245,7 +245,7 @@ def _epoch(path: str | None) -> int | None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Leave the progress of the whole benchmark readable: what trainers and exporters tell of one job is hidden."""
     logging.disable(logging.WARNING)
     try:

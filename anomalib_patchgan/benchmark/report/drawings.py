@@ -67,7 +67,7 @@ def draw(
         drawings.append(
             Drawing(
                 name=f"examples-{slug}.png",
-                png=encode(draw_examples(views, chosen)),
+                png=encode(draw_examples({view.model: view.examples for view in views}, chosen)),
                 alt=f"Lesion images of {data} with the heat maps of {len(views)} models: {', '.join(chosen.values())}",
                 caption="Lesion images with the outline of the lesion, and the heat maps of the models, each scaled "
                 f"over its own test split: the {_words(list(chosen))} of the examples by the {EXAMPLES_BY[0]} of "

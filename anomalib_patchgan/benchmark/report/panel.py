@@ -1,13 +1,13 @@
 """The panel of example heat maps: the same images for every model."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from anomalib_patchgan.benchmark.report.view import Example, ModelView
+from anomalib_patchgan.benchmark.report.view import Example
 
 # Seen on grey images as well as on skin.
 OUTLINE = "#00d0ff"
@@ -17,43 +17,54 @@ MODELS_PER_LINE = 7
 _TILE, _GAP, _HEADER, _LABEL = 1.2, 0.04, 0.36, 0.22
 
 
-def draw_examples(views: Sequence[ModelView], chosen: Mapping[str, str]) -> Figure:
+def draw_examples(
+    examples: Mapping[str, Mapping[str, Example]], chosen: Mapping[str, str], *, with_masks: bool = False
+) -> Figure:
     """Draw example images with the outline of the lesion, and the heat map of each model.
 
     Args:
-        views: The models; one without an image gets an empty cell that says so.
+        examples: Images by name of each model; one without an image gets an empty cell that says so.
         chosen: Name of the image of each row.
+        with_masks: Draw the lesion beside the image, too.
 
     Returns:
         A row for each image and a column for each model; more than seven models go into several blocks.
     """
-    lines = math.ceil(len(views) / MODELS_PER_LINE)
-    size = math.ceil(len(views) / lines)
-    blocks = [views[start : start + size] for start in range(0, len(views), size)]
+    models = list(examples)
+    lines = math.ceil(len(models) / MODELS_PER_LINE)
+    size = math.ceil(len(models) / lines)
+    blocks = [models[start : start + size] for start in range(0, len(models), size)]
+    own = {"image": _draw_image, "lesion": _draw_mask} if with_masks else {"": _draw_image}
     block_height = _HEADER + len(chosen) * (_TILE + _GAP)
-    width, height = _LABEL + (1 + size) * (_TILE + _GAP), lines * block_height
+    width, height = _LABEL + (len(own) + size) * (_TILE + _GAP), lines * block_height
     figure = Figure(figsize=(width, height), facecolor="white")
     for number, block in enumerate(blocks):
         for place, (row, name) in enumerate(chosen.items()):
             bottom = height - number * block_height - _HEADER - (place + 1) * (_TILE + _GAP)
             panels = []
-            for column in range(1 + len(block)):
+            for column in range(len(own) + len(block)):
                 left = _LABEL + column * (_TILE + _GAP)
                 panels.append(figure.add_axes((left / width, bottom / height, _TILE / width, _TILE / height)))
                 panels[-1].set(xticks=[], yticks=[])
                 panels[-1].spines[:].set_visible(False)
-            _draw_image(panels[0], next(view.examples[name] for view in views if name in view.examples))
+            for axes, draw in zip(panels, own.values(), strict=False):
+                draw(axes, next(of_model[name] for of_model in examples.values() if name in of_model))
             panels[0].set_ylabel(row, size=8, labelpad=3)
-            for axes, view in zip(panels[1:], block, strict=True):
-                _draw_map(axes, view.examples.get(name))
-                if place == 0:
-                    axes.set_title(_wrap(view.model), size=7, pad=3, parse_math=False)
+            for axes, model in zip(panels[len(own) :], block, strict=True):
+                _draw_map(axes, examples[model].get(name))
+            if place == 0:
+                for axes, title in zip(panels, (*own, *block), strict=True):
+                    axes.set_title(_wrap(title), size=7, pad=3, parse_math=False)
     return figure
 
 
 def _draw_image(axes: Axes, example: Example) -> None:
     axes.imshow(example.image)
     _outline(axes, example.mask, OUTLINE)
+
+
+def _draw_mask(axes: Axes, example: Example) -> None:
+    axes.imshow(example.mask, cmap="gray", vmin=0, vmax=1)
 
 
 def _draw_map(axes: Axes, example: Example | None) -> None:
