@@ -1,103 +1,160 @@
-r"""Voxel metrics of a trained model on whole BraTS cases that it has not seen, beside the brightness of the scan.
+r"""Voxel and lesion metrics of a trained model on whole BraTS cases that it has not seen, beside the scan's brightness.
 
     python benchmarks/volumes.py --ckpt_path CKPT --out benchmarks/results/volumes/volumes.json \
-      --cases ARCHIVE/HGG/BraTS19_2013_4_1 ARCHIVE/HGG/BraTS19_TCIA_006_1
+      --root ../shared/data --split_file benchmarks/splits/brats_slices.csv
+    python benchmarks/volumes.py --ckpt_path CKPT --out OUT.json --cases ARCHIVE/HGG/BraTS19_2013_4_1
 
 Every voxel inside the brain counts; the lesion is any label above 0. Best Dice is over all thresholds, Dice at the
-threshold that was stored with the model. Under `patients` stand AUROC and false-positive rate of patients. A case
-without any label, and one of `--healthy`, is a healthy patient; where there is none, as in BraTS, both are null with
-the reason, and the false-positive rate is that of the lesion-free parts of the scans.
+threshold that was stored with the model. Lesion-wise sensitivity is the share of a case's lesions that a spot hits, at
+the one threshold for all cases that leaves at most one false spot per case in the mean
+(`anomalib_patchgan.measure.lesions` says what a lesion and a spot are); a scan's brightness is divided by its 99.9th
+percentile first, which makes scans comparable. Smoothed brightness is smoothed about as the model's map is.
+
+`comparison` sets the means over patients beside those of the rules, and says on how many patients the model is above.
+Several checkpoints are trainings with other seeds: every number is then their mean, a yes or no the share of yes, and
+intervals hold the randomness of training.
+
+Under `patients` stand AUROC and false-positive rate of patients. A case without any label, and one of `--healthy`, is a
+healthy patient; where there is none, as in BraTS, both are null with the reason, and the false-positive rate is that of
+the lesion-free parts of the scans.
 """
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import nibabel as nib
 import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from volume_cases import Content, ScanCase, folder_case, read_content, split_cases
 
-from anomalib_patchgan.data.prepare.nifti import parse_nifti, read_bytes
+from anomalib_patchgan.data.prepare.nifti import Volume
+from anomalib_patchgan.data.prepare.planes import turn_to_plane
 from anomalib_patchgan.data.prepare.writing import make_writable, write_json
 from anomalib_patchgan.deploy.model_card import THRESHOLD, installed_versions
 from anomalib_patchgan.deploy.volume import VolumeInferencer, VolumeResult
 from anomalib_patchgan.errors import PatchGanError
+from anomalib_patchgan.measure.lesions import SMALLEST_MM3, SpotCounts, count_spots, operating_point
 from anomalib_patchgan.measure.localisation import pixel_metrics
+from anomalib_patchgan.measure.paired import pair
 from anomalib_patchgan.measure.patients import JudgedScan, judge_patients
+
+FALSE_PER_CASE = 1.0
+# Maps lie in [0, 1]; the brightest vessels of a scan are some times above the percentile that it is divided by.
+THRESHOLDS = np.concatenate([np.geomspace(8, 1, 48, endpoint=False), np.arange(128, 0, -1) / 128])
+MEASURES = ("voxel_AP", "best_dice", "lesion_sensitivity")
+
+Record = dict[str, Any]
 
 
 def main() -> None:
     """Measure every case and write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ckpt_path", type=Path, required=True, help="checkpoint, or model.xml")
-    parser.add_argument("--cases", type=Path, nargs="+", required=True, help="folders of cases with a segmentation")
+    parser.add_argument("--ckpt_path", type=Path, nargs="+", required=True, help="checkpoint or model.xml of each seed")
+    parser.add_argument("--root", type=Path, nargs="+", default=[], help="archives of BraTS, with --split_file")
+    parser.add_argument("--split_file", type=Path, help="CSV file of `id,split`: its test cases are measured")
+    parser.add_argument("--cases", type=Path, nargs="+", default=[], help="folders of cases with a segmentation")
     parser.add_argument("--healthy", type=Path, nargs="+", default=[], help="folders of healthy cases, without one")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    for folder in args.cases:
-        if not segmentation(folder).is_file():
-            parser.error(f"{segmentation(folder)} does not exist: --cases takes folders of cases with a segmentation")
-
-    cases: dict[str, dict[str, object]] = {}
-    scans: list[JudgedScan] = []
+    if bool(args.root) != (args.split_file is not None) or not (args.root or args.cases):
+        parser.error("give --cases, or --root and --split_file")
     try:
-        inferencer = VolumeInferencer(args.ckpt_path)
+        models = [VolumeInferencer(path) for path in args.ckpt_path]
+        modalities = models[0].modalities
+        cases = split_cases(args.root, args.split_file, modalities) if args.root else []
+        cases += [folder_case(folder, modalities) for folder in args.cases]
+        cases += [folder_case(folder, modalities, healthy=True) for folder in args.healthy]
+        if any(model.modalities != modalities for model in models) or len({one.name for one in cases}) < len(cases):
+            parser.error("a case is given twice, or the models take different modalities")
         make_writable(args.out.parent)
-        for folder in [*args.cases, *args.healthy]:
-            files = {name: folder / f"{folder.name}_{name}.nii.gz" for name in inferencer.modalities}
-            scan = np.asanyarray(nib.load(next(iter(files.values()))).dataobj)
-            lesion = np.zeros(scan.shape, bool)
-            if folder in args.cases:
-                lesion = np.asanyarray(nib.load(segmentation(folder)).dataobj) > 0
-            result = inferencer.predict(files)
-            scans.append(judged(result, lesion_slices(folder) if lesion.any() else frozenset()))
-            cases[folder.name] = measure(result, lesion, scan, scans[-1])
-            print(folder.name, json.dumps(cases[folder.name], indent=1), flush=True)
+        write_json(args.out, evaluate(models, cases))
     except PatchGanError as error:
         parser.error(str(error))
-    threshold = inferencer.patient_threshold
-    patients = judge_patients(scans, None if threshold is None else threshold.value)
-    patients["patient_threshold_from"] = None if threshold is None else threshold.source
-    print("patients", json.dumps(patients, indent=1))
-    write_json(args.out, {"cases": cases, "patients": patients, "versions": installed_versions()})
 
 
-def segmentation(folder: Path) -> Path:
-    """The file of a case's labels."""
-    return folder / f"{folder.name}_seg.nii.gz"
+def evaluate(models: Sequence[VolumeInferencer], cases: Sequence[ScanCase]) -> Record:
+    """Measure every model and every rule on every case."""
+    records: dict[str, list[Record]] = {}
+    scans: list[list[JudgedScan]] = [[] for _ in models]
+    # By model or rule, in the order of the cases.
+    spots: dict[int | str, list[SpotCounts]] = {}
+    for case in cases:
+        content = read_content(case)
+        of_rules: Record = {}
+        for name, values in content.rules.items():
+            found = voxels(values, content, case.name, None)
+            of_rules |= {f"voxel_AP_of_{name}": found["pixel_AP"], f"best_dice_of_{name}": found["pixel_best_dice"]}
+            spots.setdefault(name, []).append(spots_of(values, content, len(cases)))
+        for number, model in enumerate(models):
+            result = model.predict(case.files)
+            in_plane = turn_to_plane(Volume(content.lesion, np.eye(4), 0), model.recipe.plane).voxels
+            lesion_slices = frozenset(np.flatnonzero(in_plane.any(axis=(0, 1))).tolist())
+            scans[number].append(
+                JudgedScan(
+                    slice_scores=result.slice_scores, lesion_slices=lesion_slices, is_anomalous=result.is_anomalous
+                )
+            )
+            anomaly = as_read(result)
+            records.setdefault(case.name, []).append(measure(result, anomaly, content, scans[number][-1]) | of_rules)
+            spots.setdefault(number, []).append(spots_of(anomaly, content, len(cases)))
+        print(case.name, json.dumps(mean_record(records[case.name]), indent=1), flush=True)
+    thresholds = add_sensitivities(records, spots)
+    judged = []
+    for model, of_model in zip(models, scans, strict=True):
+        threshold = model.patient_threshold
+        judged.append(judge_patients(of_model, None if threshold is None else threshold.value))
+        judged[-1]["patient_threshold_from"] = None if threshold is None else threshold.source
+    written = {
+        "cases": {name: mean_record(of_case) for name, of_case in records.items()},
+        "patients": mean_record(judged),
+        "spots": {
+            "false_per_case": FALSE_PER_CASE,
+            "smallest_mm3": SMALLEST_MM3,
+            "neighbours": 26,
+            "thresholds": thresholds,
+        },
+        "comparison": compare(records, {case.name: case.patient for case in cases}),
+        "checkpoints": [model.model for model in models],
+        "versions": installed_versions(),
+    }
+    print(json.dumps({name: written[name] for name in ("patients", "spots", "comparison")}, indent=1))
+    return written
 
 
-def lesion_slices(folder: Path) -> frozenset[int]:
-    """Numbers of the axial slices with a lesion, from the bottom, whatever the axes of the file."""
-    path = segmentation(folder)
-    voxels = parse_nifti(read_bytes(path), path).voxels
-    return frozenset(np.flatnonzero((voxels > 0).any(axis=(0, 1))).tolist())
+def as_read(result: VolumeResult) -> np.ndarray:
+    """Turn a map from the axes of its file to the left, the back and the top, as volumes are read."""
+    turn = ornt_transform(io_orientation(result.grid.affine), axcodes2ornt(("L", "P", "S")))
+    return apply_orientation(result.anomaly, turn)
 
 
-def judged(result: VolumeResult, lesions: frozenset[int]) -> JudgedScan:
-    """What the model says about a patient, with what is known about the slices."""
-    return JudgedScan(slice_scores=result.slice_scores, lesion_slices=lesions, is_anomalous=result.is_anomalous)
+def voxels(values: np.ndarray, content: Content, case: str, threshold: float | None) -> dict[str, float | None]:
+    """Measure the voxels of the brain."""
+    brain = content.brain
+    return pixel_metrics(values[brain][None, None], content.lesion[brain][None, None], np.array([case]), threshold)
 
 
-def measure(result: VolumeResult, lesion: np.ndarray, scan: np.ndarray, patient: JudgedScan) -> dict[str, object]:
-    """Compare one case's map with its lesion, `(X, Y, Z)` bool, and its scan, of the same shape."""
-    brain = scan > 0
-    case = np.array([result.case])
-    found, bright = (
-        pixel_metrics(values[brain][None, None], lesion[brain][None, None], case, threshold)
-        for values, threshold in (
-            (result.anomaly, THRESHOLD if result.has_thresholds else None),
-            (scan.astype(np.float32), None),
-        )
-    )
+def spots_of(values: np.ndarray, content: Content, cases: int) -> SpotCounts:
+    """Count hit lesions and false spots inside the brain."""
+    smallest = max(1, round(SMALLEST_MM3 / float(np.prod(content.spacing_mm))))
+    inside, lesion = np.where(content.brain, values, 0), content.lesion & content.brain
+    return count_spots(inside, lesion, THRESHOLDS, smallest=smallest, most_false=FALSE_PER_CASE * cases)
+
+
+def measure(result: VolumeResult, anomaly: np.ndarray, content: Content, patient: JudgedScan) -> Record:
+    """Compare one case's map, `(X, Y, Z)` with axes to the left, back and top, with its lesion."""
+    found = voxels(anomaly, content, result.case, THRESHOLD if result.has_thresholds else None)
+    lesion = content.lesion
     spots = result.hot_spots
-    hit = bool(lesion[tuple(result.grid.voxel_at(spots[0].world_mm))]) if spots and lesion.any() else None
+    in_file = result.grid.turn(lesion)
+    hit = bool(in_file[tuple(result.grid.voxel_at(spots[0].world_mm))]) if spots and lesion.any() else None
     return {
         "voxel_AP": found["pixel_AP"],
         "best_dice": found["pixel_best_dice"],
         "dice_at_threshold": found.get("pixel_dice"),
-        "voxel_AP_of_brightness": bright["pixel_AP"],
-        "best_dice_of_brightness": bright["pixel_best_dice"],
-        "lesion_share": float(lesion[brain].mean()),
+        "lesion_share": float(lesion[content.brain].mean()),
         "slices": len(result.slice_scores),
         "patient_score": result.patient_score,
         "is_anomalous": result.is_anomalous,
@@ -105,6 +162,66 @@ def measure(result: VolumeResult, lesion: np.ndarray, scan: np.ndarray, patient:
         "score_of_lesion_free_part": patient.lesion_free_score if patient.lesion_slices else None,
         "first_hot_spot_in_lesion": hit,
     }
+
+
+def add_sensitivities(
+    records: Mapping[str, Sequence[Record]], spots: Mapping[int | str, Sequence[SpotCounts]]
+) -> dict[str, Any]:
+    """Add the lesion-wise numbers of all models and rules to the records; returns their thresholds."""
+    thresholds: dict[str, Any] = {"models": []}
+    if not any(one.lesions for one in spots[0]):
+        return thresholds
+    for name, of_cases in spots.items():
+        point = operating_point(of_cases, THRESHOLDS, FALSE_PER_CASE)
+        if isinstance(name, int):
+            thresholds["models"].append(point.threshold)
+        else:
+            thresholds[name] = point.threshold
+        suffix = "" if isinstance(name, int) else f"_of_{name}"
+        for index, of_case in enumerate(records.values()):
+            sensitivity = float(point.sensitivity[index])
+            for record in [of_case[name]] if isinstance(name, int) else of_case:
+                record["lesions"] = of_cases[index].lesions
+                record[f"lesion_sensitivity{suffix}"] = None if np.isnan(sensitivity) else sensitivity
+                record[f"false_spots{suffix}"] = float(point.false_spots[index])
+    return thresholds
+
+
+def compare(records: Mapping[str, Sequence[Record]], patients: Mapping[str, str]) -> Record:
+    """Set the means over patients beside those of each rule."""
+    names = sorted(set(patients.values()))
+
+    def values(key: str) -> np.ndarray:
+        """Mean over the cases of each patient, `(n, P)`."""
+        found = [
+            [[one.get(key) for one in records[case]] for case, patient in patients.items() if patient == name]
+            for name in names
+        ]
+        return np.stack([np.array(of_patient, np.float64).mean(axis=0) for of_patient in found], axis=1)
+
+    compared: Record = {}
+    for measure_name in MEASURES:
+        for rule in ("brightness", "smoothed_brightness"):
+            found = pair(values(measure_name), values(f"{measure_name}_of_{rule}")[0])
+            record = None if found is None else asdict(found) | {"difference": found.difference}
+            compared.setdefault(measure_name, {})[rule] = record
+    return compared
+
+
+def mean_record(records: Sequence[Record]) -> Record:
+    """Average the numbers of several trainings; of one alone they stay as they are."""
+    if len(records) == 1:
+        return dict(records[0])
+    averaged: Record = {}
+    for key, first in records[0].items():
+        every = [record[key] for record in records]
+        numbers = all(isinstance(one, bool | int | float) for one in every)
+        if not isinstance(first, bool) and all(one == first for one in every):
+            averaged[key] = first
+            continue
+        # Where a number is undefined for one training, so is the mean; reasons and words are of the first.
+        averaged[key] = float(np.mean(every)) if numbers else None if None in every else first
+    return averaged
 
 
 if __name__ == "__main__":

@@ -106,6 +106,26 @@ def bootstrap(
     return np.concatenate([mean_of(draws) for draws in chunks])
 
 
+def bootstrap_mean(values: NDArray[np.float64], resamples: int = 2000, seed: int = 0) -> NDArray[np.float64]:
+    """Resample patients and compute the mean of a number that each has, with the draws that `bootstrap` makes of them.
+
+    Args:
+        values: One number of each patient, in the order of their sorted names, `(P,)`.
+        resamples: Number of resamples B.
+        seed: Seed of the draw.
+
+    Returns:
+        The mean of each resample, `(B,)`.
+
+    Example:
+        >>> means = bootstrap_mean(np.array([0.0, 0.0, 1.0, 1.0]), resamples=1000)
+        >>> round(float(means.mean()), 1), round(float(means.std()), 1)
+        (0.5, 0.2)
+    """
+    chunks = _draws(values.size, resamples, seed, size=max(1, CHUNK // values.size))
+    return np.concatenate([draws @ values for draws in chunks]) / values.size
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for their number by Holm's step-down method (Holm 1979, https://www.jstor.org/stable/4615733).
 

@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+# With fewer patients a bootstrap does not know how they vary, and with one every resample is the same.
+FEWEST_FOR_INTERVAL = 5
 # Of the metric: smaller differences are the rounding of sums in another order.
 ROUNDING = 1e-9
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from anomalib_patchgan.benchmark.report.merge import Comparison, Job
-from anomalib_patchgan.benchmark.report.resampling import FEWEST_FOR_INTERVAL, FEWEST_FOR_TEST, Resampler
+from anomalib_patchgan.benchmark.report.resampling import FEWEST_FOR_TEST, Resampler
 from anomalib_patchgan.benchmark.report.spread import spread
 from anomalib_patchgan.measure.statistics import holm
-from anomalib_patchgan.measure.uncertainty import Uncertainty, uncertainty
+from anomalib_patchgan.measure.uncertainty import FEWEST_FOR_INTERVAL, Uncertainty, uncertainty
 
 NAN = float("nan")
 # What an interval is over, beside the patients.

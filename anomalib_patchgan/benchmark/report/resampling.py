@@ -12,8 +12,6 @@ from anomalib_patchgan.measure.statistics import PixelCounts, Scores, bootstrap
 from anomalib_patchgan.measure.uncertainty import Trainings
 
 RESAMPLES = 2000
-# With fewer patients a bootstrap does not know how they vary, and with one every resample is the same.
-FEWEST_FOR_INTERVAL = 5
 # Of fewer no test is worth much, although it would keep its level.
 FEWEST_FOR_TEST = 10
 IMAGE_METRICS = ("image_AUROC", "image_AP")

@@ -1,0 +1,79 @@
+"""A model against a rule on the same patients: how many patients it is better on, and how sure the mean is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalib_patchgan.measure.statistics import bootstrap_mean
+from anomalib_patchgan.measure.uncertainty import FEWEST_FOR_INTERVAL, Trainings, uncertainty
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairing:
+    """A model beside a rule.
+
+    Args:
+        model: Mean over patients, and over trainings.
+        rule: Mean over patients.
+        patients: Number of patients with both values.
+        above: Patients on whom the model's mean over trainings is above the rule's value.
+        equal: Patients on whom they are equal.
+        interval: 95 % interval of the difference of the means; over patients only where there is one training. `None`
+            for fewer than five patients, which tell too little of others.
+    """
+
+    model: float
+    rule: float
+    patients: int
+    above: int
+    equal: int
+    interval: tuple[float, float] | None
+
+    @property
+    def difference(self) -> float:
+        """The model's mean minus the rule's."""
+        return self.model - self.rule
+
+
+def pair(model: NDArray[np.float64], rule: NDArray[np.float64]) -> Pairing | None:
+    """Compare a model's values with those of a rule, which no training changes.
+
+    Args:
+        model: Value of each of n trainings on each of P patients, `(n, P)`; NaN where undefined.
+        rule: Value of the rule on the same patients, `(P,)`.
+
+    Returns:
+        The comparison over the patients on whom all values are defined; `None` without such a patient.
+
+    Example:
+        >>> found = pair(np.array([[0.5, 0.75, 0.5, 1.0, 0.75]]), np.array([0.25, 0.75, 0.75, 0.5, 0.25]))
+        >>> found.above, found.equal, found.patients, round(found.difference, 3)
+        (3, 1, 5, 0.2)
+    """
+    defined = ~np.isnan(model).any(axis=0) & ~np.isnan(rule)
+    model, rule = model[:, defined], rule[defined]
+    patients = rule.size
+    if not patients:
+        return None
+    means = model.mean(axis=0)
+    interval = None
+    if patients >= FEWEST_FOR_INTERVAL:
+        # As many equal trainings of the rule, which say that it has no randomness.
+        both = [
+            Trainings(
+                values=values.mean(axis=1),
+                resampled=np.stack([bootstrap_mean(one) for one in values]),
+                patients=patients,
+            )
+            for values in (model, np.tile(rule, (len(model), 1)))
+        ]
+        interval = uncertainty(*both).interval(float(means.mean() - rule.mean()))
+    return Pairing(
+        model=float(means.mean()),
+        rule=float(rule.mean()),
+        patients=patients,
+        above=int((means > rule).sum()),
+        equal=int((means == rule).sum()),
+        interval=interval,
+    )

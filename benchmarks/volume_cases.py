@@ -1,0 +1,126 @@
+"""The cases that `volumes.py` measures, from folders or from an archive with a split file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from anomalib_patchgan.data.prepare.brats import BratsSpec
+from anomalib_patchgan.data.prepare.brats.files import find_cases, source_of
+from anomalib_patchgan.data.prepare.brats.identity import identify
+from anomalib_patchgan.data.prepare.brats.names import parse_case
+from anomalib_patchgan.data.prepare.cases import Case
+from anomalib_patchgan.data.prepare.intensity import GreyScale
+from anomalib_patchgan.data.prepare.nifti import Volume, check_same_grid, parse_nifti, read_bytes
+from anomalib_patchgan.data.prepare.splits import splits_from_file
+from anomalib_patchgan.errors import DatasetNotFoundError
+
+# In the plane: about as wide as PatchGan's default smooths its map, 2 map pixels of 2.5 mm at 192 pixels.
+SMOOTHING_MM = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanCase:
+    """A case to measure.
+
+    Args:
+        name: Its name.
+        patient: Its patient.
+        files: File of each modality.
+        segmentation: File of the labels; `None` for a healthy patient.
+    """
+
+    name: str
+    patient: str
+    files: Mapping[str, Path]
+    segmentation: Path | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Content:
+    """What is known of a case, `(X, Y, Z)` each, with axes to the left, back and top.
+
+    Args:
+        brain: Voxels that are not background.
+        lesion: Voxels with any label.
+        rules: Map of each rule, on a scale that is the same for all scans.
+        spacing_mm: Sides of a voxel.
+    """
+
+    brain: NDArray[np.bool_]
+    lesion: NDArray[np.bool_]
+    rules: Mapping[str, NDArray[np.float32]]
+    spacing_mm: tuple[float, float, float]
+
+
+def split_cases(roots: Sequence[Path], split_file: Path, modalities: Sequence[str]) -> list[ScanCase]:
+    """Find the test cases of a split file in archives of any year of BraTS.
+
+    Raises:
+        PatchGanError: They are not there, or a file is missing or not valid.
+    """
+    found, mapping = find_cases(roots, BratsSpec(modalities=tuple(modalities)))
+    who = identify(found, mapping)
+    splits = splits_from_file(split_file, who.patients, who.aliases)
+    cases = [one.case for one in who.cases if splits.get(one.case.name) == "test"]
+    return [_scan_case(case, who.patients[case.name], modalities) for case in cases]
+
+
+def folder_case(folder: Path, modalities: Sequence[str], *, healthy: bool = False) -> ScanCase:
+    """Find the files of a case in its folder: a BraTS case of any year, or `<case>_<modality>.nii.gz`.
+
+    Raises:
+        PatchGanError: A file is missing.
+    """
+    folder = folder.absolute()
+    if parse_case(folder.name) is not None and not healthy:
+        found, _ = find_cases([folder.parent], BratsSpec(modalities=tuple(modalities)))
+        one = next((one for one in found if one.name.name == folder.name), None)
+        if one is None:
+            msg = f"{folder} does not exist: give folders of cases"
+            raise DatasetNotFoundError(msg)
+        return _scan_case(one.case, one.name.patient, modalities)
+    files = {kind: folder / f"{folder.name}_{kind}.nii.gz" for kind in (*modalities, *(() if healthy else ("seg",)))}
+    for path in files.values():
+        if not path.is_file():
+            msg = f"{path} does not exist: give folders of cases with a segmentation, or healthy ones as --healthy"
+            raise DatasetNotFoundError(msg)
+    segmentation = files.pop("seg", None)
+    return ScanCase(name=folder.name, patient=folder.name, files=files, segmentation=segmentation)
+
+
+def read_content(case: ScanCase) -> Content:
+    """Read a case and what the rules say of it: how bright it is, alone and smoothed within the brain.
+
+    Raises:
+        DataError: A file cannot be used, or the labels lie on another grid.
+    """
+    path = next(iter(case.files.values()))
+    scan = parse_nifti(read_bytes(path), path)
+    brain = scan.voxels != 0
+    lesion = np.zeros(brain.shape, bool)
+    if case.segmentation is not None:
+        labels = parse_nifti(read_bytes(case.segmentation), case.segmentation)
+        check_same_grid(scan, labels, path, case.segmentation)
+        lesion = labels.voxels != 0
+    scale = GreyScale(scan.voxels, "robust", path)
+    brightness = ((scan.voxels - scale.low) / (scale.high - scale.low)).astype(np.float32) * brain
+    rules = {"brightness": brightness, "smoothed_brightness": _smooth(brightness, brain, scan)}
+    return Content(brain=brain, lesion=lesion, rules=rules, spacing_mm=scan.spacing_mm)
+
+
+def _scan_case(case: Case, patient: str, modalities: Sequence[str]) -> ScanCase:
+    if case.problem is not None:
+        raise case.problem
+    files = {name: source_of(case, name) for name in modalities}
+    return ScanCase(name=case.name, patient=patient, files=files, segmentation=source_of(case, "seg"))
+
+
+def _smooth(brightness: NDArray[np.float32], brain: NDArray[np.bool_], scan: Volume) -> NDArray[np.float32]:
+    sigma = (SMOOTHING_MM / scan.spacing_mm[0], SMOOTHING_MM / scan.spacing_mm[1], 0)
+    # By what share of the neighbourhood is brain, or the rim would be dark.
+    share = ndimage.gaussian_filter(brain.astype(np.float32), sigma)
+    return np.where(brain, ndimage.gaussian_filter(brightness, sigma) / np.maximum(share, 1e-6), 0).astype(np.float32)
