@@ -127,10 +127,12 @@ def describe_basis(inferencer: "VolumeInferencer") -> str:
 
 
 def describe_verdict(result: "VolumeResult") -> str:
-    """Say in words what the model calls a case."""
-    if result.is_anomalous is None:
-        return f"no verdict: {result.no_verdict}"
-    return "anomalous" if result.is_anomalous else "normal"
+    """Say in words what the model calls a case, and whether it knows such scans."""
+    verdict = f"no verdict: {result.no_verdict}"
+    if result.is_anomalous is not None:
+        verdict = "anomalous" if result.is_anomalous else "normal"
+    note = result.training_data.get("note")
+    return f"{verdict}; {note}" if note else verdict
 
 
 def choose_cases(inputs: Sequence[str], modalities: Sequence[str], options: "DicomOptions") -> "list[VolumeCase]":
@@ -146,7 +148,7 @@ def choose_cases(inputs: Sequence[str], modalities: Sequence[str], options: "Dic
         PatchGanError: See `find_cases` and `find_dicom_cases`.
     """
     from anomalib_patchgan.deploy.dicom.studies import dicom_case_of, find_dicom_cases, takes_dicom
-    from anomalib_patchgan.deploy.volume_files import VolumeCase, case_name, find_cases
+    from anomalib_patchgan.deploy.volume_files import VolumeCase, case_name, find_cases, one_of
 
     pairs = [text.partition("=") for text in inputs]
     # A path may hold a "=", too.
@@ -170,7 +172,7 @@ def choose_cases(inputs: Sequence[str], modalities: Sequence[str], options: "Dic
             msg = f"two inputs are of a case {twice}, whose results would have one name: give them singly."
             raise ConfigurationError(msg)
         return cases
-    paths = {name: Path(path).expanduser() for name, _, path in pairs}
+    paths = {one_of(modalities, name): Path(path).expanduser() for name, _, path in pairs}
     if paths.keys() != set(modalities) or len(paths) != len(pairs):
         msg = f"--input needs {' '.join(f'{name}=FILE' for name in modalities)} for this model, got {' '.join(inputs)}"
         raise ConfigurationError(msg)

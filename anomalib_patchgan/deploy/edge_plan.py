@@ -141,10 +141,15 @@ def _doubts(
         remarks.append("There are no test images: the table has no accuracy.")
     elif test.kinds != "normal and abnormal":
         remarks.append(f"The test images are {test.kinds}: there is no image AUROC.")
-    recipe, trained = getattr(data, "volume_recipe", None), module.volume_recipe
-    if recipe and trained and recipe != trained:
-        names = [name for name in sorted(recipe.keys() | trained.keys()) if recipe.get(name) != trained.get(name)]
-        listing = ", ".join(f"{name} {recipe.get(name)} instead of {trained.get(name)}" for name in names)
+    recipe, trained = getattr(data, "volume_recipe", None) or {}, module.volume_recipe or {}
+    # Other scans may be prepared in the same way.
+    names = sorted((recipe.keys() | trained.keys()) - {"training"}) if recipe and trained else []
+    listing = ", ".join(
+        f"{name} {recipe.get(name)} instead of {trained.get(name)}"
+        for name in names
+        if recipe.get(name) != trained.get(name)
+    )
+    if listing:
         remarks.append(f"The data were prepared otherwise than those of the training ({listing}).")
     if validation is not None and test is not None:
         paths = [set(map(str, part.samples.image_path)) for part in (data.val_data, data.test_data)]

@@ -66,7 +66,8 @@ def find_hot_spots(
         candidates += [
             (float(means[one]), number, *peaks[one]) for one in np.argsort(means)[::-1][:count] if means[one]
         ]
-    radius = 2 * max(side) * float(np.linalg.norm(affine[:3, 0]))
+    # A little less, so that rounding does not decide about patches that are just so far.
+    radius = 1.999 * max(side) * float(np.linalg.norm(affine[:3, 0]))
     spots: list[HotSpot] = []
     for score, number, row, column in sorted(candidates, key=lambda one: -one[0]):
         place = (affine @ [column, row, number, 1.0])[:3]

@@ -2,7 +2,7 @@
 
 import gzip
 import hashlib
-import re
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,27 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 
 from anomalib_patchgan.data.prepare.csv_files import check_id
 from anomalib_patchgan.data.prepare.nifti import Volume, check_same_grid, parse_nifti, read_bytes
-from anomalib_patchgan.data.prepare.nifti_header import read_header
+from anomalib_patchgan.data.prepare.nifti_header import affine_mm, read_header
 from anomalib_patchgan.data.prepare.reading import ReadLimits
+from anomalib_patchgan.data.prepare.volume_names import (
+    ENDING,
+    MODALITIES,
+    SUFFIXES,
+    VolumeName,
+    canonical_modality,
+    is_nifti,
+    parse_name,
+    words_for,
+)
+from anomalib_patchgan.data.prepare.volume_recipe import UNNAMED
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 
-_NIFTI = re.compile(r"\.nii(\.gz)?$")
-# What is written here, and segmentations, are no images to look at.
-_NO_IMAGE = re.compile(r"_(seg|mask|anomaly)$")
+# Of a voxel, what rounding may move a place by.
+_TIE = 1e-3
+# Of the files that are left out, in a message.
+_NAMED = 5
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +54,17 @@ def find_cases(source: Path, modalities: Sequence[str]) -> list[VolumeCase]:
     """Find the cases of a file or folder.
 
     Args:
-        source: A NIfTI file; a case folder with `<case>_<modality>.nii.gz`, as in BraTS; or a folder of such files or
-            case folders, at any depth.
+        source: A NIfTI file; a case folder with `<case>_<modality>.nii.gz`, as in BraTS of any year; or a folder of
+            such files or case folders, at any depth.
         modalities: Modalities of the model.
 
     Returns:
-        The cases by name. One that lacks a modality is among them, without it.
+        The cases by name. One that lacks a modality is among them, without it. Other files are left out, which is said.
 
     Raises:
-        DatasetNotFoundError: There is no such file or folder, or no volume in it.
+        DatasetNotFoundError: There is no such file or folder, or no file of these modalities in it.
         DataError: Two cases have one name.
-        ConfigurationError: A single file was given for several modalities.
+        ConfigurationError: A single file was given for several modalities, or its name says that it is another one.
 
     Example:
         >>> import tempfile
@@ -65,15 +79,17 @@ def find_cases(source: Path, modalities: Sequence[str]) -> list[VolumeCase]:
             wanted = " ".join(f"{name}=FILE" for name in modalities)
             msg = f"the model takes {len(modalities)} modalities: give --input {wanted}, or the folder of a case."
             raise ConfigurationError(msg)
+        _check_word(source, modalities[0])
         return [VolumeCase(name=case_name(source, modalities), paths={modalities[0]: source})]
     if not source.is_dir():
         msg = f"{source} does not exist: give a NIfTI file or a folder of them as --input."
         raise DatasetNotFoundError(msg)
-    files = [path for path in sorted(source.rglob("*.nii*")) if _NIFTI.search(path.name) and path.is_file()]
-    files = [path for path in files if not _NO_IMAGE.search(_stem(path)) and not path.name.startswith(".")]
-    named = {path: name for path in files for name in modalities if _stem(path).endswith(f"_{name}")}
-    if not named and len(modalities) == 1:
-        named = dict.fromkeys(files, modalities[0])
+    files = {path: name for path in sorted(source.rglob("*")) if (name := _parse(path, source)) and path.is_file()}
+    if tuple(modalities) == (UNNAMED,):
+        # Of what the model takes, a name says nothing.
+        named = {path: UNNAMED for path, name in files.items() if name.is_image}
+    else:
+        named = {path: name.word for path, name in files.items() if name.word in modalities}
     cases: dict[str, dict[str, Path]] = {}
     for path, modality in named.items():
         known = cases.setdefault(case_name(path, modalities), {})
@@ -81,11 +97,38 @@ def find_cases(source: Path, modalities: Sequence[str]) -> list[VolumeCase]:
             msg = f"{known[modality]} and {path} are of cases of one name: rename one, or give their folders singly."
             raise DataError(msg)
         known[modality] = path
+    others = [path.relative_to(source).as_posix() for path in files if path not in named]
+    listing = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
     if not cases:
-        expected = " and ".join(f"<case>_{name}.nii.gz" for name in modalities)
-        msg = f"{source} holds no {expected}: give a NIfTI file or a folder of them as --input."
+        expected = " and ".join(
+            " or ".join(f"<case>_{word}.nii.gz" for word in words_for(modality)) for modality in modalities
+        )
+        found = f", only {listing}" if others else ""
+        remedy = "rename the files, or give them as MODALITY=FILE" if others else "give another folder as --input"
+        msg = f"{source} holds no {expected}{found}: {remedy}."
         raise DatasetNotFoundError(msg)
+    if others:
+        logger.warning("%s: left out, since the model takes %s: %s", source, " and ".join(modalities), listing)
     return [VolumeCase(name=name, paths=paths) for name, paths in sorted(cases.items())]
+
+
+def _parse(path: Path, folder: Path) -> VolumeName | None:
+    """Read the name of a file below a folder, but not of one that macOS or a program has hidden."""
+    parts = path.relative_to(folder).parts
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return None if hidden else parse_name(path.name)
+
+
+def _check_word(path: Path, modality: str) -> None:
+    """Refuse a single file whose name says that it is something else."""
+    name = parse_name(path.name)
+    if name is None or (modality == UNNAMED and name.is_image):
+        return
+    if not name.is_image or (name.word in MODALITIES and name.word != modality):
+        what = f"a {name.word}" if name.word in MODALITIES else "no image but a segmentation or map"
+        remedy = f"give that file, or {modality}=FILE if it is one"
+        msg = f"{path} is {what} by its name, and the model takes {modality}: {remedy}."
+        raise ConfigurationError(msg)
 
 
 def case_name(path: Path, modalities: Sequence[str]) -> str:
@@ -98,10 +141,20 @@ def case_name(path: Path, modalities: Sequence[str]) -> str:
         >>> case_name(Path("x/BraTS19_2013_2_1_flair.nii.gz"), ("flair",))
         'BraTS19_2013_2_1'
     """
-    stem = _stem(path)
-    name = next((stem.removesuffix(f"_{one}") for one in modalities if stem.endswith(f"_{one}")), stem)
-    check_id(name, path)
-    return name
+    name = parse_name(path.name)
+    case = name.case if name and name.word in modalities else ENDING.sub("", path.name)
+    check_id(case, path)
+    return case
+
+
+def one_of(modalities: Sequence[str], name: str) -> str:
+    """Return the model's modality that a name means, in the words of any year; the name itself if it is none.
+
+    Example:
+        >>> one_of(("flair",), "t2f"), one_of(("image",), "pet")
+        ('flair', 'pet')
+    """
+    return name if name in modalities else canonical_modality(name)
 
 
 def hash_inputs(case: VolumeCase, limits: ReadLimits) -> dict[str, str]:
@@ -149,6 +202,9 @@ def read_case(case: VolumeCase, modalities: Sequence[str], limits: ReadLimits) -
     grid: Grid | None = None
     for modality in modalities:
         path = case.paths[modality]
+        if not is_nifti(path.name):
+            msg = f"{path} is no NIfTI file by its name: let it end in {' or '.join(SUFFIXES)}."
+            raise DataError(msg)
         content = read_bytes(path, limits)
         sha256[modality] = hashlib.sha256(content).hexdigest()
         volume = parse_nifti(content, path, limits)
@@ -167,11 +223,14 @@ class Grid:
 
     Args:
         header: Its header, checked.
+
+    Attributes:
+        affine: `(4, 4)`, from the file's indices to millimetres right, anterior and superior, as the reader has it.
     """
 
     def __init__(self, header: nib.Nifti1Header) -> None:
         self.header = header
-        self.affine = np.asarray(header.get_best_affine(), np.float64)
+        self.affine = affine_mm(header)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -185,8 +244,9 @@ class Grid:
     def voxel_at(self, world_mm: np.ndarray) -> list[int]:
         """Return the voxel, in indices of the file, at a place in millimetres right, anterior and superior."""
         found = np.linalg.inv(self.affine) @ np.append(world_mm, 1.0)
-        # A place on the border of the grid may be rounded beyond it.
-        return [int(index) for index in np.clip(np.rint(found[:3]), 0, np.subtract(self.shape[:3], 1))]
+        # Of a place between two voxels the first one, however its millimetres were rounded; none beyond the border.
+        nearest = np.ceil(found[:3] - 0.5 - _TIE)
+        return [int(index) for index in np.clip(nearest, 0, np.subtract(self.shape[:3], 1))]
 
     def to_nifti(self, voxels: np.ndarray, description: str) -> bytes:
         """Make a gzipped NIfTI file with the grid, orientation and codes of this one.
@@ -206,7 +266,3 @@ class Grid:
         image.header.set_slope_inter(1 / 255 if stored.dtype == np.uint8 and not mask else 1, 0)
         # Without the time, so that equal maps are equal files.
         return gzip.compress(image.to_bytes(), compresslevel=4, mtime=0)
-
-
-def _stem(path: Path) -> str:
-    return _NIFTI.sub("", path.name)

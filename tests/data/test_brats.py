@@ -141,6 +141,16 @@ def test_saturated_voxels_darken_the_published_scaling_with_a_warning(tmp_path, 
     assert f"{path} has voxels up to 32767, far above the others" in caplog.text
 
 
+def test_cases_of_other_years_are_named(tmp_path):
+    archive = write_brats(tmp_path, 2021)
+    with pytest.raises(
+        DatasetNotFoundError, match="There are cases of 2021, such as BraTS2021_00000: use --data BraTS"
+    ):
+        BraTS2019(archive).plan()
+    with pytest.raises(DatasetNotFoundError, match="There are cases of 2021, .*: name them as years"):
+        plan(archive, years=2020)
+
+
 def test_brats2019_reads_its_year_alone(mixed):
     data = BraTS2019(mixed, **ANY_SPLIT)
     assert sorted(case.name for case in data.plan().cases) == usual(2019)
@@ -181,3 +191,42 @@ def test_grades_that_nothing_tells_are_refused(mixed, arguments):
     with pytest.raises(ConfigurationError, match="grade of 14 cases such as .* is not known.* years that have grades"):
         plan(mixed, **arguments)
     assert len(names(mixed, years=[2018, 2019], **arguments)) == 5
+
+
+def pictures(data):
+    return {path.name: np.asarray(Image.open(path)) for path in sorted(data.root.glob("*/*/*.png"))}
+
+
+def test_margins_voxels_and_background_change_no_image(tmp_path, caplog):
+    """The same scans: cut out and padded, and with another background."""
+    archives = [write_brats(tmp_path / name, 2021) for name in ("usual", "other")]
+    for number, path in enumerate(sorted(archives[1].glob("*/*.nii.gz"))):
+        image = nib.load(path)
+        voxels = np.asarray(image.dataobj)
+        before = [(40, 3), (7, 25), (0, 2)]
+        affine = image.affine.copy()
+        affine[:3, 3] = (image.affine @ [-40, -7, 0, 1])[:3]
+        if "flair" in path.name:
+            voxels = voxels.astype(np.float32) * np.float32(0.5) - number
+        write_nifti(path, np.pad(voxels, before, constant_values=voxels.flat[0]), affine)
+    usual, other = (
+        pictures(make(archive, tmp_path / f"cache-{archive.parent.name}", field_mm=120, image_size=96))
+        for archive in archives
+    )
+    assert usual.keys() == other.keys()
+    assert len(usual) > 10
+    for name, picture in usual.items():
+        assert np.abs(picture.astype(int) - other[name]).max() <= 1
+    assert "the background is -2, and " in caplog.text
+
+
+def test_the_manifest_and_the_recipe_know_the_scans_of_the_training(mixed, tmp_path):
+    data = make(mixed, tmp_path, years=[2021, 2023])
+    manifest = data.prepare()
+    scans = manifest["training_scans"]
+    assert scans["scans"] == list(manifest["parameters"]["splits"].values()).count("train")
+    assert scans["spacing_mm"] == [[1, 1, 1], [1, 1, 1]]
+    assert data.volume_recipe["training"] == scans
+    assert data.volume_recipe["field_mm"] == 240
+    # Again, with nothing to do.
+    assert make(mixed, tmp_path, years=[2021, 2023]).prepare() == manifest

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from anomalib_patchgan.data.prepare.foreground import check_skull_stripped, find_foreground
+from anomalib_patchgan.data.prepare.foreground import check_skull_stripped, find_foreground, without_air
 from anomalib_patchgan.data.prepare.nifti import Volume
 from anomalib_patchgan.data.prepare.planes import turn_back, turn_to_plane
 from anomalib_patchgan.errors import DataError
@@ -40,12 +40,22 @@ def test_two_values_of_which_one_is_rare():
     assert find_foreground(voxels, PATH).sum() == 1
 
 
-def test_a_volume_without_zeros_is_not_skull_stripped():
-    voxels = np.ones((10, 10, 10))
-    with pytest.raises(DataError, match="is not skull-stripped, only 0.0% of its voxels are 0"):
-        check_skull_stripped(voxels, PATH)
-    voxels[0] = 0
+def test_noise_or_tissue_all_around_is_not_skull_stripped(tmp_path):
+    head = np.asarray(nib.load(write_head(tmp_path / "x.nii.gz")).dataobj).astype(float)
+    with pytest.raises(DataError, match="is not skull-stripped, the background is not 0 but noise of up to"):
+        check_skull_stripped(head, PATH)
+    with pytest.raises(DataError, match="is not skull-stripped, no background was found at the border"):
+        check_skull_stripped(head[26:38, 26:38, 6:10], PATH)
+    voxels = np.where(find_foreground(head, PATH), head, -7)
     check_skull_stripped(voxels, PATH)
+
+
+@pytest.mark.parametrize("offset", [0.0, -300.0, 25.0])
+def test_a_head_counts_from_its_background_on(tmp_path, offset):
+    head = np.asarray(nib.load(write_head(tmp_path / "x.nii.gz")).dataobj).astype(np.float32)
+    usual, moved = (without_air(Volume(head + by, np.eye(4), 0), PATH).voxels for by in (0, np.float32(offset)))
+    assert np.abs(usual - moved).max() < 0.01
+    assert (usual == 0).mean() > 0.5
 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])

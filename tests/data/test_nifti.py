@@ -375,3 +375,35 @@ def test_a_real_volume_is_what_nibabel_reads(shared_data, tmp_path):
     again = parse_nifti(read_bytes(tmp_path / PATH), tmp_path / PATH)
     assert np.array_equal(again.voxels, volume.voxels)
     assert np.allclose(again.affine, volume.affine)
+
+
+@pytest.mark.parametrize("fields", [{}, {"qform_code": 0, "sform_code": 0}])
+def test_a_segmentation_that_lost_its_orientation_is_to_get_it_back(fields):
+    image = parse_nifti(nifti(), PATH)
+    lost = parse_nifti(nifti(affine=np.eye(4), **fields), Path("a_seg.nii"))
+    message = (
+        "the orientation of a_seg.nii was lost when it was written, so copy affine and codes from case_flair.nii.gz"
+    )
+    with pytest.raises(DataError, match=f"a_seg.nii is not on the voxel grid of case_flair.nii.gz, .*: {message}"):
+        check_same_grid(image, lost, PATH, Path("a_seg.nii"))
+    with pytest.raises(DataError, match="the orientation of a_seg.nii was lost .* from case_flair.nii.gz"):
+        check_same_grid(lost, image, Path("a_seg.nii"), PATH)
+    # With other voxels nothing is won by another header.
+    other = parse_nifti(nifti(VOXELS[:4], np.eye(4)), Path("a_seg.nii"))
+    with pytest.raises(DataError, match="resample it to that grid"):
+        check_same_grid(image, other, PATH, Path("a_seg.nii"))
+
+
+def test_an_orientation_that_the_file_does_not_say_is_described():
+    assert parse_nifti(nifti(), PATH).remark == ""
+    assert parse_nifti(nifti(affine=np.eye(4)), PATH).remark == ""
+    remark = parse_nifti(nifti(qform_code=0, sform_code=0), PATH).remark
+    assert "the first to the patient's left, the second to the front, the third to the top" in remark
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("mm", 1), ("meter", 1e-3), ("micron", 1e3), ("unknown", 1)])
+def test_whatever_the_unit_positions_are_in_millimetres(unit, factor):
+    image = nib.Nifti1Image(VOXELS, np.diag([factor, factor, factor, 1]) @ LPS)
+    image.header.set_xyzt_units(unit)
+    volume = parse_nifti(image.to_bytes(), PATH)
+    assert volume.affine == pytest.approx(LPS, rel=1e-6)

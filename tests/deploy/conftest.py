@@ -11,12 +11,15 @@ from tests.models.conftest import Trained, prepared, trained
 
 __all__ = ["prepared", "trained"]
 
+# Of images as in `tests.fakes.prepared`.
+RECIPE = VolumeRecipe(modalities=("flair",), field_mm=128.0, image_size=64)
+
 
 @pytest.fixture(scope="session")
 def checkpoint(trained: Trained, tmp_path_factory) -> Path:
     """The model, as if it had been trained on slices of FLAIR volumes."""
     content = torch.load(trained.checkpoint, weights_only=True, map_location="cpu")
-    content["volume_recipe"] = VolumeRecipe(modalities=("flair",), field_mm=128.0, image_size=64).as_dict()
+    content["volume_recipe"] = RECIPE.as_dict()
     path = tmp_path_factory.mktemp("checkpoint") / "model.ckpt"
     torch.save(content, path)
     return path

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomalib_patchgan import Autoencoder, PatchGan
-from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.deploy.export import export_model
 from anomalib_patchgan.deploy.model_card import CARD, describe, read_card
 from anomalib_patchgan.deploy.predictor import load_checkpoint, load_predictor
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
+from tests.deploy.conftest import RECIPE
 from tests.models.conftest import SIZE
 
 
@@ -31,7 +31,7 @@ def test_card_says_what_a_program_needs(exported, checkpoint):
     module = load_checkpoint(checkpoint)
     assert card.model == "PatchGan"
     assert card.image_size == SIZE
-    assert card.recipe == VolumeRecipe(modalities=("flair",))
+    assert card.recipe == RECIPE
     assert card.raw_thresholds == pytest.approx(
         (float(module.post_processor.image_threshold), float(module.post_processor.pixel_threshold))
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anomalib_patchgan.data.prepare.background import Background
 from anomalib_patchgan.data.prepare.intensity import GreyScale, Scaling
 from anomalib_patchgan.data.prepare.nifti import Volume
 
@@ -43,16 +44,30 @@ class AxialImages:
             (3, 2)
         """
         # Axes to the left, back and top: transposed, rows run from front to back and columns from right to left.
-        channels = [(volume.voxels.T, GreyScale(volume.voxels, scaling, path)) for path, volume in volumes.items()]
-        brain = np.zeros(channels[0][0].shape, dtype=bool)
-        for voxels, _ in channels:
-            brain |= voxels != 0
+        channels = []
+        brain = np.zeros(next(iter(volumes.values())).voxels.T.shape, dtype=bool)
+        for path, volume in volumes.items():
+            background = Background.of(volume.voxels)
+            brain |= background.foreground(volume.voxels).T
+            channels.append((volume.voxels.T, GreyScale(volume.voxels, scaling, path, background)))
         return cls(channels=channels, brain=brain)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is unusual about the background, one line for each modality."""
+        share = np.count_nonzero(self.brain) / self.brain.size
+        return [
+            f"{scale.path.name}: {scale.background.describe()}, and {share:.1%} of the voxels count as brain"
+            for _, scale in self.channels
+            if scale.background.kind != "zero"
+        ]
 
     def image(self, index: int) -> np.ndarray:
         """Return one slice, `(H, W)`, or `(H, W, 3)` for three modalities, uint8."""
         # Slices that nobody asks for are never scaled.
         grey = [scale(voxels[index]) for voxels, scale in self.channels]
+        if any(scale.background.kind == "noise" for _, scale in self.channels):
+            grey = [one * self.brain[index] for one in grey]
         return grey[0] if len(grey) == 1 else np.stack(grey, axis=-1)
 
     def indices(self, slice_range: tuple[int, int] | None) -> range:

@@ -138,6 +138,11 @@ class FieldOfView:
         return np.array(self.box[:2]) + step / 2 - 0.5, step
 
     @property
+    def box_sides(self) -> tuple[float, float]:
+        """Width and height of the box, in pixels of the slice."""
+        return self.box[3] - self.box[1], self.box[2] - self.box[0]
+
+    @property
     def _sides(self) -> NDArray[np.float64]:
         return np.subtract(self.box[2:], self.box[:2])
 

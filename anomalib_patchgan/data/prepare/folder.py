@@ -12,6 +12,8 @@ from typing import Any, Literal
 from anomalib_patchgan.data.prepare.cases import Case, MakeCase, read_case, write_case
 from anomalib_patchgan.data.prepare.parallel import run_parallel
 from anomalib_patchgan.data.prepare.samples import digest_samples, write_samples
+from anomalib_patchgan.data.prepare.scan_profile import ScanProfile, TrainingScans
+from anomalib_patchgan.data.prepare.volume_recipe import TRAINING_SCANS
 from anomalib_patchgan.data.prepare.writing import count_files, read_json, write_json
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
 from anomalib_patchgan.version import __version__
@@ -228,5 +230,17 @@ def _manifest(
         "missing": [name for name in cases if name not in records],
         "skipped": {name: record["skipped"] for name, record in records.items() if "skipped" in record},
         "sources": sources,
+        **_training_scans(records),
         **({DIGEST: written.get(DIGEST)} if written else {}),
     }
+
+
+def _training_scans(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Put together what is known of the scans of the training, where it is."""
+    found = [
+        ScanProfile.from_dict(record["profile"])
+        for record in records.values()
+        if "profile" in record and record["plan"].get("split") == "train"
+    ]
+    training = TrainingScans.of(found)
+    return {} if training is None else {TRAINING_SCANS: training.as_dict()}

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
+from anomalib_patchgan.data.prepare.background import Background
 from anomalib_patchgan.data.prepare.nifti import Volume
 from anomalib_patchgan.errors import DataError
 
@@ -57,7 +58,7 @@ def find_foreground(voxels: np.ndarray, path: Path) -> np.ndarray:
 
 
 def without_air(volume: Volume, path: Path) -> Volume:
-    """Set what is not head to 0, as skull-stripping leaves it.
+    """Set what is not head to 0, as skull-stripping leaves it, and count intensities from the background on.
 
     Args:
         volume: Not skull-stripped.
@@ -69,22 +70,30 @@ def without_air(volume: Volume, path: Path) -> Volume:
     Raises:
         DataError: All voxels have one value.
     """
-    return Volume(np.where(find_foreground(volume.voxels, path), volume.voxels, 0), volume.affine, volume.nonfinite)
+    head = find_foreground(volume.voxels, path)
+    level = Background.of(volume.voxels).level
+    voxels = volume.voxels - np.float32(level) if level else volume.voxels
+    return Volume(np.where(head, voxels, 0), volume.affine, volume.nonfinite)
 
 
 def check_skull_stripped(voxels: np.ndarray, path: Path) -> None:
-    """Check that a volume has a background of exactly 0, as skull-stripping leaves it.
+    """Check that a volume has a constant background, as skull-stripping leaves it.
+
+    Args:
+        voxels: `(X, Y, Z)`, finite.
+        path: Their file, for messages.
 
     Raises:
-        DataError: Hardly any voxel is 0.
+        DataError: There is noise around the head, or hardly any background.
 
     Example:
-        >>> check_skull_stripped(np.eye(3), Path("x.nii"))
+        >>> check_skull_stripped(np.eye(3)[..., None], Path("x.nii"))
     """
-    share = float((voxels == 0).mean())
-    if share < MIN_BACKGROUND:
+    background = Background.of(voxels)
+    share = float(background.is_air(voxels).mean())
+    if background.kind in {"noise", "none"} or share < MIN_BACKGROUND:
         msg = (
-            f"{path} is not skull-stripped, only {share:.1%} of its voxels are 0: pass --data.skull_stripped false, "
-            "or give skull-stripped images."
+            f"{path} is not skull-stripped, {background.describe()} ({share:.1%} of the voxels): pass "
+            "--data.skull_stripped false, or give skull-stripped images."
         )
         raise DataError(msg)

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from anomalib_patchgan.data.prepare.background import Background
 from anomalib_patchgan.errors import DataError
 
 Scaling = Literal["robust", "minmax"]
@@ -19,19 +20,20 @@ logger = logging.getLogger(__name__)
 
 
 class GreyScale:
-    """Scaling of one skull-stripped volume to 8 bits.
+    """Scaling of one volume to 8 bits.
 
     `robust` maps [low, high] linearly to [1, 255], where high is the 99.9th percentile of the brain's voxels and low
-    is 0, or the 0.1th percentile where that is negative (z-scores). `minmax` maps the whole volume's minimum and
-    maximum to 0 and 255, as the paper's scripts did. Voxels of exactly 0 are background and stay exactly 0.
+    is the background, or the 0.1th percentile where that is below it (z-scores). `minmax` maps the whole volume's
+    minimum and maximum to 0 and 255, as the paper's scripts did. The background becomes exactly 0.
 
     A few voxels far brighter than the others, such as saturated ones of 32,767, change nothing else in `robust`, where
     they become 255. In `minmax` they make all others dark, which is warned of and left so: it was published so.
 
     Args:
-        volume: `(X, Y, Z)`, any real dtype, finite; 0 outside the brain.
+        volume: `(X, Y, Z)`, any real dtype, finite.
         scaling: See above.
         path: File of the volume, for messages.
+        background: What surrounds the brain; 0 by default.
 
     Raises:
         DataError: There is no voxel but background, or all voxels of the brain have one value.
@@ -42,12 +44,16 @@ class GreyScale:
         [[[0, 128, 255]]]
     """
 
-    def __init__(self, volume: np.ndarray, scaling: Scaling, path: Path) -> None:
+    def __init__(self, volume: np.ndarray, scaling: Scaling, path: Path, background: Background | None = None) -> None:
+        self.path = path
+        self.background = background or Background()
+        level = self.background.level
         # In memory order, which makes the comparison and the selection several times faster.
         voxels = volume.ravel(order="K")
-        brain = voxels[voxels != 0]
+        brain = voxels[~self.background.is_air(voxels)]
         if brain.size == 0:
-            msg = f"{path} has no voxel other than 0, so there is no brain in it: replace the file or remove its case."
+            what = f"{path} has no voxel other than {level:g}"
+            msg = f"{what}, so there is no brain in it: replace the file or remove its case."
             raise DataError(msg)
         lowest, highest = float(brain.min()), float(brain.max())
         if lowest == highest:
@@ -58,11 +64,11 @@ class GreyScale:
             raise DataError(msg)
         low, high = _percentiles(brain, lowest)
         if scaling == "minmax":
-            if 0 < _MAX_CONTRAST * high < highest:
+            if 0 < _MAX_CONTRAST * (high - level) < highest - level:
                 logger.warning("%s has voxels up to %g, far above the others, which minmax makes dark", path, highest)
-            self.low, self.high, self.floor = min(lowest, 0.0), max(highest, 0.0), 0.0
+            self.low, self.high, self.floor = min(lowest, level), max(highest, level), 0.0
         else:
-            self.low, self.floor = min(low, 0.0), 1.0
+            self.low, self.floor = min(low, level), 1.0
             # All but a few voxels may have one negative value, which is then both percentiles.
             self.high = high if high > self.low else max(highest, self.low + 1.0)
         self._table: np.ndarray | None = None
@@ -88,7 +94,9 @@ class GreyScale:
     def _scale(self, values: np.ndarray) -> np.ndarray:
         share = np.clip((values.astype(np.float64) - self.low) / (self.high - self.low), 0, 1)
         grey = np.rint(self.floor + share * (255.0 - self.floor)).astype(np.uint8)
-        grey[values == 0] = 0
+        if self.background.kind != "noise":
+            # Where the air is noise, the place of a voxel tells, see `Background.foreground`.
+            grey[self.background.is_air(values)] = 0
         return grey
 
 

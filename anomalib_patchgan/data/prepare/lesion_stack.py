@@ -1,7 +1,7 @@
 """The slices of one scan with their lesion, and the samples that are made of them."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import numpy as np
 from anomalib_patchgan.data.prepare.nifti import ReadLimits, Volume, parse_nifti, read_bytes
 from anomalib_patchgan.data.prepare.tiles import Tile, cut_tiles
 from anomalib_patchgan.data.prepare.volume_recipe import ScanImages, VolumeRecipe
-from anomalib_patchgan.data.prepare.writing import PreparedSlice
+from anomalib_patchgan.data.prepare.writing import PreparedCase, PreparedSlice
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -50,7 +50,16 @@ class LesionStack:
         """
         turned = recipe.turn(lesion)
         width, height, _ = turned.spacing_mm
-        return cls(images=recipe.open(volumes), lesion=turned.voxels.T, pixel_mm2=width * height)
+        images = recipe.open(volumes)
+        for remark in images.slices.remarks:
+            logger.warning("%s", remark)
+        return cls(images=images, lesion=turned.voxels.T, pixel_mm2=width * height)
+
+    def prepared(self, slices: Iterable[PreparedSlice]) -> Iterable[PreparedSlice]:
+        """Add the statistics of the scan to its slices, if it has any."""
+        if not self.images.numbers:
+            return slices
+        return PreparedCase(slices=slices, profile=self.images.profile().as_dict())
 
     def slices(self, name: str, split: str, *, abnormal: bool = False) -> Iterator[PreparedSlice]:
         """Make whole slices: those without lesion, and with its mask those of validation and test.
@@ -107,4 +116,6 @@ def read_volume(path: Path, limits: ReadLimits, *, strict: bool) -> Volume:
     volume = parse_nifti(read_bytes(path, limits), path, limits, strict=strict)
     if volume.nonfinite:
         logger.warning("%s: %d NaN or infinite voxels taken for background", path, volume.nonfinite)
+    if volume.remark:
+        logger.warning("%s %s", path, volume.remark)
     return volume

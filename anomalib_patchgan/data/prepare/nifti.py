@@ -6,10 +6,17 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from nibabel.orientations import (
+    aff2axcodes,
+    apply_orientation,
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
 
 from anomalib_patchgan.data.prepare.gzip_stream import GZIP_MAGIC, MAX_RATIO, ByteStream
-from anomalib_patchgan.data.prepare.nifti_header import NiftiLayout, read_layout
+from anomalib_patchgan.data.prepare.nifti_header import NiftiLayout, Orientation, read_layout
 from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits, read_bytes
 from anomalib_patchgan.errors import DataError
 
@@ -20,6 +27,15 @@ MAX_SURPLUS = 1 << 20
 # Of the smallest voxel side: far below what moves a label to the next voxel, and far above what rounding to float32
 # and the way from a quaternion to a matrix do to positions 250 mm from the origin (about 0.003 mm).
 GRID_TOLERANCE = 0.05
+_AXIS_NAMES = ("the first", "the second", "the third")
+_DIRECTIONS = {
+    "L": "the patient's left",
+    "R": "the patient's right",
+    "A": "the front",
+    "P": "the back",
+    "S": "the top",
+    "I": "the bottom",
+}
 
 
 @dataclass(frozen=True)
@@ -31,17 +47,32 @@ class Volume:
             scales its values.
         affine: `(4, 4)` float64, from indices of `voxels` to millimetres right, anterior and superior.
         nonfinite: Number of NaN and infinite voxels that were replaced by 0.
+        orientation: What the file says of it, see `NiftiLayout`.
+        axes: Where the axes of the file run to, such as `LPS`.
     """
 
     voxels: np.ndarray
     affine: np.ndarray
     nonfinite: int
+    orientation: Orientation = "given"
+    axes: str = "LPS"
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Voxel size along the three axes, in millimetres."""
         x, y, z = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0)).tolist()
         return x, y, z
+
+    @property
+    def remark(self) -> str:
+        """Which axis of the file was taken for which if the file does not say it; otherwise empty."""
+        if self.orientation != "unknown":
+            return ""
+        order = ", ".join(f"{name} to {_DIRECTIONS[axis]}" for name, axis in zip(_AXIS_NAMES, self.axes, strict=True))
+        return (
+            "does not say its orientation (the codes of qform and sform are 0), so its axes are taken to run as is "
+            f"usual, {order}: check this, and set the sform of the file if it is otherwise"
+        )
 
 
 def parse_nifti(content: bytes, path: Path, limits: ReadLimits = DEFAULT_LIMITS, *, strict: bool = False) -> Volume:
@@ -90,7 +121,8 @@ def parse_nifti(content: bytes, path: Path, limits: ReadLimits = DEFAULT_LIMITS,
     turn = ornt_transform(io_orientation(layout.affine), axcodes2ornt(("L", "P", "S")))
     voxels = apply_orientation(voxels, turn)
     voxels.flags.writeable = False
-    return Volume(voxels, layout.affine @ inv_ornt_aff(turn, layout.shape), nonfinite)
+    affine = layout.affine @ inv_ornt_aff(turn, layout.shape)
+    return Volume(voxels, affine, nonfinite, layout.orientation, "".join(aff2axcodes(layout.affine)))
 
 
 def check_same_grid(volume: Volume, other: Volume, path: Path, other_path: Path) -> None:
@@ -103,7 +135,8 @@ def check_same_grid(volume: Volume, other: Volume, path: Path, other_path: Path)
         other_path: File of `other`.
 
     Raises:
-        DataError: Their shapes differ, or a corner is displaced by more than 5 % of the smallest voxel side.
+        DataError: Their shapes differ, or a corner is displaced by more than 5 % of the smallest voxel side. Where one
+            of them has lost its orientation, the message says so.
 
     Example:
         >>> volume = Volume(np.zeros((2, 3, 4)), np.eye(4), 0)
@@ -118,7 +151,13 @@ def check_same_grid(volume: Volume, other: Volume, path: Path, other_path: Path)
         if distance <= GRID_TOLERANCE * min(volume.spacing_mm):
             return
         reason = f"it lies up to {distance:.3g} mm away"
-    msg = f"{other_path} is not on the voxel grid of {path}, {reason}: resample it to that grid."
+    remedy = "resample it to that grid"
+    lost = next((at for one, at in ((other, other_path), (volume, path)) if one.orientation != "given"), None)
+    if lost is not None and sorted(volume.voxels.shape) == sorted(other.voxels.shape):
+        # It has the voxels, and nothing is to be computed.
+        kept = path if lost == other_path else other_path
+        remedy = f"the orientation of {lost} was lost when it was written, so copy affine and codes from {kept}"
+    msg = f"{other_path} is not on the voxel grid of {path}, {reason}: {remedy}."
     raise DataError(msg)
 
 

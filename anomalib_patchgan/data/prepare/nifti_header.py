@@ -3,6 +3,7 @@
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from nibabel.nifti1 import Nifti1Header
@@ -26,6 +27,8 @@ _FARTHEST_MM = 1e6
 # Determinant of the axes' directions: 1 for a box, 0.87 for a gantry tilted by 30 degrees, 0 for axes in one plane.
 _MIN_DETERMINANT = 0.01
 
+Orientation = Literal["given", "unknown", "identity"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class NiftiLayout:
@@ -37,6 +40,8 @@ class NiftiLayout:
         offset: Position of the first voxel, in bytes.
         affine: `(4, 4)`, from voxel indices to millimetres right, anterior and superior.
         scaling: Slope and intercept; `None` when values are meant as stored.
+        orientation: `given`; `unknown`, when neither qform nor sform has a code; or `identity`, which programs write
+            that have lost it.
     """
 
     shape: tuple[int, int, int]
@@ -44,6 +49,7 @@ class NiftiLayout:
     offset: int
     affine: np.ndarray
     scaling: tuple[float, float] | None
+    orientation: Orientation
 
     @property
     def voxel_bytes(self) -> int:
@@ -90,6 +96,7 @@ def read_layout(stream: ByteStream, path: Path, limits: ReadLimits) -> tuple[Nif
         offset=int(offset),
         affine=_check_affine(header, path),
         scaling=_check_scaling(header, path),
+        orientation=_orientation(header),
     )
     # Scaled values are kept as float32, which can be larger than what is stored.
     factor = 1 if layout.scaling is None else max(1, 4 / layout.dtype.itemsize)
@@ -116,6 +123,30 @@ def read_header(content: bytes, path: Path, limits: ReadLimits) -> Nifti1Header:
     """
     read_layout(ByteStream(content, path), path, limits)
     return _read_header(ByteStream(content, path), path)[0]
+
+
+def affine_mm(header: Nifti1Header) -> np.ndarray:
+    """Return the affine of a header `(4, 4)` in millimetres, whichever unit the header has.
+
+    Example:
+        >>> header = Nifti1Header()
+        >>> header.set_sform(np.diag([0.003, 0.003, 0.003, 1]), code=1)
+        >>> header.set_xyzt_units("meter")
+        >>> affine_mm(header).diagonal().tolist()
+        [3.0, 3.0, 3.0, 1.0]
+    """
+    affine = np.array(header.get_best_affine(), dtype=np.float64)
+    factor = _UNITS_MM.get(int(header["xyzt_units"]) & 7)
+    if factor is not None:
+        # To what a header holds, float32: the same place is the same number in any unit.
+        affine[:3] = [[float(f"{value * factor:.7g}") for value in row] for row in affine[:3]]
+    return affine
+
+
+def _orientation(header: Nifti1Header) -> Orientation:
+    if header["qform_code"] <= 0 and header["sform_code"] <= 0:
+        return "unknown"
+    return "identity" if np.array_equal(header.get_best_affine(), np.eye(4)) else "given"
 
 
 def _read_header(stream: ByteStream, path: Path) -> tuple[Nifti1Header, int]:
@@ -158,10 +189,9 @@ def _check_affine(header: Nifti1Header, path: Path) -> np.ndarray:
     # Damaged fields overflow on the way; what comes of it is checked below.
     with np.errstate(all="ignore"):
         try:
-            affine = np.array(header.get_best_affine(), dtype=np.float64)
+            affine = affine_mm(header)
         except (HeaderDataError, ValueError) as error:
             raise DataError(_bad_affine(path, str(error))) from error
-        affine[:3] *= _UNITS_MM.get(int(header["xyzt_units"]) & 7, 1.0)
         spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     if not (np.abs(affine) <= _FARTHEST_MM).all():
         raise DataError(_bad_affine(path, "values are not finite or beyond a kilometre"))

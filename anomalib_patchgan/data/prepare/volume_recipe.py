@@ -1,7 +1,7 @@
 """How the volumes of a case become the images that a model was trained on, so that new volumes become the same."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -12,6 +12,7 @@ from anomalib_patchgan.data.prepare.field_of_view import FieldOfView
 from anomalib_patchgan.data.prepare.intensity import Scaling
 from anomalib_patchgan.data.prepare.nifti import Volume
 from anomalib_patchgan.data.prepare.planes import Plane, turn_to_plane
+from anomalib_patchgan.data.prepare.scan_profile import ScanProfile, TrainingScans, choose_slices
 from anomalib_patchgan.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ MAX_SIDE = 4096
 MAX_FIELD_MM = 1000.0
 # A modality without a name, of a model whose preparation is not known.
 UNNAMED = "image"
+# Entry of the manifest of a prepared folder.
+TRAINING_SCANS = "training_scans"
 _GENERATORS = ("brats-slices", "brats2019-slices", "volumes-slices")
 
 
@@ -33,6 +36,7 @@ class ScanImages:
         slices: All axial slices.
         field: What images show of them.
         numbers: Slices with enough brain, from the bottom.
+        spacing_mm: Voxels along columns, rows and slices.
 
     Example:
         >>> volume = Volume(np.arange(1, 25, dtype=np.int16).reshape(2, 3, 4), np.eye(4), 0)
@@ -44,6 +48,18 @@ class ScanImages:
     slices: AxialImages
     field: FieldOfView
     numbers: list[int]
+    spacing_mm: tuple[float, float, float]
+
+    @property
+    def largest_cm2(self) -> float:
+        """Area of the foreground in the slice that has most of it."""
+        pixel_mm2 = self.spacing_mm[0] * self.spacing_mm[1]
+        return float(np.count_nonzero(self.slices.brain, axis=(1, 2)).max()) * pixel_mm2 / 100
+
+    def profile(self) -> ScanProfile:
+        """Return the statistics of the scan; there must be a slice with enough brain."""
+        images = [self.image(number) for number in choose_slices(self.numbers)]
+        return ScanProfile.of(images, self.slices.brain, self.spacing_mm)
 
     def image(self, number: int) -> np.ndarray:
         """Return the image of a slice, `(h, w)` or `(h, w, 3)` uint8."""
@@ -67,6 +83,7 @@ class VolumeRecipe:
         plane: Of the slices, see `turn_to_plane`.
         skull_stripped: Whether the background is exactly 0. Otherwise the head is found, see `find_foreground`, and
             what is around it becomes 0.
+        training: What the scans of the training were like; `None` if that is not known.
 
     Raises:
         DataError: A value is out of its range or of another type, since it may come from anybody's file.
@@ -84,6 +101,7 @@ class VolumeRecipe:
     min_brain: float = 0.25
     plane: Plane = "axial"
     skull_stripped: bool = True
+    training: TrainingScans | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -99,6 +117,7 @@ class VolumeRecipe:
             "min_brain": _is_number(self.min_brain) and 0 <= self.min_brain <= 1,
             "plane": self.plane in get_args(Plane),
             "skull_stripped": isinstance(self.skull_stripped, bool),
+            "training": self.training is None or isinstance(self.training, TrainingScans),
         }
         wrong = next((name for name, good in valid.items() if not good), None)
         if wrong is not None:
@@ -118,7 +137,9 @@ class VolumeRecipe:
         if manifest is None or manifest.get("generator") not in _GENERATORS:
             return None
         given = manifest.get("parameters")
-        return cls.from_dict({**given, "scaling": "robust"}) if isinstance(given, dict) else None
+        if not isinstance(given, dict):
+            return None
+        return cls.from_dict({**given, "scaling": "robust", "training": manifest.get(TRAINING_SCANS)})
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "Self":
@@ -133,12 +154,15 @@ class VolumeRecipe:
         """
         known: dict[str, Any] = {field.name: record[field.name] for field in fields(cls) if field.name in record}
         known = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
+        if isinstance(known.get("training"), Mapping):
+            known["training"] = TrainingScans.from_dict(known["training"])
         return cls(**known)
 
     def as_dict(self) -> dict[str, Any]:
         """Return a record of plain values."""
-        record = asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
+        record = asdict(replace(self, training=None))
+        record = {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
+        return record | {"training": None if self.training is None else self.training.as_dict()}
 
     @property
     def pixel_mm(self) -> float | None:
@@ -170,7 +194,7 @@ class VolumeRecipe:
             field = FieldOfView.around(slices.brain, pixel_mm, self.field_mm, self._side, str(path))
         enough = slices.has_brain(self.min_brain)
         numbers = [number for number in slices.indices(self.slice_range) if enough[number]]
-        return ScanImages(slices=slices, field=field, numbers=numbers)
+        return ScanImages(slices=slices, field=field, numbers=numbers, spacing_mm=first.spacing_mm)
 
     def turn(self, volume: Volume) -> Volume:
         """Turn a volume so that its third axis counts the slices."""

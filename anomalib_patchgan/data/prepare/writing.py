@@ -4,7 +4,7 @@ import io
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,23 @@ class PreparedSlice:
         return "abnormal" if self.abnormal or self.mask is not None else "normal"
 
 
+@dataclass(frozen=True, kw_only=True)
+class PreparedCase:
+    """The samples of one case with what is known of it as a whole.
+
+    Args:
+        slices: The samples.
+        profile: Statistics of the scan, as a record of `ScanProfile`.
+    """
+
+    slices: Iterable[PreparedSlice]
+    profile: Mapping[str, Any]
+
+    def __iter__(self) -> Iterator[PreparedSlice]:
+        """Iterate over the samples."""
+        return iter(self.slices)
+
+
 def write_slices(root: Path, slices: Iterable[PreparedSlice]) -> dict[str, Any]:
     """Write the files of some slices.
 
@@ -69,7 +86,7 @@ def write_slices(root: Path, slices: Iterable[PreparedSlice]) -> dict[str, Any]:
         slices: The slices; a mask is written as 0 and 255.
 
     Returns:
-        `files`, relative path to size in bytes, and `samples`, the rows of the sample table.
+        `files`, relative path to size in bytes; `samples`, the rows of the sample table; and `profile`, if known.
     """
     sizes: dict[str, int] = {}
     samples: list[dict[str, Any]] = []
@@ -84,7 +101,9 @@ def write_slices(root: Path, slices: Iterable[PreparedSlice]) -> dict[str, Any]:
             write_atomically(root / name, content)
             sizes[name] = len(content)
         samples.append({"image": image, "mask": mask, "split": item.split, "label": item.label, **item.details})
-    return {"files": sizes, "samples": samples}
+    return {"files": sizes, "samples": samples} | (
+        {"profile": dict(slices.profile)} if isinstance(slices, PreparedCase) else {}
+    )
 
 
 def count_files(files: Iterable[str]) -> dict[str, dict[str, int]]:

@@ -17,7 +17,7 @@ from anomalib_patchgan.deploy.volume_files import VolumeCase
 from anomalib_patchgan.errors import DataError
 
 if TYPE_CHECKING:
-    from anomalib_patchgan.deploy.volume import MapType, VolumeResult
+    from anomalib_patchgan.deploy.volume_result import MapType, VolumeResult
 
 _MAX_NAME_BYTES = 80
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
+from anomalib_patchgan.data.prepare.volume_names import is_nifti
 from anomalib_patchgan.deploy.dicom.library import quiet_dicom
 from anomalib_patchgan.errors import DataError
 
@@ -21,7 +22,7 @@ DIRECTORY = "DICOMDIR"
 _PREAMBLE, _MAGIC = 128, b"DICM"
 # What files without them begin with: the first elements of the first group that an image has, in little endian.
 _BARE = tuple(bytes((8, 0, element, 0)) for element in (0x00, 0x05, 0x08, 0x16))
-_NIFTI_ENDINGS = (".nii", ".nii.gz")
+
 # Nothing else is read: what identifies the patient and the study, as far as a segmentation of it has to, and what
 # describes image and place.
 # fmt: off
@@ -77,7 +78,7 @@ def holds_dicom(source: Path, skip: Path | None = None, *, even_beside_nifti: bo
         return source.is_file()
     found = False
     for path in walk(source, skip):
-        if not even_beside_nifti and path.name.lower().endswith(_NIFTI_ENDINGS) and not _is_result(path):
+        if not even_beside_nifti and is_nifti(path.name) and not _is_result(path):
             return False
         found = found or is_dicom(path)
         if found and even_beside_nifti:

@@ -97,6 +97,13 @@ class Fields:
             self.fail(key, "a list of objects", value)
         return [Fields(one, self.path, f"{self.where}{key}[{index}].") for index, one in enumerate(value)]
 
+    def texts(self, key: str) -> list[str]:
+        """Return the texts of the list under a key."""
+        value = self.get(key)
+        if not isinstance(value, list) or len(value) > MAX_ITEMS:
+            self.fail(key, "a list of texts", value)
+        return [Fields({key: one}, self.path, self.where).text(key) for one in value]
+
     def fail(self, key: str, expected: str, value: object) -> NoReturn:
         """Say that a value is not what it has to be."""
         # ASCII, so that nothing in the file can steer a terminal.

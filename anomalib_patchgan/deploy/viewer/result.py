@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path, PureWindowsPath
 
 from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS
+from anomalib_patchgan.data.prepare.volume_names import SUFFIXES, is_nifti
 from anomalib_patchgan.deploy.viewer.json_fields import Fields, read_fields
 from anomalib_patchgan.errors import DataError
 from anomalib_patchgan.patient import PatientThreshold
@@ -16,7 +17,6 @@ MAX_SIZE = DEFAULT_LIMITS.max_dimension
 # Of a coordinate: a body is smaller, and a scanner's origin is near it.
 MAX_MM = 100_000
 ROUNDING = 1e-6
-SUFFIXES = (".nii", ".nii.gz")
 
 Triple = tuple[float, float, float]
 
@@ -57,6 +57,8 @@ class CaseResult:
         patient_threshold: Threshold of the score of a case; `None` if the model has none.
         is_anomalous: What the model says of the case; `None` where it says nothing.
         no_verdict: Why it says nothing; empty where it does.
+        unlike_training: In what the scan is unlike those of the training, as a sentence; empty if it is like them.
+        remarks: What else is unusual about it.
         slices: Processed slices, bottom to top.
         patches: Places by rank.
         model: Name, file and SHA-256 of the model.
@@ -75,6 +77,8 @@ class CaseResult:
     patient_threshold: PatientThreshold | None
     is_anomalous: bool | None
     no_verdict: str
+    unlike_training: str
+    remarks: list[str]
     slices: list[SliceScore]
     patches: list[Patch]
     model: dict[str, str]
@@ -128,6 +132,9 @@ def read_result(path: Path) -> CaseResult:
         patient_threshold=patient,
         is_anomalous=verdict,
         no_verdict="" if verdict is not None else _reason(fields),
+        unlike_training=_unlike_training(fields),
+        # Results of older versions have none.
+        remarks=fields.texts("remarks") if "remarks" in fields.values else [],
         slices=[
             SliceScore(slice=_slice(one), score=one.number("score", 0, 1), world_mm=_world(one))
             for one in fields.parts("slices")
@@ -183,6 +190,13 @@ def _reason(fields: Fields) -> str:
     return "the result names no threshold of patients"
 
 
+def _unlike_training(fields: Fields) -> str:
+    if fields.values.get("training_data") is None:
+        return ""
+    compared = fields.part("training_data")
+    return "" if compared.values.get("note") is None else compared.text("note")
+
+
 def _patch(fields: Fields, shape: list[int]) -> Patch:
     voxel = fields.triple("voxel", -0.5, MAX_SIZE)
     if any(index > size - 0.5 for index, size in zip(voxel, shape, strict=True)):
@@ -207,13 +221,13 @@ def _plain_name(fields: Fields, key: str) -> str:
     """Return the name of a file in the folder itself, so that a result cannot point elsewhere."""
     name = fields.text(key)
     # PureWindowsPath knows both separators and drives.
-    if name != file_name(name) or not name.endswith(SUFFIXES) or not name.isprintable():
+    if name != file_name(name) or not is_nifti(name) or not name.isprintable():
         fields.fail(key, f"the plain name of a file in this folder that ends in {' or '.join(SUFFIXES)}", name)
     return name
 
 
 def _image(fields: Fields, key: str) -> str:
     path = fields.text(key)
-    if not path.endswith(SUFFIXES) or not path.isprintable():
+    if not is_nifti(file_name(path)) or not path.isprintable():
         fields.fail(key, f"the path of a file that ends in {' or '.join(SUFFIXES)}", path)
     return path

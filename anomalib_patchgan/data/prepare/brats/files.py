@@ -8,10 +8,11 @@ from pathlib import Path
 
 from anomalib_patchgan.data.prepare.archive import check_inside, describe_missing, list_names
 from anomalib_patchgan.data.prepare.brats.mapping import NameMapping, read_mappings
-from anomalib_patchgan.data.prepare.brats.names import GRADES, SEGMENTATION, SUFFIXES, YEARS, CaseName, parse_case
+from anomalib_patchgan.data.prepare.brats.names import GRADES, SEGMENTATION, YEARS, CaseName, parse_case
 from anomalib_patchgan.data.prepare.brats.search import MAX_DEPTH, CaseFolder, Findings, search_cases
 from anomalib_patchgan.data.prepare.brats.spec import BratsSpec
 from anomalib_patchgan.data.prepare.cases import Case
+from anomalib_patchgan.data.prepare.volume_names import is_nifti
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ def find_cases(roots: Sequence[Path], spec: BratsSpec) -> tuple[list[BratsCase],
     for root in roots:
         findings = search_cases(root, spec.years or YEARS) if root.is_dir() else Findings()
         if not findings.cases:
-            raise DatasetNotFoundError(describe_missing(root, _expected(spec), spec.published))
+            msg = f"{describe_missing(root, _expected(spec), spec.published)}{_others(root, spec)}"
+            raise DatasetNotFoundError(msg)
         found += findings.cases
         grade_folders += findings.grades
         archives = {case.archive for case in findings.cases}
@@ -103,6 +105,16 @@ def _expected(spec: BratsSpec) -> str:
     return (
         f"folders named as the cases of BraTS ({examples}) with {{{kinds}}}.nii.gz each, up to {MAX_DEPTH} folders down"
     )
+
+
+def _others(root: Path, spec: BratsSpec) -> str:
+    """Say that there are cases of other years than those that were asked for; empty if there are none."""
+    found = search_cases(root, YEARS).cases if spec.years and root.is_dir() else []
+    if not found:
+        return ""
+    years = ", ".join(map(str, sorted({case.name.year for case in found})))
+    remedy = "use --data BraTS for any year" if spec.name == "brats2019" else "name them as years"
+    return f" There are cases of {years}, such as {found[0].name.name}: {remedy}."
 
 
 def _check_unique(found: Sequence[CaseFolder]) -> None:
@@ -169,7 +181,7 @@ def _unwrap(path: Path) -> Path | None:
     """Return a file, or the only one of a folder with a file's name, which some programs unpack `.gz` into."""
     if not path.is_dir():
         return path if path.is_file() else None
-    inside = [path / name for name in list_names(path) if name.lower().endswith(SUFFIXES)]
+    inside = [path / name for name in list_names(path) if is_nifti(name)]
     return inside[0] if len(inside) == 1 and inside[0].is_file() else None
 
 

@@ -3,14 +3,19 @@
 import re
 from dataclasses import dataclass
 
+from anomalib_patchgan.data.prepare.volume_names import (
+    ENDING,
+    MODALITIES,
+    NEW_WORDS,
+    SEGMENTATION,
+    canonical_modality,
+)
+
+__all__ = ["GRADES", "MODALITIES", "NEW_WORDS", "SEGMENTATION", "YEARS", "CaseName", "canonical_modality", "parse_case"]
+
 # 2022 had the cases of 2021.
 YEARS = (2018, 2019, 2020, 2021, 2023, 2024)
 GRADES = ("HGG", "LGG")
-MODALITIES = ("flair", "t1", "t1ce", "t2")
-SEGMENTATION = "seg"
-# Words since 2023.
-NEW_WORDS = {"t2f": "flair", "t1n": "t1", "t1c": "t1ce", "t2w": "t2"}
-SUFFIXES = (".nii.gz", ".nii")
 # A name of 2023 with a visit from 100 on is of 2024, after treatment.
 _FIRST_VISIT_2024 = 100
 
@@ -51,11 +56,10 @@ class CaseName:
             'flair'
         """
         lower, start = file_name.lower(), self.name.lower()
-        suffix = next((suffix for suffix in SUFFIXES if lower.endswith(suffix)), None)
-        if suffix is None or not lower.startswith((f"{start}_", f"{start}-")):
+        if not ENDING.search(lower) or not lower.startswith((f"{start}_", f"{start}-")):
             return None
-        word = lower[len(start) + 1 : -len(suffix)]
-        return word if word in {*MODALITIES, SEGMENTATION} else NEW_WORDS.get(word)
+        word = canonical_modality(ENDING.sub("", lower)[len(start) + 1 :])
+        return word if word in {*MODALITIES, SEGMENTATION} else None
 
 
 def parse_case(name: str) -> CaseName | None:
@@ -79,13 +83,3 @@ def parse_case(name: str) -> CaseName | None:
         year = 2023 if int(match["visit"]) < _FIRST_VISIT_2024 else 2024
         return CaseName(name=name, year=year, patient=match["patient"], key=f"2021 {int(match['subject'])}")
     return None
-
-
-def canonical_modality(word: str) -> str:
-    """Return the modality's name up to 2021; an unknown word stays as it is.
-
-    Example:
-        >>> canonical_modality("T2F"), canonical_modality("flair"), canonical_modality("pet")
-        ('flair', 'flair', 'pet')
-    """
-    return NEW_WORDS.get(word.lower(), word.lower())

@@ -1,6 +1,6 @@
 """One case of BraTS: its volumes read, scaled to 8 bits, and cut into axial slices or tiles."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from anomalib_patchgan.data.prepare.brats.files import source_of
@@ -19,7 +19,7 @@ LABELS = frozenset(range(5))
 _CHANGED = 2023
 
 
-def make_samples(spec: BratsSpec, limits: ReadLimits, case: Case) -> Iterator[PreparedSlice]:
+def make_samples(spec: BratsSpec, limits: ReadLimits, case: Case) -> Iterable[PreparedSlice]:
     """Make the samples of one case.
 
     Args:
@@ -27,7 +27,7 @@ def make_samples(spec: BratsSpec, limits: ReadLimits, case: Case) -> Iterator[Pr
         limits: Bounds of what is read.
         case: The case, with the split in its `plan`, or for the paper's protocol the tiles before it.
 
-    Yields:
+    Returns:
         Slices or tiles from bottom to top.
 
     Raises:
@@ -36,10 +36,11 @@ def make_samples(spec: BratsSpec, limits: ReadLimits, case: Case) -> Iterator[Pr
     """
     stack = read_stack(spec, limits, case)
     if spec.protocol == "slices":
-        yield from stack.slices(case.name, case.plan["split"])
-        return
-    for split, index, tile in choose_tiles(stack.tiles(), spec.tiles, case.plan):
-        yield tile.sample(split, f"{case.name}_slice-{index:03d}", {"slice": index})
+        return stack.prepared(stack.slices(case.name, case.plan["split"]))
+    return (
+        tile.sample(split, f"{case.name}_slice-{index:03d}", {"slice": index})
+        for split, index, tile in choose_tiles(stack.tiles(), spec.tiles, case.plan)
+    )
 
 
 def count_tiles(spec: BratsSpec, limits: ReadLimits, case: Case) -> tuple[int, int]:

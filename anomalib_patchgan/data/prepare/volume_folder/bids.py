@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from anomalib_patchgan.data.prepare.volume_folder.patterns import ENDING
+from anomalib_patchgan.data.prepare.volume_names import ENDING
 from anomalib_patchgan.errors import DataError
 
 _NAME = re.compile(r"sub-[a-z0-9+]+(?:_[a-z0-9]+-[a-z0-9+]+)*_[a-z0-9]+", re.IGNORECASE | re.ASCII)

@@ -4,10 +4,10 @@ import re
 from collections.abc import Collection
 from pathlib import PurePosixPath
 
+from anomalib_patchgan.data.prepare.volume_names import ENDING
 from anomalib_patchgan.errors import ConfigurationError
 
 PLACEHOLDERS = ("participant", "case", "modality")
-ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _TOKEN = re.compile(r"(\*\*/|\*+|\?|\{[^{}]*\})")
 _WILD = {"**/": "(?:[^/]+/)*", "?": "[^/]"}
 

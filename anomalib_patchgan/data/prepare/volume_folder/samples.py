@@ -1,7 +1,7 @@
 """One scan of a cohort: its volumes read, turned to a plane, and cut into slices or tiles."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ MAX_LABEL = 255
 MAX_LESION = 0.6
 
 
-def make_samples(spec: VolumeFolderSpec, limits: ReadLimits, case: Case) -> Iterator[PreparedSlice]:
+def make_samples(spec: VolumeFolderSpec, limits: ReadLimits, case: Case) -> Iterable[PreparedSlice]:
     """Make the samples of one scan.
 
     Args:
@@ -32,7 +32,7 @@ def make_samples(spec: VolumeFolderSpec, limits: ReadLimits, case: Case) -> Iter
         limits: Bounds of what is read.
         case: The scan: its images in the order of the modalities, then its mask; `plan` has split, group and mask.
 
-    Yields:
+    Returns:
         Slices or tiles in the order of the slices.
 
     Raises:
@@ -43,11 +43,12 @@ def make_samples(spec: VolumeFolderSpec, limits: ReadLimits, case: Case) -> Iter
     split = case.plan["split"]
     if spec.protocol == "slices":
         weak = case.plan["mask"] is None and case.plan["group"] == ABNORMAL
-        yield from stack.slices(case.name, split, abnormal=weak)
-        return
+        return stack.prepared(stack.slices(case.name, split, abnormal=weak))
     tiles = stack.tiles(healthy_slices=not stack.lesion.any())
-    for _, index, tile in choose_for_split(tiles, split):
-        yield tile.sample(split, f"{case.name}_slice-{index:03d}", {"slice": index})
+    return (
+        tile.sample(split, f"{case.name}_slice-{index:03d}", {"slice": index})
+        for _, index, tile in choose_for_split(tiles, split)
+    )
 
 
 def read_stack(spec: VolumeFolderSpec, limits: ReadLimits, case: Case) -> LesionStack:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from anomalib_patchgan.data.prepare.archive import describe_missing
-from anomalib_patchgan.data.prepare.brats.names import NEW_WORDS, canonical_modality
 from anomalib_patchgan.data.prepare.csv_files import check_id
 from anomalib_patchgan.data.prepare.volume_folder.bids import DERIVATIVES, BidsName, is_raw, parse_bids
-from anomalib_patchgan.data.prepare.volume_folder.patterns import ENDING, PathPattern
+from anomalib_patchgan.data.prepare.volume_folder.patterns import PathPattern
 from anomalib_patchgan.data.prepare.volume_folder.spec import VolumeFolderSpec
+from anomalib_patchgan.data.prepare.volume_names import ENDING, canonical_modality, parse_name, words_for
 from anomalib_patchgan.data.prepare.walk import WalkLimits, is_folder, walk
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
 
@@ -19,7 +19,6 @@ logger = logging.getLogger(__name__)
 
 # `derivatives/pipeline/sub-01/ses-01/anat` is at 5.
 LIMITS = WalkLimits(what="cohort's", depth=8, in_folder=200_000, entries=500_000)
-_MASK_WORDS = re.compile(r"[_-](seg|mask|dseg|roi|label|anomaly)$", re.IGNORECASE)
 
 
 @dataclass(kw_only=True)
@@ -98,7 +97,7 @@ def find_scans(root: Path, spec: VolumeFolderSpec) -> list[Scan]:
 
 
 def _patterns(spec: VolumeFolderSpec) -> tuple[PathPattern | None, PathPattern | None]:
-    words = {*spec.modalities, *(new for new, old in NEW_WORDS.items() if old in spec.modalities)}
+    words = {word for modality in spec.modalities for word in words_for(modality)}
     image = None if spec.image is None else PathPattern(spec.image, "image", words)
     mask = None if spec.mask is None else PathPattern(spec.mask, "mask")
     if image and len(spec.modalities) > 1 and "modality" not in image.placeholders:
@@ -135,7 +134,8 @@ def _list_volumes(root: Path) -> list[str]:
 
 def _images_of_pattern(files: Iterable[str], pattern: PathPattern) -> list[tuple[str, dict[str, str]]]:
     found = [(path, match) for path in files if (match := pattern.match(path))]
-    masks = [path for path, _ in found if _MASK_WORDS.search(_stem(path))]
+    names = {path: parse_name(PurePosixPath(path).name) for path, _ in found}
+    masks = [path for path, name in names.items() if name and not name.is_image]
     if masks:
         logger.warning("%d files such as %s have names of masks and are no images", len(masks), masks[0])
     return [(path, match) for path, match in found if path not in set(masks)]
