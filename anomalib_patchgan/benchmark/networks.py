@@ -57,14 +57,9 @@ def check_networks(job: JobSpec, own: jsonargparse.Namespace, source: jsonargpar
 
 
 class KeepNetworks(Callback):
-    """Writes the networks of the checkpoint that is chosen, which is the one that is saved last.
+    """Keeps the networks of the checkpoint that is chosen, which is the one that is saved last."""
 
-    Args:
-        path: File to write.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self) -> None:
         self.state: dict[str, Any] = {}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -73,12 +68,11 @@ class KeepNetworks(Callback):
         assert isinstance(pl_module, TrainedModule)
         self.state = pl_module.trained_state()
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def write(self, path: Path) -> None:
         """Write the networks."""
-        del trainer, pl_module
         buffer = io.BytesIO()
         torch.save(self.state, buffer)
-        write_atomically(self.path, buffer.getvalue())
+        write_atomically(path, buffer.getvalue())
 
 
 class TakeNetworks(Callback):

@@ -62,10 +62,9 @@ def measure(spec: JobSpec, run_folder: Path, device: int) -> tuple[dict[str, Any
         raw = RawPredictions(spec.evaluation_size)
         checkpoint = ModelCheckpoint(dirpath=folder, monitor=MONITOR, mode="max", save_on_train_epoch_end=False)
         arguments = trainer_arguments(model, spec.trainer or {})
-        sharing: list[Callback] = []
-        if spec.keeps_networks:
-            sharing = [KeepNetworks(networks_file(run_folder, spec))]
-        elif spec.source:
+        keep = KeepNetworks()
+        sharing: list[Callback] = [keep] if spec.keeps_networks else []
+        if spec.source:
             # Without an epoch, so that all is set up as in a training.
             arguments["max_epochs"] = 0
             sharing = [TakeNetworks(networks_file(run_folder, spec.source))]
@@ -82,6 +81,8 @@ def measure(spec: JobSpec, run_folder: Path, device: int) -> tuple[dict[str, Any
         with PeakMemory() as memory:
             engine.fit(model, datamodule=data)
         fit_seconds = time.perf_counter() - clock
+        if spec.keeps_networks:
+            keep.write(networks_file(run_folder, spec))
         if not spec.keeps_result:
             return {}, None
         chosen = checkpoint.best_model_path or None
