@@ -173,7 +173,12 @@ class VolumeInferencer:
 
 
 def _map_affine(affine: NDArray[np.float64], field: FieldOfView, size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the affine from (column, row, slice) of maps of this size to millimetres, given that of the scan."""
+    """Return the affine from (column, row, slice) of maps of this size to millimetres, given that of the scan.
+
+    Example:
+        >>> _map_affine(np.eye(4), FieldOfView.whole((4, 8), None), (2, 4))[:2].tolist()
+        [[2.0, 0.0, 0.0, 0.5], [0.0, 2.0, 0.0, 0.5]]
+    """
     origin, step = field.pixel(size)
     to_scan = np.diag([step[1], step[0], 1.0, 1.0])
     to_scan[:2, 3] = origin[::-1]

@@ -65,6 +65,14 @@ def test_a_padding_of_another_value_is_background_too(offset, margin):
     assert f"within a margin of {margin:.3g}" in scan.slices.remarks[0]
 
 
+def test_tissue_of_one_value_is_no_margin():
+    voxels = np.zeros((72, 72, 16))
+    voxels[12:60, 9:63, 2:14] = 500
+    voxels[15:57, 12:60, 2:14] = np.random.default_rng(0).normal(700, 50, (42, 48, 12))
+    assert Background.of(voxels).kind == "zero"
+    assert Background.of(voxels).foreground(voxels).sum() == 48 * 54 * 12
+
+
 @pytest.mark.parametrize("level", [0.0, 25.0, -3.0])
 def test_noise_is_told_from_tissue(level):
     voxels, inside = make_head()

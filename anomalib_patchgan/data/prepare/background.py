@@ -14,6 +14,10 @@ _CONSTANT = 0.5
 _DEVIATIONS = 5.0
 # Where the border is clear, of the way from the background to the brightest tissue.
 _AIR = 0.05
+# Air within a margin is a large part of what is there, in the closest box around an ellipsoid 0.48, and its border has
+# many voxels; other constants are tissue.
+_MIN_AIR = 0.4
+_MIN_BORDER = 64
 # Of the voxels beside a constant background: in skull-stripped brains below 0.05 are as dark as air, and above 0.25 in
 # whole heads, of which the scanner or its software has set a part of the air to 0.
 _NOISY = 0.15
@@ -112,8 +116,10 @@ def _inside(sparse: np.ndarray, level: float) -> Background:
     margin: float | None = None
     if found.any():
         box = tuple(slice(places.min(), places.max() + 1) for places in np.nonzero(found))
-        inner = _constant(_border(sparse[box]))
-        if inner is not None and inner != level:
+        border = _border(sparse[box])
+        inner = _constant(border)
+        large = border.size >= _MIN_BORDER and np.count_nonzero(sparse == inner) > _MIN_AIR * np.count_nonzero(found)
+        if inner is not None and inner != level and large:
             margin, level = level, inner
             found &= sparse != level
     tissue = sparse[found].astype(np.float64)
