@@ -1,0 +1,1 @@
+"""What `benchmarks/directions.py` is made of: patients held out of training parts, and changes of PatchGan to try."""

@@ -1,0 +1,69 @@
+"""What a direction may change, and what it leaves as the package has it."""
+
+import torch
+from torch import Tensor
+
+from anomalib_patchgan import PatchGan
+from anomalib_patchgan.models.patchgan.context import level_of
+from anomalib_patchgan.models.patchgan.loss import pixel_distance
+from anomalib_patchgan.models.patchgan.torch_model import Hidden, PatchGanModel
+from held_out.data import Part
+
+SUM = "sum"
+
+
+class Direction:
+    """What may be changed of PatchGan's training and score; here nothing is."""
+
+    # Times as many steps as the default.
+    length = 1
+    # Whether the networks are other ones than the default's.
+    trains = True
+
+    def images(self, part: Part) -> Tensor:
+        """What of the data the model sees, shape ``(N, 3, H, W)``, uint8."""
+        return part.images
+
+    def learning_rate(self, share: float) -> float:
+        """Share of the learning rate after a share of the training."""
+        del share
+        return 1.0
+
+    def augment(self, images: Tensor) -> Tensor:
+        """Change training images of shape ``(B, 3, H, W)``, in [0, 1], before anything is hidden in them."""
+        return images
+
+    def mask(self, model: PatchGanModel, hidden: Hidden, share: float) -> Tensor | None:
+        """Images that R gets instead of hidden ones, and D does not learn from; `None` for the hidden ones."""
+        del model, hidden, share
+
+    def reconstructor_learns(self, share: float) -> bool:
+        """Whether R still learns after a share of the training."""
+        del share
+        return True
+
+    def loss_of_reconstructor(self, module: PatchGan, hidden: Hidden, restored: Tensor) -> Tensor:
+        """Loss of R on a batch."""
+        return module.loss(hidden.originals, restored, None).total
+
+    def loss_of_discriminator(self, module: PatchGan, hidden: Hidden, restored: Tensor) -> Tensor:
+        """Loss of D on a batch."""
+        return foreign_loss(module, hidden, hidden.images, restored)
+
+    def finish(self, module: PatchGan, images: Tensor, steps: int, batch_size: int) -> None:
+        """Do something with the trained networks and the training images, before the evidences are calibrated."""
+
+    def maps(self, model: PatchGanModel, images: Tensor) -> dict[str, Tensor]:
+        """Map of each evidence alone, and of their sum, each relative to its level as in `PatchGanModel.combine`."""
+        view = model.view(images)
+        found = {type(evidence).__name__: evidence(view) for evidence in model.evidences}
+        found[SUM] = torch.stack(list(found.values())).sum(dim=0)
+        return {name: one / level_of(one, view.foreground) ** model.image_context for name, one in found.items()}
+
+
+def foreign_loss(module: PatchGan, hidden: Hidden, images: Tensor, restored: Tensor) -> Tensor:
+    """Loss of D on images and their restorations: where do they differ from the originals (`ForeignLoss`)."""
+    model = module.model
+    change = model.shrink(pixel_distance(images, hidden.originals, "l1"))
+    loss: Tensor = module.discriminator_loss(model.judge(images, restored, hidden.level), change, hidden.foreground)
+    return loss
