@@ -1,13 +1,14 @@
 r"""Measures changes of PatchGan's training and score on patients held out of a training part, never on test patients.
 
     python benchmarks/directions.py --data lgg_flair --root ../shared/data --fold 1 --direction default shading \
-      --steps 1400 --seed 0 --out benchmarks/results/directions
+      --steps 1400 --seed 0 --out runs/directions
 
 Each run leaves `jobs/ID.json`: settings, commit, machine, and for each evidence alone and for their sum image AUROC,
 pixel AP and best Dice. A run that has a result is done. Several directions, folds and seeds make several runs.
 `default`, `expected_residual` and `flipped` share their networks, which lie in `networks/` meanwhile. After every run
 `directions.json` compares all runs of the folder with the default of the same data, fold, seed and steps;
-`fill_numbers.py` makes the tables of it. The directions stand in `held_out/variants.py`, each with its reason.
+`fill_numbers.py` makes the tables of it once it lies, with `jobs/`, in `results/directions`. The directions stand in
+`held_out/variants.py`, each with its reason.
 """
 
 import argparse
@@ -140,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=1400, help="of the default; some directions take more")
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--seed", type=int, nargs="+", default=[0])
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/directions"))
+    parser.add_argument("--out", type=Path, default=Path("runs/directions"))
     parser.add_argument("--cache_dir", type=Path, default=Path("datasets/prepared"), help="of prepared archives")
     args = parser.parse_args(arguments)
     try:

@@ -186,5 +186,5 @@ def _read(table: pd.DataFrame, *, numbered: bool) -> Part:
         labels=table.label_index.to_numpy() > 0,
         masks=np.zeros((len(table), SIDE, SIDE), bool) if masks is None else masks,
         patients=split.patient,
-        slices=table.slice.tolist() if numbered else None,
+        slices=table["slice"].tolist() if numbered else None,
     )
