@@ -24,7 +24,7 @@ class Foreignness(Evidence):
 
     Example:
         >>> images, mask = torch.rand(2, 3, 32, 32), torch.ones(2, 1, 16, 16)
-        >>> Foreignness()(View(images, images, mask, logits=torch.zeros(2, 1, 16, 16))).mean().item()
+        >>> Foreignness(power=1.0)(View(images, images, mask, logits=torch.zeros(2, 1, 16, 16))).mean().item()
         0.5
     """
 
