@@ -1,10 +1,8 @@
 """`BraTS2019`: protocols, splits, orientation and bad archives, on fakes in the official tree."""
 
-import multiprocessing
 import os
 import shutil
 import sys
-import time
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +15,7 @@ from anomalib_patchgan.data.prepare.tiles import TILE
 from anomalib_patchgan.data.prepare.writing import read_json
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from tests.data.brats_helpers import middle
+from tests.data.killed_preparation import contents, prepare_with_kills
 from tests.fakes.brats2019 import HGG, LGG, write_brats2019, write_nifti
 
 PAPER = {"protocol": "paper", "test_tiles": 4, "val_tiles": 3}
@@ -335,34 +334,9 @@ def test_wrong_arguments_are_refused_at_once(arguments):
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 @pytest.mark.parametrize("arguments", [{}, PAPER])
 def test_killed_at_random_points_it_ends_with_the_same_bytes(archive, tmp_path, arguments):
-    """Forked instead of started anew: importing anomalib would take ten seconds each time."""
-    data = BraTS2019(archive, cache_dir=tmp_path / "killed", workers=2, **arguments)
-    rng = np.random.default_rng(0)
-    kills = 0
-    context = multiprocessing.get_context("fork")
-    while True:
-        process = context.Process(target=data.prepare)
-        process.start()
-        # From a few milliseconds up, so that a fast machine is interrupted as well as a slow one.
-        process.join(rng.uniform(0.004, 0.008) * 1.35**kills if kills < 12 else 60)
-        if process.exitcode is not None:
-            break
-        process.kill()
-        process.join()
-        kills += 1
-    assert process.exitcode == 0
-    assert kills >= 3
+    prepare_with_kills(BraTS2019(archive, cache_dir=tmp_path / "killed", workers=2, **arguments))
     BraTS2019(archive, cache_dir=tmp_path / "whole", workers=1, **arguments).prepare()
-    time.sleep(0.5)  # workers of the last killed process end when they notice
-
-    def files(root):
-        return {
-            str(path.relative_to(root)): path.read_bytes()
-            for path in root.rglob("*")
-            if path.is_file() and not path.name.endswith(".tmp")
-        }
-
-    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 def test_a_complete_folder_is_used_as_it_is(archive, tmp_path):

@@ -1,9 +1,7 @@
 """`VolumeFolder` by patterns: slices, tiles, planes, foreground, bad volumes and interrupted preparations, on fakes."""
 
-import multiprocessing
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import nibabel as nib
@@ -15,6 +13,7 @@ from anomalib_patchgan import VolumeFolder
 from anomalib_patchgan.data.prepare.preview import write_preview
 from anomalib_patchgan.data.prepare.tiles import TILE
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+from tests.data.killed_preparation import contents, prepare_with_kills
 from tests.data.volume_folder_helpers import ANY_SPLIT, IMAGE, MASK, SMALL, make, plan
 from tests.fakes.brats2019 import AFFINE, write_nifti
 from tests.fakes.cohort import write_folders, write_head, write_table
@@ -236,29 +235,11 @@ def test_wrong_arguments_are_refused_at_once(arguments):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_killed_at_random_points_it_ends_with_the_same_bytes(cohort, tmp_path):
-    data = VolumeFolder(cohort, cache_dir=tmp_path / "killed", **BY, **ANY_SPLIT, **{**SMALL, "workers": 2})
-    rng = np.random.default_rng(0)
-    kills = 0
-    context = multiprocessing.get_context("fork")
-    while True:
-        process = context.Process(target=data.prepare)
-        process.start()
-        process.join(rng.uniform(0.004, 0.008) * 1.35**kills if kills < 12 else 60)
-        if process.exitcode is not None:
-            break
-        process.kill()
-        process.join()
-        kills += 1
-    assert process.exitcode == 0
-    assert kills >= 3
+    prepare_with_kills(
+        VolumeFolder(cohort, cache_dir=tmp_path / "killed", **BY, **ANY_SPLIT, **{**SMALL, "workers": 2})
+    )
     VolumeFolder(cohort, cache_dir=tmp_path / "whole", **BY, **ANY_SPLIT, **SMALL).prepare()
-    time.sleep(0.5)  # workers of the last killed process end when they notice
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-
-
-def contents(root):
-    files = (path for path in root.rglob("*") if path.is_file() and not path.name.endswith(".tmp"))
-    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 def test_shards_make_the_same_folder_and_a_changed_table_another(cohort, tmp_path):

@@ -1,19 +1,15 @@
 """What is to be made of BraTS."""
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from anomalib_patchgan.data.prepare.brats.names import GRADES, MODALITIES, NEW_WORDS, YEARS
 from anomalib_patchgan.data.prepare.first_tiles import TileCounts
-from anomalib_patchgan.data.prepare.splits import check_ratios
-from anomalib_patchgan.data.prepare.tiles import TILE
-from anomalib_patchgan.data.prepare.volume_recipe import MAX_FIELD_MM, VolumeRecipe
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
+from anomalib_patchgan.data.prepare.volume_spec import VolumeSpec
 
 # Raised whenever the pixels change, so that folders of an older recipe are not taken for this one's.
 RECIPE = 2
-MAX_IMAGE_SIZE = 1024
 
 BratsProtocol = Literal["paper", "tiles", "slices"]
 # Arguments that change nothing in a protocol, so that they make no other folder either.
@@ -25,7 +21,7 @@ _UNUSED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class BratsSpec:
+class BratsSpec(VolumeSpec):
     """Protocol and arguments; `BraTS` explains each.
 
     Args:
@@ -53,25 +49,14 @@ class BratsSpec:
     name: Literal["brats", "brats2019"] = "brats"
     years: tuple[int, ...] | None = None
     protocol: BratsProtocol = "slices"
-    modalities: tuple[str, ...] = ("flair",)
     grades: tuple[str, ...] | None = None
-    field_mm: float = 240.0
-    image_size: int | None = None
-    slice_range: tuple[int, int] | None = None
-    min_brain: float = 0.25
     tiles: TileCounts = field(default_factory=lambda: TileCounts(test=2200, val=500))
-    val_split_ratio: float = 0.15
-    test_split_ratio: float = 0.2
-    split_file: Path | None = None
-    strict: bool = False
-    seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the arguments."""
         once = self.years is None or 0 < len(set(self.years) & set(YEARS)) == len(self.years)
         self._check("years", f"of {', '.join(map(str, YEARS))} (2022 had the cases of 2021)", once)
-        check_ratios(self.val_split_ratio, self.test_split_ratio)
-        self._check("test_split_ratio", "above 0", self.test_split_ratio > 0)
+        super().__post_init__()
         self._check("protocol", f"one of {', '.join(get_args(BratsProtocol))}", self.protocol in _UNUSED)
         distinct = len(set(self.modalities) & set(MODALITIES)) == len(self.modalities)
         words = f"{', '.join(MODALITIES)} (or {', '.join(NEW_WORDS)})"
@@ -79,18 +64,6 @@ class BratsSpec:
         grades = self.grades if self.grades is not None else GRADES
         once = len(set(grades) & set(GRADES)) == len(grades)
         self._check("grades", f"{' or '.join(GRADES)} or both", once)
-        in_range = self.image_size is None or TILE <= self.image_size <= MAX_IMAGE_SIZE
-        self._check("image_size", f"none or {TILE} to {MAX_IMAGE_SIZE}", in_range)
-        self._check("field_mm", f"{TILE} to {MAX_FIELD_MM:g}", TILE <= self.field_mm <= MAX_FIELD_MM)
-        self._check("min_brain", "in (0, 1]", 0 < self.min_brain <= 1)
-        ends = tuple(self.slice_range or (0, 0))
-        in_order = len(ends) == 2 and 0 <= ends[0] <= ends[1]  # noqa: PLR2004
-        self._check("slice_range", "none or [first, last] with 0 <= first <= last", in_order)
-
-    def _check(self, name: str, expected: str, valid: bool) -> None:
-        if not valid:
-            msg = f"{name} must be {expected}, got {getattr(self, name)!r}."
-            raise ConfigurationError(msg)
 
     @property
     def published(self) -> str:
