@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from held_out.data import FOLDS, SIDE, HeldOutData, load
+from held_out.data import FOLDS, OF_VOLUMES, SIDE, HeldOutData, load
 from held_out.evaluation import evaluate
 from held_out.results import Run, load_networks, read_result, save_networks, write_result, write_summary
 from held_out.training import train
@@ -113,6 +113,10 @@ def plan(args: argparse.Namespace) -> list[Run]:
         if wrong := [value for value in values if value not in known]:
             msg = f"--{name} {wrong[0]}: there are {', '.join(map(str, known))}"
             raise ConfigurationError(msg)
+    for name in args.direction:
+        if DIRECTIONS[name].needs_volumes and args.data not in OF_VOLUMES:
+            msg = f"{name} needs volumes with evenly spaced slices: --data {' or '.join(OF_VOLUMES)}"
+            raise ConfigurationError(msg)
     for name, value, lowest in (
         ("steps", args.steps, 1),
         ("batch_size", args.batch_size, 1),
@@ -150,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_summary(args.out)
         read = cache(partial(load, args.data, args.root, cache_dir=args.cache_dir))
         for run in runs:
-            DIRECTIONS[run.direction]().images(read(fold=run.fold).train)  # refuses data before any training
+            read(fold=run.fold)  # refuses data before any training
         for number, run in enumerate(runs, 1):
             print(f"{number}/{len(runs)} {run.id}", flush=True)
             result = perform(run, read(fold=run.fold), args.out)

@@ -80,11 +80,11 @@ def main() -> None:
         for name, compression in FORMATS.items():
             xml = exported(module, Path(folder) / name.replace(" ", "_"), args.size, compression)
             sizes[name], runners[name] = file_size(xml), compiled(xml)
-        others = [evidence for evidence in module.model.evidences if not isinstance(evidence, Restoration)]
+        others = [evidence for evidence in module.model.evidences if type(evidence) is not Restoration]
         if others:
             # The same weights with R alone: what the other evidences cost.
             evidences = module.model.evidences
-            module.model.evidences = nn.ModuleList(e for e in evidences if isinstance(e, Restoration))
+            module.model.evidences = nn.ModuleList(e for e in evidences if type(e) is Restoration)
             xml = exported(module, Path(folder) / "alone", args.size)
             sizes[ALONE], runners[ALONE] = file_size(xml), compiled(xml)
             module.model.evidences = evidences

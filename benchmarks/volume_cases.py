@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from anomalib_patchgan.data.prepare.background import Background
 from anomalib_patchgan.data.prepare.brats import BratsSpec
 from anomalib_patchgan.data.prepare.brats.files import find_cases, source_of
 from anomalib_patchgan.data.prepare.brats.identity import identify
@@ -100,13 +101,14 @@ def read_content(case: ScanCase) -> Content:
     """
     path = next(iter(case.files.values()))
     scan = parse_nifti(read_bytes(path), path)
-    brain = scan.voxels != 0
+    background = Background.of(scan.voxels)
+    brain = background.foreground(scan.voxels)
     lesion = np.zeros(brain.shape, bool)
     if case.segmentation is not None:
         labels = parse_nifti(read_bytes(case.segmentation), case.segmentation)
         check_same_grid(scan, labels, path, case.segmentation)
         lesion = labels.voxels != 0
-    scale = GreyScale(scan.voxels, "robust", path)
+    scale = GreyScale(scan.voxels, "robust", path, background)
     brightness = ((scan.voxels - scale.low) / (scale.high - scale.low)).astype(np.float32) * brain
     rules = {"brightness": brightness, "smoothed_brightness": _smooth(brightness, brain, scan)}
     return Content(brain=brain, lesion=lesion, rules=rules, spacing_mm=scan.spacing_mm)

@@ -21,6 +21,7 @@ the lesion-free parts of the scans.
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -67,8 +68,14 @@ def main() -> None:
         cases = split_cases(args.root, args.split_file, modalities) if args.root else []
         cases += [folder_case(folder, modalities) for folder in args.cases]
         cases += [folder_case(folder, modalities, healthy=True) for folder in args.healthy]
-        if any(model.modalities != modalities for model in models) or len({one.name for one in cases}) < len(cases):
-            parser.error("a case is given twice, or the models take different modalities")
+        for path, model in zip(args.ckpt_path, models, strict=True):
+            if model.modalities != modalities:
+                parser.error(
+                    f"{path} takes {', '.join(model.modalities)}, {args.ckpt_path[0]} {', '.join(modalities)}: give "
+                    f"trainings on the same modalities"
+                )
+        if twice := [name for name, count in Counter(one.name for one in cases).items() if count > 1]:
+            parser.error(f"a case is given twice, {twice[0]}: give each once")
         make_writable(args.out.parent)
         write_json(args.out, evaluate(models, cases))
     except PatchGanError as error:

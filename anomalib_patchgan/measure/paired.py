@@ -59,16 +59,13 @@ def pair(model: NDArray[np.float64], rule: NDArray[np.float64]) -> Pairing | Non
     means = model.mean(axis=0)
     interval = None
     if patients >= FEWEST_FOR_INTERVAL:
-        # As many equal trainings of the rule, which say that it has no randomness.
-        both = [
-            Trainings(
-                values=values.mean(axis=1),
-                resampled=np.stack([bootstrap_mean(one) for one in values]),
-                patients=patients,
-            )
-            for values in (model, np.tile(rule, (len(model), 1)))
-        ]
-        interval = uncertainty(*both).interval(float(means.mean() - rule.mean()))
+        differences = model - rule
+        trainings = Trainings(
+            values=differences.mean(axis=1),
+            resampled=np.stack([bootstrap_mean(one) for one in differences]),
+            patients=patients,
+        )
+        interval = uncertainty(trainings).interval(float(differences.mean()))
     return Pairing(
         model=float(means.mean()),
         rule=float(rule.mean()),

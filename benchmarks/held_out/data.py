@@ -29,6 +29,8 @@ from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFo
 SIDE = 192
 # Parts that the patients (photographs) of a training part are divided into; one at a time is held out.
 FOLDS = {"lgg_flair": 4, "brats_slices": 3, "isic_images": 5}
+# Those whose slices are evenly spaced.
+OF_VOLUMES = ("brats_slices",)
 BRATS_SPLITS = Path(__file__).resolve().parents[1] / "splits" / "brats_slices.csv"
 TRAIN, HELD_OUT = "train", "val"
 

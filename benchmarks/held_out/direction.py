@@ -19,6 +19,8 @@ class Direction:
     length = 1
     # Whether the networks are other ones than the default's.
     trains = True
+    # Whether it needs volumes with evenly spaced slices.
+    needs_volumes = False
 
     def images(self, part: Part) -> Tensor:
         """What of the data the model sees, shape ``(N, 3, H, W)``, uint8."""

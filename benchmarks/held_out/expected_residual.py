@@ -76,7 +76,10 @@ class ExpectedResidual(Restoration):
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * step / steps)) / 2
             with torch.no_grad():
-                view = model.view(images[list(islice(order, batch_size))].float() / 255)
+                exposed, _ = model.expose(model.prepare(images[list(islice(order, batch_size))].float() / 255))
+                foreground = model.shrink(model.foreground(exposed)).round()
+                # Neither D nor masking, which `PatchGanModel.view` would ask for the other evidences.
+                view = View(exposed, model.reconstructor(exposed), foreground)
             expected = self.head(view.restored)
             loss = (self._distance(view) / expected + expected.log()) * view.foreground
             optimizer.zero_grad()

@@ -4,7 +4,7 @@ import io
 import pickle
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +101,11 @@ def load_networks(out: Path, run: Run, networks: Sequence[nn.Module]) -> str | N
 
 
 def _path(out: Path, run: Run) -> Path:
-    return out / NETWORKS / f"{run.data}-fold-{run.fold}-seed-{run.seed}-steps-{run.steps}.pt"
+    return out / NETWORKS / f"{replace(run, direction=DEFAULT).id}.pt"
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    return asdict(run) | {"direction": DEFAULT, "code": code_of(PatchGan)}
+    return asdict(replace(run, direction=DEFAULT)) | {"code": code_of(PatchGan)}
 
 
 def summarise(out: Path) -> dict[str, Any]:
@@ -118,10 +118,17 @@ def summarise(out: Path) -> dict[str, Any]:
         seeds.
 
     Raises:
-        DataError: A file is no result.
+        DataError: A file is no result, or runs that would be compared took batches of different sizes.
     """
+    sizes: dict[str, int] = {}
     runs: dict[str, dict[str, dict[int, Found]]] = {}
     for run, found in _results(out):
+        if sizes.setdefault(run.place, run.batch_size) != run.batch_size:
+            msg = (
+                f"{out / JOBS / run.id}.json has batches of {run.batch_size} images, others of {run.place} have "
+                f"{sizes[run.place]}: runs are compared with the default of the same size; give another --out"
+            )
+            raise DataError(msg)
         runs.setdefault(run.place, {}).setdefault(run.direction, {})[run.seed] = found
     default: dict[str, dict[str, float | int]] = {}
     rows: dict[str, dict[str, float | int]] = {}
@@ -162,6 +169,7 @@ def _results(out: Path) -> Iterator[tuple[Run, Found]]:
             continue
         try:
             run, last = Run(**content["run"]), content["evaluations"][-1]["found"]
+            last[SUM]
         except (TypeError, KeyError, IndexError) as error:
             msg = f"{path} is no whole result of a direction ({error!r}): delete it and run that again"
             raise DataError(msg) from error

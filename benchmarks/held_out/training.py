@@ -1,6 +1,5 @@
 """Trains PatchGan as its Lightning module does, step by step, with what a direction changes of it."""
 
-import copy
 from collections.abc import Iterator
 from itertools import islice
 from math import isfinite
@@ -85,10 +84,8 @@ def _endless(count: int, seed: int) -> Iterator[int]:
 
 def _take_average(network: nn.Module, averages: AveragedNetworks) -> None:
     """Put the average of a network into it for good."""
-    averages.show()
-    state = copy.deepcopy(network.state_dict())
-    averages.hide()
-    network.load_state_dict(state)
+    index = next(i for i, known in enumerate(averages.networks) if known is network)
+    network.load_state_dict(averages.averages[index].module.state_dict())
 
 
 def _take_step(

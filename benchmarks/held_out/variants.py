@@ -9,7 +9,6 @@ from torch.nn import functional as F  # noqa: N812
 from torchvision.transforms.v2 import InterpolationMode, RandomAffine
 
 from anomalib_patchgan import PatchGan
-from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.models.patchgan.evidence import Restoration
 from anomalib_patchgan.models.patchgan.masking import surroundings
 from anomalib_patchgan.models.patchgan.torch_model import Hidden, PatchGanModel
@@ -70,11 +69,11 @@ class Affine(Direction):
 class Neighbours(Direction):
     """The slices below and above as the other two channels: what goes on through slices is anatomy, or a lesion."""
 
+    needs_volumes = True
+
     def images(self, part: Part) -> Tensor:
         """Put slice, its lower and its upper neighbour together; a neighbour that is missing is the slice itself."""
-        if part.slices is None:
-            msg = "neighbours needs volumes with evenly spaced slices: --data brats_slices"
-            raise ConfigurationError(msg)
+        assert part.slices is not None  # other data are refused before they are read
         places = list(zip(part.patients, part.slices, strict=True))
         known = {place: index for index, place in enumerate(places)}
         below, above = (
