@@ -22,8 +22,8 @@ _PAIRS = (b"ni1", b"ni2")
 _REAL = frozenset({2, 4, 8, 16, 64, 256, 512, 768, 1024, 1280})
 # NIfTI codes of metre and micrometre; files that say nothing, or nonsense, are in millimetres.
 _UNITS_MM = {1: 1e3, 3: 1e-3}
-_SPACING_MM = (1e-6, 1e3)
-_FARTHEST_MM = 1e6
+SPACING_MM = (1e-6, 1e3)
+FARTHEST_MM = 1e6
 # Determinant of the axes' directions: 1 for a box, 0.87 for a gantry tilted by 30 degrees, 0 for axes in one plane.
 _MIN_DETERMINANT = 0.01
 
@@ -193,9 +193,9 @@ def _check_affine(header: Nifti1Header, path: Path) -> np.ndarray:
         except (HeaderDataError, ValueError) as error:
             raise DataError(_bad_affine(path, str(error))) from error
         spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    if not (np.abs(affine) <= _FARTHEST_MM).all():
+    if not (np.abs(affine) <= FARTHEST_MM).all():
         raise DataError(_bad_affine(path, "values are not finite or beyond a kilometre"))
-    if not ((spacing >= _SPACING_MM[0]) & (spacing <= _SPACING_MM[1])).all():
+    if not ((spacing >= SPACING_MM[0]) & (spacing <= SPACING_MM[1])).all():
         raise DataError(_bad_affine(path, f"voxels measure {' x '.join(f'{side:g}' for side in spacing)} mm"))
     if abs(np.linalg.det(affine[:3, :3] / spacing)) < _MIN_DETERMINANT:
         raise DataError(_bad_affine(path, "two axes of the volume point in one direction"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalib_patchgan.data.prepare.nifti_header import FARTHEST_MM, SPACING_MM
 from anomalib_patchgan.deploy.dicom.files import DicomFile
 from anomalib_patchgan.deploy.dicom.library import REMEDY
 from anomalib_patchgan.deploy.dicom.series import Series, instance_number, number_of_frames, printable, text_of
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 # Of a unit vector: what rounding does to the directions of rows and columns, and far less than a turned image.
-_DIRECTION_TOLERANCE = 1e-3
-_MAX_SPACING_MM = 1e3
+DIRECTION_TOLERANCE = 1e-3
 # Where a file of several frames holds what one of a single image has at its root.
 _FUNCTIONAL_GROUPS = (
     "PlanePositionSequence",
@@ -25,7 +25,6 @@ _FUNCTIONAL_GROUPS = (
     "PixelMeasuresSequence",
     "PixelValueTransformationSequence",
 )
-_FARTHEST_MM = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +49,20 @@ class Frame:
 
     @property
     def name(self) -> str:
-        """Name for messages, by its number, since the name of the file may be that of a patient."""
-        if self.index is not None:
-            return f"frame {self.index + 1}"
-        return f"image {instance_number(self.file)} ({text_of(self.file, 'SOPInstanceUID')})"
+        """Name for messages, see `name_image`."""
+        return name_image(self.file, self.index)
+
+
+def name_image(file: DicomFile, index: int | None = None) -> str:
+    """Name an image for messages by its number, since the name of the file may be that of a patient.
+
+    Args:
+        file: Its file.
+        index: Its number in this file from 0; `None` if the file holds a single image.
+    """
+    if index is not None:
+        return f"frame {index + 1}"
+    return f"image {instance_number(file)} ({text_of(file, 'SOPInstanceUID')})"
 
 
 def list_frames(series: Series) -> list[Frame]:
@@ -68,7 +77,7 @@ def list_frames(series: Series) -> list[Frame]:
     several = [file for file in series.files if number_of_frames(file) > 1]
     if several and len(series.files) > 1:
         reason = f"it holds {len(series.files)} files, {len(several)} of them of several frames"
-        raise DataError(refusal(series, reason, "export each as a series of its own"))
+        raise refusal(series, reason, "export each as a series of its own")
     if not several:
         return [_frame(series, file, None, [file.header]) for file in series.files]
     file = several[0]
@@ -76,27 +85,27 @@ def list_frames(series: Series) -> list[Frame]:
     own = _items(file.header, "PerFrameFunctionalGroupsSequence")
     if len(own) != number_of_frames(file):
         reason = f"its file of {number_of_frames(file)} frames does not say where each lies"
-        raise DataError(refusal(series, reason, "export it as enhanced MR or CT, or as single images"))
+        raise refusal(series, reason, "export it as enhanced MR or CT, or as single images")
     return [_frame(series, file, index, [item, *shared]) for index, item in enumerate(own)]
 
 
-def refusal(series: Series, reason: str, remedy: str) -> str:
-    """Return the message that a series cannot be used."""
-    return f"series {series.describe()} cannot be used, {reason}: {remedy}."
+def refusal(series: Series, reason: str, remedy: str) -> DataError:
+    """Return the error that a series cannot be used."""
+    return DataError(f"series {series.describe()} cannot be used, {reason}: {remedy}.")
 
 
 def _check_kind(series: Series, file: DicomFile) -> None:
     from pydicom.pixels import get_decoder  # type: ignore[attr-defined]
     from pydicom.uid import UID
 
-    name = f"image {instance_number(file)} ({text_of(file, 'SOPInstanceUID')})"
+    name = name_image(file)
     colours = text_of(file, "PhotometricInterpretation")
     if text_of(file, "SamplesPerPixel") not in {"", "1"} or colours not in {"", "MONOCHROME2"}:
         what = "is shown with inverted grey values" if colours == "MONOCHROME1" else "is a colour image"
-        raise DataError(refusal(series, f"{name} {what} ({colours or 'RGB'})", "choose the original grey images"))
+        raise refusal(series, f"{name} {what} ({colours or 'RGB'})", "choose the original grey images")
     if "MOSAIC" in text_of(file, "ImageType").upper():
         reason = f"{name} is a mosaic of slices"
-        raise DataError(refusal(series, reason, "convert it with dcm2niix and give the NIfTI file"))
+        raise refusal(series, reason, "convert it with dcm2niix and give the NIfTI file")
     try:
         decoder = get_decoder(UID(file.transfer_syntax))
         lacks = "" if decoder.is_available else "no decoder is installed for it"
@@ -105,7 +114,7 @@ def _check_kind(series: Series, file: DicomFile) -> None:
     if lacks:
         syntax = printable(UID(file.transfer_syntax).name)
         remedy = f"{REMEDY}, or export it uncompressed"
-        raise DataError(refusal(series, f"{name} is stored as {syntax}, {lacks}", remedy))
+        raise refusal(series, f"{name} is stored as {syntax}, {lacks}", remedy)
 
 
 def _frame(series: Series, file: DicomFile, index: int | None, sources: Sequence["Dataset"]) -> Frame:
@@ -120,15 +129,14 @@ def _frame(series: Series, file: DicomFile, index: int | None, sources: Sequence
     position, axes, spacing = found.values()
     if axes is not None and not _is_orthonormal(axes.reshape(2, 3)):
         found["ImageOrientationPatient"] = None
-    if position is not None and (abs(position) > _FARTHEST_MM).any():
+    if position is not None and (abs(position) > FARTHEST_MM).any():
         found["ImagePositionPatient"] = None
-    if spacing is not None and not ((spacing > 0) & (spacing <= _MAX_SPACING_MM)).all():
+    if spacing is not None and not ((spacing >= SPACING_MM[0]) & (spacing <= SPACING_MM[1])).all():
         found["PixelSpacing"] = None
     wrong = [keyword for keyword, value in found.items() if value is None]
     if wrong or position is None or axes is None or spacing is None:
-        where = f"frame {index + 1}" if index is not None else f"image {instance_number(file)}"
-        reason = f"{where} ({text_of(file, 'SOPInstanceUID')}) has no valid {' and '.join(wrong)}"
-        raise DataError(refusal(series, reason, "export the original images"))
+        reason = f"{name_image(file, index)} has no valid {' and '.join(wrong)}"
+        raise refusal(series, reason, "export the original images")
     directions = axes.reshape(2, 3)
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     return Frame(file=file, index=index, position=position, directions=directions, spacing=spacing, values=values)
@@ -160,4 +168,4 @@ def _numbers(source: "Dataset", keyword: str, count: int) -> NDArray[np.float64]
 
 
 def _is_orthonormal(directions: NDArray[np.float64]) -> bool:
-    return bool(np.abs(directions @ directions.T - np.eye(2)).max() < 10 * _DIRECTION_TOLERANCE)
+    return bool(np.abs(directions @ directions.T - np.eye(2)).max() < 10 * DIRECTION_TOLERANCE)

@@ -8,12 +8,9 @@ from numpy.typing import NDArray
 
 from anomalib_patchgan.data.prepare.nifti import GRID_TOLERANCE
 from anomalib_patchgan.data.prepare.reading import ReadLimits
-from anomalib_patchgan.deploy.dicom.frames import Frame, list_frames, refusal
+from anomalib_patchgan.deploy.dicom.frames import DIRECTION_TOLERANCE, Frame, list_frames, refusal
 from anomalib_patchgan.deploy.dicom.series import Series, text_of
-from anomalib_patchgan.errors import DataError
 
-# Of a unit vector, as rounding leaves it.
-_DIRECTION_TOLERANCE = 1e-3
 # Of the distance of slices: how far many small differences may add up.
 _MAX_DRIFT = 0.25
 # Of a pixel: a stack whose last slice is displaced by less against the first is straight.
@@ -55,15 +52,15 @@ def stack_series(series: Series, limits: ReadLimits) -> Stack:
     frames = list_frames(series)
     if len(frames) < _MIN_SLICES:
         reason = "one image is no volume"
-        raise DataError(refusal(series, reason, "give the folder that holds all images of the series"))
+        raise refusal(series, reason, "give the folder that holds all images of the series")
     shape = _common_shape(series, limits)
     first = frames[0]
-    _check_same(series, [frame.directions for frame in frames], _DIRECTION_TOLERANCE, "orientations")
-    _check_same(series, [frame.spacing for frame in frames], _DIRECTION_TOLERANCE, "pixel spacings")
+    _check_same(series, [frame.directions for frame in frames], DIRECTION_TOLERANCE, "orientations")
+    _check_same(series, [frame.spacing for frame in frames], DIRECTION_TOLERANCE, "pixel spacings")
     for keyword in ("PatientID", "FrameOfReferenceUID"):
         count = len({text_of(file, keyword) for file in series.files})
         if count > 1:
-            raise DataError(refusal(series, f"its images have {count} values of {keyword}", "choose another series"))
+            raise refusal(series, f"its images have {count} values of {keyword}", "choose another series")
 
     normal = np.cross(*first.directions)
     heights = np.array([frame.position @ normal for frame in frames])
@@ -85,15 +82,15 @@ def _common_shape(series: Series, limits: ReadLimits) -> tuple[int, int]:
     texts = {(text_of(file, "Columns"), text_of(file, "Rows")) for file in series.files}
     if len(texts) > 1:
         sizes = ", ".join(sorted("x".join(one) for one in texts)[:3])
-        raise DataError(refusal(series, f"its images are of {len(texts)} sizes ({sizes})", "choose another series"))
+        raise refusal(series, f"its images are of {len(texts)} sizes ({sizes})", "choose another series")
     columns, rows = (int(text) if text.isdecimal() else 0 for text in next(iter(texts)))
     size = (columns, rows, series.images)
     if not all(1 <= side <= limits.max_dimension for side in size):
         reason = f"its dimensions {'x'.join(map(str, size))} are not all between 1 and {limits.max_dimension}"
-        raise DataError(refusal(series, reason, "choose another series"))
+        raise refusal(series, reason, "choose another series")
     if np.prod(size, dtype=np.int64) * _BYTES > limits.max_bytes:
         reason = f"it needs more than max_bytes={limits.max_bytes}"
-        raise DataError(refusal(series, reason, "raise the limit if you trust the series"))
+        raise refusal(series, reason, "raise the limit if you trust the series")
     return columns, rows
 
 
@@ -102,17 +99,17 @@ def _check_same(series: Series, values: Sequence[NDArray[np.float64]], tolerance
     if max(distances) > tolerance * max(1.0, float(np.abs(values[0]).max())):
         count = len({tuple(np.round(value.ravel(), 2)) for value in values})
         reason = f"its images have {max(count, 2)} {what}"
-        raise DataError(refusal(series, reason, "choose the series of one plane"))
+        raise refusal(series, reason, "choose the series of one plane")
 
 
 def _check_gaps(series: Series, frames: Sequence[Frame], heights: NDArray[np.float64]) -> None:
     gaps = np.diff(heights)
     usual = float(np.median(gaps))
     # Where most images lie at one place, the usual distance is none.
-    distinct = gaps[gaps > max(GRID_TOLERANCE * usual, _DIRECTION_TOLERANCE)]
+    distinct = gaps[gaps > max(GRID_TOLERANCE * usual, DIRECTION_TOLERANCE)]
     if len(distinct) < len(gaps):
         reason = f"its {len(frames)} images lie at {len(distinct) + 1} positions (times, echoes, b-values or copies)"
-        raise DataError(refusal(series, reason, "export one image per position as a series of its own"))
+        raise refusal(series, reason, "export one image per position as a series of its own")
     off = np.abs(gaps - usual)
     worst = int(off.argmax())
     drift = np.abs(heights - np.linspace(heights[0], heights[-1], len(heights))).max()
@@ -125,7 +122,7 @@ def _check_gaps(series: Series, frames: Sequence[Frame], heights: NDArray[np.flo
         f"{usual:.3g} mm{lacks}"
     )
     remedy = "export the whole series" if missing > 0 else "resample it to even slices, for example with dcm2niix"
-    raise DataError(refusal(series, reason, remedy))
+    raise refusal(series, reason, remedy)
 
 
 def _check_straight(series: Series, frames: Sequence[Frame], normal: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -137,10 +134,10 @@ def _check_straight(series: Series, frames: Sequence[Frame], normal: NDArray[np.
     off = positions - positions[0] - shares * whole
     off -= (off @ normal)[:, None] * normal
     if np.linalg.norm(off, axis=1).max() > limit:
-        raise DataError(refusal(series, "its images do not lie along one line", "choose another series"))
+        raise refusal(series, "its images do not lie along one line", "choose another series")
     shift = whole - (whole @ normal) * normal
     if np.linalg.norm(shift) > limit:
         angle = np.degrees(np.arctan2(np.linalg.norm(shift), whole @ normal))
         reason = f"its slices are tilted by {angle:.1f} degrees against their axis (gantry tilt)"
-        raise DataError(refusal(series, reason, "straighten it, for example with dcm2niix, and give the NIfTI file"))
+        raise refusal(series, reason, "straighten it, for example with dcm2niix, and give the NIfTI file")
     return whole / (len(frames) - 1)

@@ -20,11 +20,9 @@ class Series:
 
     Args:
         files: One file per image, or one of several frames, by instance number.
-        copies: Files left out because they are copies of others.
     """
 
     files: Sequence[DicomFile]
-    copies: int = 0
 
     @property
     def uid(self) -> str:
@@ -87,11 +85,10 @@ def group_series(files: Iterable[DicomFile]) -> list[list[Series]]:
 
     series = []
     for _, group in groupby(sorted(images, key=key), key):
-        members = list(group)
         # An export may hold an image twice, in two folders.
-        once = {text_of(file, "SOPInstanceUID"): file for file in reversed(members)}
+        once = {text_of(file, "SOPInstanceUID"): file for file in reversed(list(group))}
         ordered = sorted(once.values(), key=lambda file: (instance_number(file), text_of(file, "SOPInstanceUID")))
-        series.append(Series(files=ordered, copies=len(members) - len(ordered)))
+        series.append(Series(files=ordered))
     return [
         sorted(study, key=lambda one: (len(one.number), one.number, one.uid))
         for _, study in groupby(series, lambda one: one.study_uid)

@@ -13,7 +13,7 @@ from anomalib_patchgan.deploy.dicom.frames import Frame, refusal
 from anomalib_patchgan.deploy.dicom.geometry import Stack
 from anomalib_patchgan.deploy.dicom.library import quiet_dicom
 from anomalib_patchgan.deploy.dicom.series import Series, text_of
-from anomalib_patchgan.errors import DataError, one_line
+from anomalib_patchgan.errors import one_line
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
@@ -70,15 +70,15 @@ def _read_frame(series: Series, frame: Frame, dataset: "FileDataset", shape: tup
     from pydicom.pixels import apply_modality_lut, pixel_array  # type: ignore[attr-defined]
 
     if str(dataset.get("SOPInstanceUID")) != text_of(frame.file, "SOPInstanceUID"):
-        raise DataError(refusal(series, f"{frame.name} was replaced while it was read", "start again"))
+        raise refusal(series, f"{frame.name} was replaced while it was read", "start again")
     try:
         pixels = pixel_array(dataset, index=frame.index)
         values = np.asarray(apply_modality_lut(pixels, frame.values), np.float32)
     # Decoders raise nearly anything when a file is damaged.
     except Exception as error:
         reason = f"the pixels of {frame.name} cannot be read ({type(error).__name__}: {one_line(error)[:160]})"
-        raise DataError(refusal(series, reason, "copy or export the series again")) from error
+        raise refusal(series, reason, "copy or export the series again") from error
     if values.shape != shape:
         reason = f"{frame.name} has {'x'.join(map(str, values.shape))} pixels, unlike its header"
-        raise DataError(refusal(series, reason, "export it again"))
+        raise refusal(series, reason, "export it again")
     return values
