@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from anomalib_patchgan.data.prepare.nifti_header import FARTHEST_MM, SPACING_MM
 from anomalib_patchgan.deploy.dicom.files import DicomFile
 from anomalib_patchgan.deploy.dicom.library import REMEDY
-from anomalib_patchgan.deploy.dicom.series import Series, instance_number, number_of_frames, printable, text_of
+from anomalib_patchgan.deploy.dicom.series import (
+    Series,
+    image_type,
+    instance_number,
+    number_of_frames,
+    printable,
+    text_of,
+)
 from anomalib_patchgan.errors import DataError
 
 if TYPE_CHECKING:
@@ -103,7 +110,7 @@ def _check_kind(series: Series, file: DicomFile) -> None:
     if text_of(file, "SamplesPerPixel") not in {"", "1"} or colours not in {"", "MONOCHROME2"}:
         what = "is shown with inverted grey values" if colours == "MONOCHROME1" else "is a colour image"
         raise refusal(series, f"{name} {what} ({colours or 'RGB'})", "choose the original grey images")
-    if "MOSAIC" in text_of(file, "ImageType").upper():
+    if "MOSAIC" in image_type(file):
         reason = f"{name} is a mosaic of slices"
         raise refusal(series, reason, "convert it with dcm2niix and give the NIfTI file")
     try:

@@ -59,8 +59,7 @@ class Series:
         """Whether it may be a volume: more than one image, each of which has a place; no localizer."""
         first = self.files[0].header
         has_place = "ImagePositionPatient" in first or "PerFrameFunctionalGroupsSequence" in first
-        is_localizer = "LOCALIZER" in str(first.get("ImageType", "")).upper()
-        return has_place and not is_localizer and self.images > 1
+        return has_place and "LOCALIZER" not in image_type(self.files[0]) and self.images > 1
 
     def describe(self, *, uid: bool = False) -> str:
         """Describe it in words, as in `5 "T2 FLAIR" (MR, 24 images)`."""
@@ -167,6 +166,11 @@ def text_of(file: DicomFile, keyword: str) -> str:
     """Return an entry of a header as a text that can be printed; empty if there is none."""
     value = file.header.get(keyword)
     return printable("" if value is None else str(value), None if keyword == "PatientName" else _MAX_TEXT)
+
+
+def image_type(file: DicomFile) -> str:
+    """Return the ImageType in upper case; not cut as other texts are, since what decides may be its last word."""
+    return str(file.header.get("ImageType", "")).upper()
 
 
 def printable(text: str, limit: int | None = _MAX_TEXT) -> str:

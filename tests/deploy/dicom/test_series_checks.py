@@ -82,6 +82,10 @@ REFUSED = {
         "inverted grey values (MONOCHROME1)",
     ),
     "mosaic": (at(0, ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), "is a mosaic"),
+    "mosaic of many words": (
+        at(0, ImageType=["DERIVED", "PRIMARY", "DIFFUSION", "TRACEW", "ND", "NORM", "FIL", "MFSPLIT", "MOSAIC"]),
+        "is a mosaic",
+    ),
     "no place": (at(1, ImagePositionPatient=None), "image 2 ("),
     "no direction": (at(1, ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), "no valid ImageOrientationPatient"),
     "no spacing": (at(1, PixelSpacing=[0, 1]), "no valid PixelSpacing"),
