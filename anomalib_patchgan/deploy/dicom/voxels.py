@@ -13,7 +13,7 @@ from anomalib_patchgan.deploy.dicom.frames import Frame, refusal
 from anomalib_patchgan.deploy.dicom.geometry import Stack
 from anomalib_patchgan.deploy.dicom.library import quiet_dicom
 from anomalib_patchgan.deploy.dicom.series import Series, text_of
-from anomalib_patchgan.errors import one_line
+from anomalib_patchgan.errors import DataError, PatchGanError, one_line
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
@@ -31,7 +31,7 @@ def read_voxels(series: Series, stack: Stack, limits: ReadLimits) -> NDArray[np.
         `(X, Y, Z)` along the axes of the stack: int16 or uint16 where they hold every value, otherwise float32.
 
     Raises:
-        DataError: A file has changed or is damaged.
+        DataError: A file has gone or changed, is damaged, or is larger than the limits.
     """
     columns, rows, depth = stack.shape
     voxels = np.empty((depth, rows, columns), np.float32)
@@ -41,7 +41,7 @@ def read_voxels(series: Series, stack: Stack, limits: ReadLimits) -> NDArray[np.
             key = str(frame.file.path)
             if key not in loaded:
                 # One file at a time; one of several frames stays for all of them.
-                loaded = {key: load_file(frame.file.path, limits)}
+                loaded = {key: _load(series, frame, limits)}
             voxels[number] = _read_frame(series, frame, loaded[key], (rows, columns))
     low, high = float(voxels.min()), float(voxels.max())
     whole = np.isfinite([low, high]).all() and all(bool((one == np.rint(one)).all()) for one in voxels)
@@ -64,6 +64,22 @@ def to_nifti(voxels: NDArray[np.generic], stack: Stack, description: str) -> byt
     image.header["descrip"] = description.encode()[:79]
     # Without the time, so that equal volumes are equal files.
     return gzip.compress(image.to_bytes(), compresslevel=4, mtime=0)
+
+
+def _load(series: Series, frame: Frame, limits: ReadLimits) -> "FileDataset":
+    path = frame.file.path
+    try:
+        return load_file(path, limits)
+    except PatchGanError as error:
+        # Its first words, which may be a letter that others hold, too.
+        said = str(error).replace(str(path), frame.name, 1)
+        msg = f"series {series.describe()} cannot be used, {said}"
+    # As below; the header alone could be read.
+    except Exception as error:
+        reason = f"{frame.name} cannot be read ({type(error).__name__}: {one_line(error)[:160]})"
+        raise refusal(series, reason, "copy or export the series again") from error
+    # Outside of `except`: an error that leads back to the first one would tell the name of the file, too.
+    raise DataError(msg)
 
 
 def _read_frame(series: Series, frame: Frame, dataset: "FileDataset", shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -273,6 +273,35 @@ def test_limits(image, tmp_path):
         case_of(tmp_path, limits=ReadLimits(max_bytes=100))
 
 
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [(DEFAULT_LIMITS, "does not exist: check the path"), (ReadLimits(max_bytes=1000), "more than max_bytes=1000")],
+)
+def test_file_that_cannot_be_loaded_is_named_by_its_number(image, tmp_path, limits, message):
+    paths = write_series(tmp_path / "Meier", image, file_name="Meier_{}")
+    case = case_of(tmp_path)
+    if limits == DEFAULT_LIMITS:
+        paths[0].unlink()
+    with pytest.raises(DataError) as caught:
+        case.write_images(limits)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith('series 5 "T2 FLAIR" (MR, 8 images) cannot be used, image 1 (')
+    assert "Meier" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_file_that_is_cut_off_after_its_header_was_read(image, tmp_path):
+    [path, *_] = write_series(tmp_path, image)
+    case = case_of(tmp_path)
+    content = path.read_bytes()
+    pixels = content.index(b"\xe0\x7f\x10\x00")
+    for length in range(pixels - 8, pixels + 16):
+        path.write_bytes(content[:length])
+        with pytest.raises(DataError, match='series 5 "T2 FLAIR" .* cannot be used, .*image 1 ') as caught:
+            case.write_images(DEFAULT_LIMITS)
+        assert len(str(caught.value).splitlines()) == 1
+
+
 def test_folder_of_reports(image, tmp_path):
     for path in write_series(tmp_path, image):
         dataset = pydicom.dcmread(path)
