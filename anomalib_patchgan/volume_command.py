@@ -2,13 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
+from anomalib_patchgan.errors import ConfigurationError, DatasetNotFoundError, PatchGanError, one_line
 
 if TYPE_CHECKING:
+    from anomalib_patchgan.data.prepare.reading import ReadLimits
     from anomalib_patchgan.deploy.dicom.studies import DicomOptions
     from anomalib_patchgan.deploy.volume import VolumeInferencer, VolumeResult
     from anomalib_patchgan.deploy.volume_files import VolumeCase
@@ -91,7 +92,7 @@ def run_volume(namespace: argparse.Namespace) -> int:
 
     inferencer = VolumeInferencer(namespace.model, batch_size=namespace.batch_size)
     options = DicomOptions(namespace.output, tuple(namespace.series), keep_identity=namespace.keep_identity)
-    cases = choose_cases(namespace.input, inferencer.modalities, options)
+    cases = choose_cases(namespace.input, inferencer.modalities, options, inferencer.limits)
     make_writable(namespace.output)
     sys.stderr.write(f"{describe_basis(inferencer)}\n")
     failed: dict[str, str] = {}
@@ -135,20 +136,25 @@ def describe_verdict(result: "VolumeResult") -> str:
     return f"{verdict}; {note}" if note else verdict
 
 
-def choose_cases(inputs: Sequence[str], modalities: Sequence[str], options: "DicomOptions") -> "list[VolumeCase]":
+def choose_cases(
+    inputs: Sequence[str], modalities: Sequence[str], options: "DicomOptions", limits: "ReadLimits"
+) -> "list[VolumeCase]":
     """Find the cases that the user means.
 
     Args:
         inputs: What `--input` got.
         modalities: Modalities of the model.
         options: Which series of DICOM input are meant, and where the results go.
+        limits: Bounds of the volumes.
 
     Raises:
-        ConfigurationError: Files are given with modalities that the model does not take, or some without.
+        ConfigurationError: Files are given with modalities that the model does not take, or some without, or not all
+            modalities as DICOM or as NIfTI.
+        DatasetNotFoundError: A file that is given with its modality does not exist.
         PatchGanError: See `find_cases` and `find_dicom_cases`.
     """
-    from anomalib_patchgan.deploy.dicom.studies import dicom_case_of, find_dicom_cases, takes_dicom
-    from anomalib_patchgan.deploy.volume_files import VolumeCase, case_name, find_cases, one_of
+    from anomalib_patchgan.deploy.dicom.studies import find_dicom_cases, takes_dicom
+    from anomalib_patchgan.deploy.volume_files import find_cases, one_of
 
     pairs = [text.partition("=") for text in inputs]
     # A path may hold a "=", too.
@@ -161,7 +167,7 @@ def choose_cases(inputs: Sequence[str], modalities: Sequence[str], options: "Dic
             case
             for source in sources
             for case in (
-                find_dicom_cases(source, modalities, options)
+                find_dicom_cases(source, modalities, options, limits)
                 if takes_dicom(source, options)
                 else find_cases(source, modalities)
             )
@@ -177,9 +183,29 @@ def choose_cases(inputs: Sequence[str], modalities: Sequence[str], options: "Dic
         msg = f"--input needs {' '.join(f'{name}=FILE' for name in modalities)} for this model, got {' '.join(inputs)}"
         raise ConfigurationError(msg)
     ordered = {name: paths[name] for name in modalities}
-    if options.series or any(takes_dicom(path, options) for path in ordered.values()):
-        return [dicom_case_of(ordered, options)]
-    return [VolumeCase(name=case_name(next(iter(ordered.values())), modalities), paths=ordered)]
+    return [_named_case(ordered, options, limits)]
+
+
+def _named_case(paths: Mapping[str, Path], options: "DicomOptions", limits: "ReadLimits") -> "VolumeCase":
+    """Make the case of the path of each modality, all of them DICOM or all NIfTI files."""
+    from anomalib_patchgan.deploy.dicom.studies import dicom_case_of, takes_dicom
+    from anomalib_patchgan.deploy.volume_files import VolumeCase, case_name
+
+    for path in paths.values():
+        if not path.exists():
+            msg = f"{path} does not exist: give a NIfTI file or a folder of DICOM as MODALITY=PATH."
+            raise DatasetNotFoundError(msg)
+    dicom = [name for name, path in paths.items() if takes_dicom(path, options)]
+    if len(dicom) == len(paths):
+        return dicom_case_of(paths, options, limits)
+    others = " ".join(f"{name}={path}" for name, path in paths.items() if name not in dicom)
+    if dicom:
+        msg = f"--input names DICOM for {' and '.join(dicom)}, but not by {others}: give all as DICOM or all as NIfTI."
+        raise ConfigurationError(msg)
+    if any(path.is_dir() for path in paths.values()):
+        msg = f"{others} is a folder that holds no DICOM or NIfTI files beside it: give MODALITY=FILE, or --series."
+        raise ConfigurationError(msg)
+    return VolumeCase(name=case_name(next(iter(paths.values())), tuple(paths)), paths=paths)
 
 
 def is_done(case: "VolumeCase", folder: Path, inferencer: "VolumeInferencer", map_type: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
 from anomalib_patchgan.data.prepare.volume_names import is_nifti
 from anomalib_patchgan.deploy.dicom.library import quiet_dicom
-from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.errors import DataError, DatasetNotFoundError
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
@@ -98,6 +98,7 @@ def read_headers(source: Path, skip: Path | None = None, *, name_files: bool = F
         What can be read, by path; a warning counts what cannot.
 
     Raises:
+        DatasetNotFoundError: There is no DICOM file.
         DataError: No file can be read.
     """
     source = source.parent if source.name.upper() == DIRECTORY else source
@@ -110,7 +111,11 @@ def read_headers(source: Path, skip: Path | None = None, *, name_files: bool = F
             # A damaged file ends in nearly every exception somewhere in the parser.
             except Exception:  # noqa: BLE001, PERF203
                 unreadable.append(path)
-    if unreadable or not found:
+    if not unreadable and not found:
+        problem = "holds no DICOM file" if source.exists() else "does not exist"
+        msg = f"{source} {problem}: give the folder of a series as --input."
+        raise DatasetNotFoundError(msg)
+    if unreadable:
         which = f", such as {unreadable[0]}" if unreadable and name_files else " (--keep_identity names one)"
         count = "1 DICOM file is" if len(unreadable) == 1 else f"{len(unreadable)} DICOM files are"
         msg = f"{source}: {count} damaged or deflated and left out{which}: copy or export the study again."

@@ -13,6 +13,10 @@ hd = pytest.importorskip("highdicom", reason="needs the extra dicom")
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
 
 from anomalib_patchgan.cli import main
+from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits
+from anomalib_patchgan.deploy.dicom.studies import DicomOptions, dicom_case_of
+from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+from anomalib_patchgan.volume_command import choose_cases
 from tests.fakes.dicom import NAME, PATIENT_ID, RAS_TO_LPS, write_series
 from tests.fakes.volumes import AFFINE, make_voxels, write_volume
 
@@ -265,6 +269,40 @@ def test_nifti_beside_dicom(exported, tmp_path, capsys):
     path.rename(tmp_path / path.name)
     assert volume(exported, tmp_path / path.name, tmp_path / "x", "--series", "T1") == 2
     assert "holds no DICOM file" in capsys.readouterr().err
+
+
+def test_paths_of_modalities_that_hold_no_series(tmp_path):
+    path, image = scan(tmp_path)
+    write_series(tmp_path / "dicom", image)
+    (tmp_path / "empty").mkdir()
+
+    def refused(paths, *series, error=ConfigurationError):
+        inputs = [f"{name}={tmp_path / one}" for name, one in paths.items()]
+        with pytest.raises(error) as caught:
+            choose_cases(inputs, tuple(paths), DicomOptions(tmp_path / "out", series), DEFAULT_LIMITS)
+        assert len(str(caught.value).splitlines()) == 1
+        return str(caught.value)
+
+    for series in ((), ("T2 FLAIR",)):
+        assert "nowhere does not exist" in refused({"flair": "nowhere"}, *series, error=DatasetNotFoundError)
+        missing = {"flair": "dicom", "t2": "nowhere"}
+        assert "nowhere does not exist" in refused(missing, *series, error=DatasetNotFoundError)
+    for other in (path.name, "empty"):
+        said = refused({"flair": "dicom", "t2": other})
+        assert f"names DICOM for flair, but not by t2={tmp_path / other}: give all" in said
+        assert f"{tmp_path / other} holds no DICOM file" in refused({"flair": other}, "T2 FLAIR")
+    assert f"flair={tmp_path / 'empty'} is a folder that holds no DICOM" in refused({"flair": "empty"})
+    with pytest.raises(DatasetNotFoundError, match="empty holds no DICOM file: give the folder"):
+        dicom_case_of({"flair": tmp_path / "empty"}, DicomOptions(tmp_path / "out"))
+
+
+def test_limits_bound_the_series(tmp_path):
+    write_series(tmp_path / "in", scan(tmp_path)[1])
+    options = DicomOptions(tmp_path / "out")
+    for text in (str(tmp_path / "in"), f"flair={tmp_path / 'in'}"):
+        with pytest.raises(DataError, match="between 1 and 9"):
+            choose_cases([text], ("flair",), options, ReadLimits(max_dimension=9))
+        assert len(choose_cases([text], ("flair",), options, DEFAULT_LIMITS)) == 1
 
 
 def test_missing_extra_is_one_line(exported, tmp_path, capsys, monkeypatch):
