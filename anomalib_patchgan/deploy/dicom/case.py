@@ -14,7 +14,7 @@ from anomalib_patchgan.deploy.dicom.segmentation import lacks_reference, make_se
 from anomalib_patchgan.deploy.dicom.series import Series, short_hash, study_name, text_of
 from anomalib_patchgan.deploy.dicom.voxels import read_voxels, to_nifti
 from anomalib_patchgan.deploy.volume_files import VolumeCase
-from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.errors import DataError, PatchGanError
 
 if TYPE_CHECKING:
     from anomalib_patchgan.deploy.volume_result import MapType, VolumeResult
@@ -34,13 +34,13 @@ class DicomCase(VolumeCase):
         series: Series of each modality, in the order of the model; empty if `problem` says why.
         stacks: Its images as slices.
         identity: What the record says of the patient.
-        problem: Why the study cannot be used.
+        problem: Why the study cannot be used; `None` for nothing.
     """
 
     series: Mapping[str, Series]
     stacks: Mapping[str, Stack]
     identity: Mapping[str, str]
-    problem: str = ""
+    problem: PatchGanError | None = None
 
     @property
     def page(self) -> Path:
@@ -63,10 +63,11 @@ class DicomCase(VolumeCase):
             limits: Bounds of what is read from a file.
 
         Raises:
-            DataError: The study or a file cannot be used, or a file cannot be written.
+            PatchGanError: The study cannot be used.
+            DataError: A file cannot be used or written.
         """
-        if self.problem:
-            raise DataError(self.problem)
+        if self.problem is not None:
+            raise self.problem
         for modality, path in self.paths.items():
             series, stack = self.series[modality], self.stacks[modality]
             content = to_nifti(read_voxels(series, stack, limits), stack, f"{modality}, {self.name}")
@@ -170,12 +171,12 @@ def make_case(
     return DicomCase(name=name, paths=paths, series=series, stacks=stacks, identity=identity)
 
 
-def failed_case(study: Series, problem: str, output: Path) -> DicomCase:
+def failed_case(study: Series, problem: PatchGanError, output: Path) -> DicomCase:
     """Make the case of a study that cannot be used, which is reported after the others are done.
 
     Args:
         study: Any series of it.
-        problem: Why, in one line.
+        problem: Why.
         output: Folder of the results.
     """
     name = study_name(study)

@@ -10,7 +10,8 @@ from anomalib_patchgan.deploy.dicom.files import holds_dicom, read_headers
 from anomalib_patchgan.deploy.dicom.geometry import stack_series
 from anomalib_patchgan.deploy.dicom.library import quiet_dicom, require_dicom
 from anomalib_patchgan.deploy.dicom.series import Series, choose_series, group_series, list_series
-from anomalib_patchgan.errors import ConfigurationError, DatasetNotFoundError, PatchGanError, one_line
+from anomalib_patchgan.deploy.volume_files import one_of
+from anomalib_patchgan.errors import ConfigurationError, DatasetNotFoundError, PatchGanError
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,15 @@ def find_dicom_cases(
         # A UID means one study, a description a series of each.
         if named := uids & set(wanted.values()):
             studies = [study for study in studies if named & {series.uid for series in study}]
-        cases, errors = [], []
+        cases = []
         for study in studies:
             try:
                 cases.append(_case(dict.fromkeys(modalities, study), wanted, options, limits))
             except PatchGanError as error:  # noqa: PERF203 - one bad study does not stop the others
-                errors.append(error)
-                cases.append(failed_case(study[0], one_line(error), options.output))
-    if len(errors) == len(cases):
-        raise errors[0]
+                cases.append(failed_case(study[0], error, options.output))
+    problems = [case.problem for case in cases if case.problem is not None]
+    if len(problems) == len(cases):
+        raise problems[0]
     return cases
 
 
@@ -95,14 +96,14 @@ def dicom_case_of(sources: Mapping[str, Path], options: DicomOptions, limits: Re
         DataError: A series cannot be used.
     """
     require_dicom()
-    wanted = wanted_series(options.series, tuple(sources)) if options.series else {}
+    wanted = wanted_series(options.series, tuple(sources))
     with quiet_dicom():
-        found = {modality: _studies(source, options) for modality, source in sources.items()}
+        found = {source: _studies(source, options) for source in dict.fromkeys(sources.values())}
         uids = {study[0].study_uid for studies in found.values() for study in studies}
         if len(uids) > 1:
             msg = f"--input names folders of {len(uids)} studies: give the series of one study."
             raise ConfigurationError(msg)
-        return _case({modality: studies[0] for modality, studies in found.items()}, wanted, options, limits)
+        return _case({modality: found[source][0] for modality, source in sources.items()}, wanted, options, limits)
 
 
 def wanted_series(texts: Sequence[str], modalities: Sequence[str]) -> dict[str, str]:
@@ -119,13 +120,14 @@ def wanted_series(texts: Sequence[str], modalities: Sequence[str]) -> dict[str, 
         ConfigurationError: It does not name one series for each modality.
 
     Example:
-        >>> wanted_series(["t2=T2 TSE", "flair=1.2.3"], ("flair", "t2"))
+        >>> wanted_series(["t2=T2 TSE", "t2f=1.2.3"], ("flair", "t2"))
         {'t2': 'T2 TSE', 'flair': '1.2.3'}
         >>> wanted_series(["T2 FLAIR"], ("flair",))
         {'flair': 'T2 FLAIR'}
     """
     pairs = [text.partition("=") for text in texts]
-    named = {name: value for name, equals, value in pairs if equals and name in modalities}
+    named = {one_of(modalities, name): value for name, equals, value in pairs if equals}
+    named = {name: value for name, value in named.items() if name in modalities}
     if not texts or (len(named) == len(texts) and named.keys() == set(modalities)):
         return named
     if not named and len(texts) == len(modalities) == 1:
@@ -147,7 +149,7 @@ def _studies(source: Path, options: DicomOptions) -> list[list[Series]]:
 def _case(
     studies: Mapping[str, Sequence[Series]], wanted: Mapping[str, str], options: DicomOptions, limits: ReadLimits
 ) -> DicomCase:
-    same = len({id(study) for study in studies.values()}) == 1
+    same = len({tuple(series.uid for series in study) for study in studies.values()}) == 1
     if len(studies) > 1 and same and not wanted:
         needed = " ".join(f"{name}=SERIES" for name in studies)
         msg = f"the model takes {len(studies)} modalities: name a series of each with --series {needed}; "

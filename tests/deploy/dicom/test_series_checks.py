@@ -9,7 +9,9 @@ pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
 pytest.importorskip("highdicom", reason="needs the extra dicom")
 
 from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits
+from anomalib_patchgan.deploy.dicom import studies
 from anomalib_patchgan.deploy.dicom.case import DicomCase
+from anomalib_patchgan.deploy.dicom.files import read_headers
 from anomalib_patchgan.deploy.dicom.studies import DicomOptions, dicom_case_of, find_dicom_cases
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
 from tests.fakes.dicom import write_series
@@ -246,6 +248,19 @@ def test_one_folder_per_modality(image, tmp_path):
     assert {name: one.description for name, one in case.series.items()} == {"flair": "FLAIR", "t2": "T2"}
     with pytest.raises(ConfigurationError, match="2 studies"):
         dicom_case_of({"flair": tmp_path / "FLAIR", "t2": tmp_path / "other"}, options)
+
+
+def test_one_folder_of_several_modalities_is_read_once(image, tmp_path, monkeypatch):
+    for number, name in enumerate(("FLAIR", "T2"), 1):
+        write_series(tmp_path, image, number=number, description=name, file_name=f"{number}-{{}}")
+    read = []
+    monkeypatch.setattr(studies, "read_headers", lambda *args, **more: read.append(args) or read_headers(*args, **more))
+    folders = {"flair": tmp_path, "t2": tmp_path}
+    case = dicom_case_of(folders, DicomOptions(tmp_path / "out", ("t2f=FLAIR", "t2=T2")))
+    assert {name: one.description for name, one in case.series.items()} == {"flair": "FLAIR", "t2": "T2"}
+    assert len(read) == 1
+    with pytest.raises(ConfigurationError, match="name a series of each with --series flair=SERIES t2=SERIES"):
+        dicom_case_of(folders, DicomOptions(tmp_path / "out"))
 
 
 def test_single_image_needs_its_folder(image, tmp_path):
