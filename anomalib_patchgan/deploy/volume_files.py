@@ -84,7 +84,7 @@ def find_cases(source: Path, modalities: Sequence[str]) -> list[VolumeCase]:
     if not source.is_dir():
         msg = f"{source} does not exist: give a NIfTI file or a folder of them as --input."
         raise DatasetNotFoundError(msg)
-    files = {path: name for path in sorted(source.rglob("*")) if (name := _parse(path, source)) and path.is_file()}
+    files = {path: name for path in sorted(source.rglob("*")) if (name := read_name(path, source)) and path.is_file()}
     if tuple(modalities) == (UNNAMED,):
         # Of what the model takes, a name says nothing.
         named = {path: UNNAMED for path, name in files.items() if name.is_image}
@@ -112,8 +112,13 @@ def find_cases(source: Path, modalities: Sequence[str]) -> list[VolumeCase]:
     return [VolumeCase(name=name, paths=paths) for name, paths in sorted(cases.items())]
 
 
-def _parse(path: Path, folder: Path) -> VolumeName | None:
-    """Read the name of a file below a folder, but not of one that macOS or a program has hidden."""
+def read_name(path: Path, folder: Path) -> VolumeName | None:
+    """Read the name of a NIfTI file below a folder, but not of one that macOS or a program has hidden.
+
+    Example:
+        >>> read_name(Path("in/a/x_t2.nii"), Path("in")).word, read_name(Path("in/a/._x_t2.nii"), Path("in"))
+        ('t2', None)
+    """
     parts = path.relative_to(folder).parts
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return None if hidden else parse_name(path.name)

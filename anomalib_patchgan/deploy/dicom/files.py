@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
-from anomalib_patchgan.data.prepare.volume_names import is_nifti
 from anomalib_patchgan.deploy.dicom.library import quiet_dicom
+from anomalib_patchgan.deploy.volume_files import read_name
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def holds_dicom(source: Path, skip: Path | None = None, *, even_beside_nifti: bo
     Args:
         source: File or folder.
         skip: Folder to leave out, such as that of the results.
-        even_beside_nifti: Whether DICOM files count in a folder of NIfTI files, too.
+        even_beside_nifti: Whether DICOM files count in a folder of NIfTI images, too.
 
     Example:
         >>> Path("scan").mkdir()
@@ -78,7 +78,8 @@ def holds_dicom(source: Path, skip: Path | None = None, *, even_beside_nifti: bo
         return source.is_file()
     found = False
     for path in walk(source, skip):
-        if not even_beside_nifti and is_nifti(path.name) and not _is_result(path):
+        name = None if even_beside_nifti else read_name(path, source)
+        if name is not None and name.is_image and not _is_result(path):
             return False
         found = found or is_dicom(path)
         if found and even_beside_nifti:

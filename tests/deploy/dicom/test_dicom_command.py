@@ -14,7 +14,7 @@ pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
 
 from anomalib_patchgan.cli import main
 from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits
-from anomalib_patchgan.deploy.dicom.studies import DicomOptions, dicom_case_of
+from anomalib_patchgan.deploy.dicom.studies import DicomOptions, dicom_case_of, takes_dicom
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from anomalib_patchgan.volume_command import choose_cases
 from tests.fakes.dicom import NAME, PATIENT_ID, RAS_TO_LPS, write_series
@@ -269,6 +269,17 @@ def test_nifti_beside_dicom(exported, tmp_path, capsys):
     path.rename(tmp_path / path.name)
     assert volume(exported, tmp_path / path.name, tmp_path / "x", "--series", "T1") == 2
     assert "holds no DICOM file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["x_seg.nii.gz", "x_anomaly.nii.gz", "mask.nii", "._x_flair.nii.gz", "__MACOSX/x_flair.nii"]
+)
+def test_what_is_no_image_beside_dicom_is_no_input(tmp_path, name):
+    path, image = scan(tmp_path)
+    write_series(tmp_path / "in" / "dicom", image)
+    (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+    path.rename(tmp_path / "in" / name)
+    assert takes_dicom(tmp_path / "in", DicomOptions(tmp_path / "out"))
 
 
 def test_paths_of_modalities_that_hold_no_series(tmp_path):
