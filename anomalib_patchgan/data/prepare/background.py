@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
 Kind = Literal["zero", "constant", "noise", "none"]
 # Of the border's voxels that have one value where the background is constant. A brain cut out along its bounding box
@@ -80,6 +79,9 @@ class Background:
         found = ~self.is_air(volume)
         if self.kind != "noise":
             return found
+        # scipy takes long to import, which readers of headers and pages need not.
+        from scipy import ndimage
+
         # Noise that goes beyond its reach here and there hangs on the head by single voxels.
         labels, number = ndimage.label(ndimage.binary_opening(found))
         if number:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from anomalib_patchgan.data.prepare.field_of_view import extent
 from anomalib_patchgan.errors import DataError
@@ -229,6 +228,9 @@ def _limit(histograms: NDArray[np.float64]) -> float | None:
     count = len(histograms)
     if count < _MIN_SCANS:
         return None
+    # scipy takes long to import, which readers of profiles need not.
+    from scipy import stats
+
     total = histograms.sum(axis=0)
     distances = [_distance(one, (total - one) / (count - 1)) for one in histograms]
     reach = stats.t.ppf(_CONFIDENCE, count - 1) * np.std(distances, ddof=1) * np.sqrt(1 + 1 / count)
