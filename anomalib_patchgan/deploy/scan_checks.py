@@ -69,12 +69,9 @@ def describe_scan(
         profile: Statistics of the scan.
         recipe: How they became that.
     """
-    remarks = []
+    remarks: list[str] = []
     for path, volume in volumes.items():
-        if volume.nonfinite:
-            remarks.append(f"{path.name}: {volume.nonfinite} NaN or infinite voxels taken for background")
-        if volume.remark:
-            remarks.append(f"{path.name} {volume.remark}")
+        remarks += volume.remarks(path.name)
     remarks += scan.slices.remarks
     if recipe.slice_range is not None:
         first, last = recipe.slice_range

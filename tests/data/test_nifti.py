@@ -395,9 +395,10 @@ def test_a_segmentation_that_lost_its_orientation_is_to_get_it_back(fields):
 
 
 def test_an_orientation_that_the_file_does_not_say_is_described():
-    assert parse_nifti(nifti(), PATH).remark == ""
-    assert parse_nifti(nifti(affine=np.eye(4)), PATH).remark == ""
-    remark = parse_nifti(nifti(qform_code=0, sform_code=0), PATH).remark
+    assert parse_nifti(nifti(), PATH).remarks("x.nii") == []
+    assert parse_nifti(nifti(affine=np.eye(4)), PATH).remarks("x.nii") == []
+    [remark] = parse_nifti(nifti(qform_code=0, sform_code=0), PATH).remarks("x.nii")
+    assert remark.startswith("x.nii does not say its orientation")
     assert "the first to the patient's left, the second to the front, the third to the top" in remark
 
 

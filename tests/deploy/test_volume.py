@@ -158,6 +158,7 @@ def test_bad_volumes_are_refused_in_one_line(inferencer, tmp_path):
     refused("cut.nii", whole[:5000], "ends before")
     refused("noise.nii.gz", b"\x1f\x8b" + bytes(range(200)), "gzip")
     refused("zeros.nii", np.zeros(SHAPE, np.int16), "no voxel other than 0")
+    refused("nothing.nii", np.full(SHAPE, np.nan, np.float32), "every voxel is NaN or infinite")
     refused("series.nii", np.zeros((*SHAPE, 2), np.int16)[..., :], "no single three-dimensional volume")
     refused("tiny.nii", make_voxels()[:8, :8], "fewer than 32")
     refused("long.nii", np.ones((1025, 33, 1), np.int16), "max_dimension=1024")

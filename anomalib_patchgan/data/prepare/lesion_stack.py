@@ -114,8 +114,6 @@ def read_volume(path: Path, limits: ReadLimits, *, strict: bool) -> Volume:
         DataError: It cannot be used.
     """
     volume = parse_nifti(read_bytes(path, limits), path, limits, strict=strict)
-    if volume.nonfinite:
-        logger.warning("%s: %d NaN or infinite voxels taken for background", path, volume.nonfinite)
-    if volume.remark:
-        logger.warning("%s %s", path, volume.remark)
+    for remark in volume.remarks(str(path)):
+        logger.warning("%s", remark)
     return volume

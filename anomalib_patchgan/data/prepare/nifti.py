@@ -63,16 +63,27 @@ class Volume:
         x, y, z = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0)).tolist()
         return x, y, z
 
-    @property
-    def remark(self) -> str:
-        """Which axis of the file was taken for which if the file does not say it; otherwise empty."""
-        if self.orientation != "unknown":
-            return ""
-        order = ", ".join(f"{name} to {_DIRECTIONS[axis]}" for name, axis in zip(_AXIS_NAMES, self.axes, strict=True))
-        return (
-            "does not say its orientation (the codes of qform and sform are 0), so its axes are taken to run as is "
-            f"usual, {order}: check this, and set the sform of the file if it is otherwise"
-        )
+    def remarks(self, name: str) -> list[str]:
+        """Say what was taken for granted that the file does not say, one line each.
+
+        Args:
+            name: What to call the file.
+
+        Example:
+            >>> Volume(np.zeros((2, 3, 4)), np.eye(4), 2).remarks("a.nii")
+            ['a.nii: 2 NaN or infinite voxels taken for background']
+        """
+        found = []
+        if self.nonfinite:
+            found.append(f"{name}: {self.nonfinite} NaN or infinite voxels taken for background")
+        if self.orientation == "unknown":
+            pairs = zip(_AXIS_NAMES, self.axes, strict=True)
+            order = ", ".join(f"{one} to {_DIRECTIONS[axis]}" for one, axis in pairs)
+            found.append(
+                f"{name} does not say its orientation (the codes of qform and sform are 0), so its axes are taken to "
+                f"run as is usual, {order}: check this, and set the sform of the file if it is otherwise"
+            )
+        return found
 
 
 def parse_nifti(content: bytes, path: Path, limits: ReadLimits = DEFAULT_LIMITS, *, strict: bool = False) -> Volume:

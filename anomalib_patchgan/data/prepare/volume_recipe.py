@@ -180,7 +180,8 @@ class VolumeRecipe:
             volumes: The modalities in their order, by file, on one grid.
 
         Raises:
-            DataError: A volume is empty or constant, or its pixels are far smaller or larger than the images'.
+            DataError: A volume is empty, constant or without a number, or its pixels are far smaller or larger than the
+                images'.
         """
         volumes = {path: self._prepare(volume, path) for path, volume in volumes.items()}
         slices = AxialImages.of(volumes, self.scaling)
@@ -201,6 +202,9 @@ class VolumeRecipe:
         return turn_to_plane(volume, self.plane)
 
     def _prepare(self, volume: Volume, path: Path) -> Volume:
+        if volume.nonfinite == volume.voxels.size:
+            msg = f"{path} holds no number, every voxel is NaN or infinite: replace the file or remove its case."
+            raise DataError(msg)
         if not self.skull_stripped:
             # scikit-image takes a second to import, which few recipes need.
             from anomalib_patchgan.data.prepare.foreground import without_air
