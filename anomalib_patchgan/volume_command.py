@@ -11,8 +11,9 @@ from anomalib_patchgan.errors import ConfigurationError, DatasetNotFoundError, P
 if TYPE_CHECKING:
     from anomalib_patchgan.data.prepare.reading import ReadLimits
     from anomalib_patchgan.deploy.dicom.studies import DicomOptions
-    from anomalib_patchgan.deploy.volume import VolumeInferencer, VolumeResult
-    from anomalib_patchgan.deploy.volume_files import VolumeCase
+    from anomalib_patchgan.deploy.volume import VolumeInferencer
+    from anomalib_patchgan.deploy.volume_case import VolumeCase
+    from anomalib_patchgan.deploy.volume_result import VolumeResult
 
 COMMAND = "volume"
 DESCRIPTION = "Find lesions in NIfTI volumes or DICOM series: a heat map, a mask and the scores of each case."
@@ -86,7 +87,6 @@ def run_volume(namespace: argparse.Namespace) -> int:
     from rich.progress import track
 
     from anomalib_patchgan.data.prepare.writing import make_writable
-    from anomalib_patchgan.deploy.dicom.case import DicomCase
     from anomalib_patchgan.deploy.dicom.studies import DicomOptions
     from anomalib_patchgan.deploy.volume import VolumeInferencer
 
@@ -98,18 +98,14 @@ def run_volume(namespace: argparse.Namespace) -> int:
     failed: dict[str, str] = {}
     for case in track(cases, "volumes", console=Console(stderr=True), disable=len(cases) == 1):
         try:
-            if isinstance(case, DicomCase):
-                case.write_images(inferencer.limits)
-                sys.stderr.write(f"{case.name}: {case.describe()}\n")
+            case.write_images(inferencer.limits)
+            if origin := case.describe():
+                sys.stderr.write(f"{case.name}: {origin}\n")
             if not namespace.force and is_done(case, namespace.output, inferencer, namespace.map_type):
                 sys.stdout.write(f"{case.name}: done before\n")
                 continue
             result = inferencer.predict(case)
-            path = (
-                case.save(result, namespace.map_type)
-                if isinstance(case, DicomCase)
-                else result.save(namespace.output, namespace.map_type)
-            )
+            path = case.save(result, namespace.output, namespace.map_type)
             sys.stdout.write(f"{path}: patient score {result.patient_score:.3f}, {describe_verdict(result)}\n")
         except PatchGanError as error:
             failed[case.name] = one_line(error)
@@ -189,7 +185,8 @@ def choose_cases(
 def _named_case(paths: Mapping[str, Path], options: "DicomOptions", limits: "ReadLimits") -> "VolumeCase":
     """Make the case of the path of each modality, all of them DICOM or all NIfTI files."""
     from anomalib_patchgan.deploy.dicom.studies import dicom_case_of, takes_dicom
-    from anomalib_patchgan.deploy.volume_files import VolumeCase, case_name
+    from anomalib_patchgan.deploy.volume_case import VolumeCase
+    from anomalib_patchgan.deploy.volume_files import case_name
 
     for path in paths.values():
         if not path.exists():
@@ -211,21 +208,16 @@ def _named_case(paths: Mapping[str, Path], options: "DicomOptions", limits: "Rea
 def is_done(case: "VolumeCase", folder: Path, inferencer: "VolumeInferencer", map_type: str) -> bool:
     """Tell whether the results of a case are there, of this model and of these files."""
     from anomalib_patchgan.data.prepare.writing import read_json
-    from anomalib_patchgan.deploy.dicom.case import DicomCase
-    from anomalib_patchgan.deploy.volume import output_names, verdict_basis
     from anomalib_patchgan.deploy.volume_files import hash_inputs
+    from anomalib_patchgan.deploy.volume_result import verdict_basis
 
     record: Any = read_json(folder / f"{case.name}.json") or {}
-    # Not the names that the record gives, which anybody may have written.
-    outputs = output_names(case.name, has_mask=inferencer.has_thresholds)
     basis = verdict_basis(inferencer.patient_threshold, has_thresholds=inferencer.has_thresholds)
     return (
         record.get("model") == inferencer.model
         and record.get("map_type") == map_type
-        and record.get("outputs") == outputs
-        and all((folder / name).is_file() for name in outputs.values())
+        and case.is_complete(record, folder, has_mask=inferencer.has_thresholds)
         # A record of an older version may hold a verdict by the threshold of slices.
         and all(name in record and record[name] == value for name, value in basis.items())
         and record.get("inputs_sha256") == hash_inputs(case, inferencer.limits)
-        and (not isinstance(case, DicomCase) or case.is_complete(record, has_mask=inferencer.has_thresholds))
     )

@@ -35,7 +35,8 @@ from anomalib_patchgan.data.prepare.nifti import Volume
 from anomalib_patchgan.data.prepare.planes import turn_to_plane
 from anomalib_patchgan.data.prepare.writing import make_writable, write_json
 from anomalib_patchgan.deploy.model_card import THRESHOLD, installed_versions
-from anomalib_patchgan.deploy.volume import VolumeInferencer, VolumeResult
+from anomalib_patchgan.deploy.volume import VolumeInferencer
+from anomalib_patchgan.deploy.volume_result import VolumeResult
 from anomalib_patchgan.errors import PatchGanError
 from anomalib_patchgan.measure.lesions import SMALLEST_MM3, SpotCounts, count_spots, operating_point
 from anomalib_patchgan.measure.localisation import pixel_metrics

@@ -14,12 +14,11 @@ from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.deploy.hot_spots import find_hot_spots
 from anomalib_patchgan.deploy.predictor import SlicePredictor, load_predictor
 from anomalib_patchgan.deploy.scan_checks import check_volume, compare_with_training, describe_scan
-from anomalib_patchgan.deploy.volume_files import CaseContent, VolumeCase, case_name, one_of, read_case
-from anomalib_patchgan.deploy.volume_result import VolumeResult, output_names, verdict_basis
+from anomalib_patchgan.deploy.volume_case import VolumeCase
+from anomalib_patchgan.deploy.volume_files import CaseContent, case_name, one_of, read_case
+from anomalib_patchgan.deploy.volume_result import VolumeResult
 from anomalib_patchgan.errors import ConfigurationError, DataError
 from anomalib_patchgan.patient import PatientThreshold
-
-__all__ = ["VolumeInferencer", "VolumeResult", "output_names", "verdict_basis"]
 
 logger = logging.getLogger(__name__)
 

@@ -3,8 +3,7 @@
 import gzip
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from anomalib_patchgan.data.prepare.volume_names import (
     words_for,
 )
 from anomalib_patchgan.data.prepare.volume_recipe import UNNAMED
+from anomalib_patchgan.deploy.volume_case import VolumeCase
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 
 # Of a voxel, what rounding may move a place by.
@@ -35,19 +35,6 @@ _TIE = 1e-3
 _NAMED = 5
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class VolumeCase:
-    """The files of one case.
-
-    Args:
-        name: Name of the case, which its results take.
-        paths: File of each modality, in the order of the model.
-    """
-
-    name: str
-    paths: Mapping[str, Path]
 
 
 def find_cases(source: Path, modalities: Sequence[str]) -> list[VolumeCase]:
@@ -269,5 +256,9 @@ class Grid:
         kind: Any = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
         image = kind(stored.reshape(self.shape), None, header)
         image.header.set_slope_inter(1 / 255 if stored.dtype == np.uint8 and not mask else 1, 0)
-        # Without the time, so that equal maps are equal files.
-        return gzip.compress(image.to_bytes(), compresslevel=4, mtime=0)
+        return compress(image.to_bytes())
+
+
+def compress(content: bytes) -> bytes:
+    """Compress a NIfTI file, without the time, so that equal volumes are equal files."""
+    return gzip.compress(content, compresslevel=4, mtime=0)

@@ -12,6 +12,7 @@ from anomalib_patchgan.data.prepare.writing import write_atomically, write_json
 from anomalib_patchgan.deploy.hot_spots import HotSpot
 from anomalib_patchgan.deploy.model_card import THRESHOLD
 from anomalib_patchgan.deploy.viewer.result import FORMAT
+from anomalib_patchgan.deploy.volume_case import output_names
 from anomalib_patchgan.deploy.volume_files import Grid
 from anomalib_patchgan.errors import ConfigurationError, DataError
 from anomalib_patchgan.patient import PatientThreshold, patient_score
@@ -128,12 +129,15 @@ class VolumeResult:
             **({} if self.dicom is None else {"dicom": dict(self.dicom)}),
         }
 
-    def save(self, folder: str | Path, map_type: MapType = "float32") -> Path:
-        """Write `<case>_anomaly.nii.gz`, `<case>_mask.nii.gz` and, last, `<case>.json`.
+    def save(
+        self, folder: str | Path, map_type: MapType = "float32", further: Mapping[str, bytes | None] | None = None
+    ) -> Path:
+        """Write `<case>_anomaly.nii.gz`, `<case>_mask.nii.gz`, further files and, last, `<case>.json`.
 
         Args:
             folder: Where to; made if missing.
             map_type: `float32`, or `uint8`, of which 255 is 1 and the header says so.
+            further: Content of other files of the case by name; `None` removes that of a former result.
 
         Returns:
             The JSON file.
@@ -147,28 +151,27 @@ class VolumeResult:
             raise ConfigurationError(msg)
         folder = Path(folder)
         stored = self.anomaly if map_type == "float32" else np.rint(self.anomaly * 255).astype(np.uint8)
+        names = output_names(self.case)
+        # Without a mask, that of a former model would be taken for one of this map.
+        files = {
+            names[kind]: None if voxels is None else self.grid.to_nifti(voxels, f"PatchGan {kind}, {self.case}")
+            for kind, voxels in {"anomaly": stored, "mask": self.mask}.items()
+        }
         record = {**self.as_dict(), "map_type": map_type}
         path = folder / f"{self.case}.json"
         try:
             # While the files are replaced, no record says that they belong together.
             path.unlink(missing_ok=True)
-            mask = self.mask
-            for kind, voxels in {"anomaly": stored, **({} if mask is None else {"mask": mask})}.items():
-                content = self.grid.to_nifti(voxels, f"PatchGan {kind}, {self.case}")
-                write_atomically(folder / self.outputs[kind], content)
-            if mask is None:
-                # That of a former model would be taken for one of this map.
-                (folder / output_names(self.case)["mask"]).unlink(missing_ok=True)
+            for name, content in {**files, **(further or {})}.items():
+                if content is None:
+                    (folder / name).unlink(missing_ok=True)
+                else:
+                    write_atomically(folder / name, content)
             write_json(path, record)
         except OSError as error:
             msg = f"{self.case} cannot be written to {folder} ({error.strerror}): check space and permissions."
             raise DataError(msg) from error
         return path
-
-
-def output_names(case: str, *, has_mask: bool = True) -> dict[str, str]:
-    """Return the names of the files of a case by kind."""
-    return {kind: f"{case}_{kind}.nii.gz" for kind in ("anomaly", *(("mask",) if has_mask else ()))}
 
 
 def verdict_basis(patient: PatientThreshold | None, *, has_thresholds: bool) -> dict[str, Any]:

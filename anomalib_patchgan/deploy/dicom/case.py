@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomalib_patchgan.data.prepare.reading import ReadLimits
+from anomalib_patchgan.data.prepare.gzip_stream import GZIP_MAGIC, ByteStream
+from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
 from anomalib_patchgan.data.prepare.writing import write_atomically
 from anomalib_patchgan.deploy.dicom.geometry import Stack
 from anomalib_patchgan.deploy.dicom.segmentation import lacks_reference, make_segmentation
 from anomalib_patchgan.deploy.dicom.series import Series, short_hash, study_name, text_of
 from anomalib_patchgan.deploy.dicom.voxels import read_voxels, to_nifti
-from anomalib_patchgan.deploy.volume_files import VolumeCase
+from anomalib_patchgan.deploy.volume_case import VolumeCase
+from anomalib_patchgan.deploy.volume_files import compress
 from anomalib_patchgan.errors import DataError, PatchGanError
 
 if TYPE_CHECKING:
@@ -43,14 +45,14 @@ class DicomCase(VolumeCase):
     problem: PatchGanError | None = None
 
     @property
-    def page(self) -> Path:
-        """The HTML page of the result."""
-        return self._beside(f"{self.name}.html")
+    def page(self) -> str:
+        """Name of the HTML page of the result."""
+        return f"{self.name}.html"
 
     @property
-    def segmentation(self) -> Path:
-        """The DICOM Segmentation of the mask."""
-        return self._beside(f"{self.name}_seg.dcm")
+    def segmentation(self) -> str:
+        """Name of the DICOM Segmentation of the mask."""
+        return f"{self.name}_seg.dcm"
 
     def describe(self) -> str:
         """Say which series were taken."""
@@ -71,11 +73,14 @@ class DicomCase(VolumeCase):
         for modality, path in self.paths.items():
             series, stack = self.series[modality], self.stacks[modality]
             content = to_nifti(read_voxels(series, stack, limits), stack, f"{modality}, {self.name}")
+            # Not as compressed, which another zlib does otherwise: results of the file would be done again.
+            if _holds(path, content, limits):
+                continue
             try:
-                if not path.is_file() or path.read_bytes() != content:
-                    write_atomically(path, content)
+                write_atomically(path, compress(content))
             except OSError as error:
-                raise DataError(self._unwritten(path, error)) from error
+                msg = f"{path} cannot be written ({error.strerror}): check space and permissions."
+                raise DataError(msg) from error
 
     def record(self, *, has_mask: bool) -> dict[str, Any]:
         """Return what the record says about the series.
@@ -96,29 +101,34 @@ class DicomCase(VolumeCase):
                 }
                 for modality, series in self.series.items()
             },
-            "segmentation": self.segmentation.name if has_mask and not lacks_reference(first) else None,
-            "page": self.page.name,
+            "segmentation": self.segmentation if has_mask and not lacks_reference(first) else None,
+            "page": self.page,
             **self.identity,
         }
 
-    def is_complete(self, record: Mapping[str, Any], *, has_mask: bool) -> bool:
-        """Tell whether a record is of these series and the files are there that only a DICOM case has."""
+    def is_complete(self, record: Mapping[str, Any], folder: Path, *, has_mask: bool) -> bool:
+        """Tell whether a record is of these series and names the files that results of this case have, all there."""
         expected = self.record(has_mask=has_mask)
         wanted = [self.page, *([self.segmentation] if expected["segmentation"] else [])]
-        return record.get("dicom") == expected and all(path.is_file() for path in wanted)
+        return (
+            super().is_complete(record, folder, has_mask=has_mask)
+            and record.get("dicom") == expected
+            and all((folder / name).is_file() for name in wanted)
+        )
 
-    def save(self, result: "VolumeResult", map_type: "MapType" = "float32") -> Path:
-        """Write the DICOM Segmentation, what `VolumeResult.save` writes, and the page.
+    def save(self, result: "VolumeResult", folder: Path, map_type: "MapType" = "float32") -> Path:
+        """Write what `VolumeResult.save` writes, the DICOM Segmentation, and the page.
 
         Args:
             result: What the model says about this case.
+            folder: Where to.
             map_type: See `VolumeResult.save`.
 
         Returns:
             The JSON file.
 
         Raises:
-            DataError: A file cannot be made or written; no record is left then.
+            DataError: A file cannot be made or written.
         """
         # In here, since the page needs what the light commands do without.
         from anomalib_patchgan.deploy.viewer import write_page
@@ -126,27 +136,18 @@ class DicomCase(VolumeCase):
         mask = result.mask
         entry = self.record(has_mask=mask is not None)
         first, *others = self.series
-        try:
-            # While the files are replaced, no record says that they belong together.
-            for path in (self._beside(f"{self.name}.json"), self.page, self.segmentation):
-                path.unlink(missing_ok=True)
-            if mask is not None and entry["segmentation"]:
-                further = [self.series[name] for name in others]
-                content = make_segmentation(self.series[first], self.stacks[first], mask, result.model, further)
-                write_atomically(self.segmentation, content)
-            elif mask is not None:
-                logger.warning("%s: no DICOM segmentation, %s", self.name, lacks_reference(self.series[first]))
-        except OSError as error:
-            raise DataError(self._unwritten(self.segmentation, error)) from error
-        path = replace(result, dicom=entry).save(self.page.parent, map_type)
+        # Those of a former result go before its record is replaced: the page is made of the record.
+        further: dict[str, bytes | None] = {self.page: None, self.segmentation: None}
+        if mask is not None and entry["segmentation"]:
+            series = [self.series[name] for name in others]
+            further[self.segmentation] = make_segmentation(
+                self.series[first], self.stacks[first], mask, result.model, series
+            )
+        elif mask is not None:
+            logger.warning("%s: no DICOM segmentation, %s", self.name, lacks_reference(self.series[first]))
+        path = replace(result, dicom=entry).save(folder, map_type, further)
         write_page(path)
         return path
-
-    def _beside(self, name: str) -> Path:
-        return next(iter(self.paths.values())).with_name(name)
-
-    def _unwritten(self, path: Path, error: OSError) -> str:
-        return f"{path} cannot be written ({error.strerror}): check space and permissions."
 
 
 def make_case(
@@ -171,18 +172,23 @@ def make_case(
     return DicomCase(name=name, paths=paths, series=series, stacks=stacks, identity=identity)
 
 
-def failed_case(study: Series, problem: PatchGanError, output: Path) -> DicomCase:
+def failed_case(study: Series, problem: PatchGanError) -> DicomCase:
     """Make the case of a study that cannot be used, which is reported after the others are done.
 
     Args:
         study: Any series of it.
         problem: Why.
-        output: Folder of the results.
     """
-    name = study_name(study)
-    return DicomCase(
-        name=name, paths={"": output / f"{name}.nii.gz"}, series={}, stacks={}, identity={}, problem=problem
-    )
+    return DicomCase(name=study_name(study), paths={}, series={}, stacks={}, identity={}, problem=problem)
+
+
+def _holds(path: Path, content: bytes, limits: ReadLimits) -> bool:
+    """Tell whether a file is there that holds this, compressed."""
+    try:
+        stored = read_bytes(path, limits)
+        return stored.startswith(GZIP_MAGIC) and ByteStream(stored, path).read(len(content) + 1) == content
+    except PatchGanError:
+        return False
 
 
 def _plain(text: str) -> str:

@@ -75,7 +75,7 @@ def find_dicom_cases(
             try:
                 cases.append(_case(dict.fromkeys(modalities, study), wanted, options, limits))
             except PatchGanError as error:  # noqa: PERF203 - one bad study does not stop the others
-                cases.append(failed_case(study[0], error, options.output))
+                cases.append(failed_case(study[0], error))
     problems = [case.problem for case in cases if case.problem is not None]
     if len(problems) == len(cases):
         raise problems[0]

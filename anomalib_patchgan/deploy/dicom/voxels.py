@@ -1,6 +1,5 @@
 """Reads the pixels of a series into a NIfTI volume on the grid of its images."""
 
-import gzip
 from typing import TYPE_CHECKING
 
 import nibabel as nib
@@ -50,7 +49,7 @@ def read_voxels(series: Series, stack: Stack, limits: ReadLimits) -> NDArray[np.
 
 
 def to_nifti(voxels: NDArray[np.generic], stack: Stack, description: str) -> bytes:
-    """Make a gzipped NIfTI file of a series.
+    """Make a NIfTI file of a series, not compressed.
 
     Args:
         voxels: `(X, Y, Z)` along the axes of the stack.
@@ -62,8 +61,7 @@ def to_nifti(voxels: NDArray[np.generic], stack: Stack, description: str) -> byt
     image.set_qform(stack.affine, code="scanner")
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = description.encode()[:79]
-    # Without the time, so that equal volumes are equal files.
-    return gzip.compress(image.to_bytes(), compresslevel=4, mtime=0)
+    return image.to_bytes()
 
 
 def _load(series: Series, frame: Frame, limits: ReadLimits) -> "FileDataset":

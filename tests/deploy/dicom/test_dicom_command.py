@@ -156,6 +156,17 @@ def test_results_lie_beside_each_other_and_resume(exported, tmp_path, capsys):
     assert main(["view", str(out)]) == 0
 
 
+def test_result_that_cannot_be_replaced_is_one_line(exported, tmp_path, capsys):
+    write_series(tmp_path / "in", scan(tmp_path)[1])
+    case = run(exported, tmp_path / "in", tmp_path / "out")["case"]
+    (tmp_path / "out" / f"{case}.html").unlink()
+    (tmp_path / "out" / f"{case}.html" / "in the way").mkdir(parents=True)
+    capsys.readouterr()
+    assert volume(exported, tmp_path / "in", tmp_path / "out") == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith(f"failed {case}: {case} cannot be written to {tmp_path / 'out'} (")
+
+
 def words_of(path: Path) -> bytes:
     content = path.read_bytes()
     return gzip.decompress(content) if path.suffix == ".gz" else content

@@ -1,6 +1,8 @@
 """What makes a series a volume is checked before its pixels are read, and said in one line."""
 # ruff: noqa: E402 - what needs the extra is imported once it is there
 
+import gzip
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -147,6 +149,23 @@ def test_unequal_pixels_keep_their_sides(image, tmp_path):
     np.testing.assert_allclose(found.affine, image.affine)
     assert found.header["sform_code"] == found.header["qform_code"] == 1
     assert found.header.get_xyzt_units()[0] == "mm"
+
+
+def test_volume_is_written_again_only_if_it_is_another(image, tmp_path):
+    write_series(tmp_path, image)
+    case = case_of(tmp_path)
+    path = case.paths["flair"]
+    voxels_of(case)
+    first = path.read_bytes()
+    # As another version of zlib may compress it.
+    whole = gzip.decompress(first)
+    path.write_bytes(other := gzip.compress(whole, 9, mtime=1))
+    voxels_of(case)
+    assert path.read_bytes() == other != first
+    for content in (b"", whole, first[:-9], gzip.compress(whole[:-1]), gzip.compress(whole + b"0"), bytes(100)):
+        path.write_bytes(content)
+        voxels_of(case)
+        assert path.read_bytes() == first
 
 
 def recode(path, syntax):
