@@ -50,11 +50,14 @@ def check_checkpoint_file(path: Path) -> None:
 
 
 @contextmanager
-def checkpoint_must_fit(path: object) -> Iterator[None]:
+def checkpoint_must_fit(
+    path: object, remedy: str = "pass the config.yaml of its training with --config"
+) -> Iterator[None]:
     """Explain the refusal of a checkpoint's weights in one line.
 
     Args:
         path: The checkpoint, for the message.
+        remedy: What to do, in the words of the command.
 
     Raises:
         ConfigurationError: The weights are of another model.
@@ -66,7 +69,7 @@ def checkpoint_must_fit(path: object) -> Iterator[None]:
             raise
         msg = (
             f"the checkpoint {path} does not fit the model: it belongs to another model or to other "
-            "model arguments; pass the config.yaml of its training with --config"
+            f"model arguments; {remedy}"
         )
         raise ConfigurationError(msg) from error
 

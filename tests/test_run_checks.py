@@ -115,6 +115,8 @@ def test_weights_of_another_model_are_explained_and_other_errors_are_not():
     refusal = pytest.raises(ConfigurationError, match="the checkpoint a.ckpt does not fit the model")
     with refusal, checkpoint_must_fit("a.ckpt"):
         other.load_state_dict(torch.nn.Linear(3, 3).state_dict())
+    with pytest.raises(ConfigurationError, match="; give another$"), checkpoint_must_fit("a.ckpt", "give another"):
+        other.load_state_dict(torch.nn.Linear(3, 3).state_dict())
     with pytest.raises(ZeroDivisionError), checkpoint_must_fit("a.ckpt"):
         _ = 1 / 0
     with pytest.raises(RuntimeError, match="matrix|shapes"), checkpoint_must_fit("a.ckpt"):

@@ -100,7 +100,8 @@ def check_checkpoint(module: LightningModule, checkpoint: Mapping[str, Any]) -> 
     if misfits:
         msg = (
             f"the checkpoint does not fit this {name} (first difference: {misfits[0]}); build the model as it was "
-            f"trained (--config with the config.yaml of its training): {settings or 'its settings are not recorded'}"
+            "trained (--config with the config.yaml of its training, for compare its folder): "
+            f"{settings or 'its settings are not recorded'}"
         )
         raise DataError(msg)
     broken = [key for key, value in found.items() if value.is_floating_point() and not torch.isfinite(value).all()]
