@@ -26,9 +26,9 @@ class HotSpot:
 
 
 def find_hot_spots(
-    axial: NDArray[np.float32],
+    maps: NDArray[np.float32],
     affine: NDArray[np.float64],
-    side: tuple[float, float],
+    side: int,
     slices: Sequence[int],
     count: int = MAX_SPOTS,
 ) -> list[HotSpot]:
@@ -38,9 +38,9 @@ def find_hot_spots(
     out.
 
     Args:
-        axial: Maps of the slices, `(Z, H, W)`.
+        maps: Maps of the slices, `(Z, H, W)`.
         affine: `(4, 4)`, from (column, row, slice) to millimetres.
-        side: Height and width of a patch in pixels.
+        side: Side of a patch in pixels, at least 1.
         slices: Slices that were processed.
         count: Most patches to return.
 
@@ -48,17 +48,16 @@ def find_hot_spots(
         The patches, most anomalous first; none with a mean of 0.
 
     Example:
-        >>> axial = np.zeros((5, 32, 32), np.float32)
-        >>> axial[2, 8:16, 24:32] = 0.75
-        >>> spots = find_hot_spots(axial, np.eye(4), (8, 8), range(5))
+        >>> maps = np.zeros((5, 32, 32), np.float32)
+        >>> maps[2, 8:16, 24:32] = 0.75
+        >>> spots = find_hot_spots(maps, np.eye(4), 8, range(5))
         >>> [(spot.score, spot.slice_index) for spot in spots]
         [(0.75, 2)]
     """
-    rows, columns = (max(round(length), 1) for length in side)
     candidates: list[tuple[float, int, int, int]] = []
     for number in slices:
-        picture = axial[number]
-        labels = _patches(picture.shape, rows, columns)
+        picture = maps[number]
+        labels = _patches(picture.shape, side)
         every = np.arange(labels.max() + 1)
         means = ndimage.mean(picture, labels, every)
         peaks = ndimage.maximum_position(picture, labels, every)
@@ -67,7 +66,7 @@ def find_hot_spots(
             (float(means[one]), number, *peaks[one]) for one in np.argsort(means)[::-1][:count] if means[one]
         ]
     # A little less, so that rounding does not decide about patches that are just so far.
-    radius = 1.999 * max(side) * float(np.linalg.norm(affine[:3, 0]))
+    radius = 1.999 * side * float(np.linalg.norm(affine[:3, 0]))
     spots: list[HotSpot] = []
     for score, number, row, column in sorted(candidates, key=lambda one: -one[0]):
         place = (affine @ [column, row, number, 1.0])[:3]
@@ -78,7 +77,7 @@ def find_hot_spots(
     return spots
 
 
-def _patches(shape: tuple[int, int], rows: int, columns: int) -> NDArray[np.int64]:
+def _patches(shape: tuple[int, int], side: int) -> NDArray[np.int64]:
     """Number the patch of each pixel of a grid, row by row."""
-    across = -(-shape[1] // columns)
-    return (np.arange(shape[0]) // rows)[:, None] * across + np.arange(shape[1]) // columns
+    across = -(-shape[1] // side)
+    return (np.arange(shape[0]) // side)[:, None] * across + np.arange(shape[1]) // side
