@@ -9,17 +9,15 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from anomalib_patchgan.data.prepare.brats.names import parse_case
-from tests.fakes.volumes import LESION, SHAPE, make_voxels, write_volume
+from tests.fakes.volumes import lesion_voxels, make_voxels, write_volume
 
 
 def write_case(folder, name, *, lesion, axes="LPS", seed=0):
     """A case as in BraTS, with the labels of the lesion that `make_voxels` writes."""
-    x, y, z = np.mgrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
-    ball = (np.hypot(x - LESION[0], y - LESION[1]) < 6) & (abs(z - LESION[2]) < 2)
     known = parse_case(name)
     files = [known.file_name(kind) if known else f"{name}_{kind}.nii.gz" for kind in ("flair", "seg")]
     write_volume(folder / name / files[0], make_voxels(lesion=lesion, seed=seed), axes)
-    write_volume(folder / name / files[1], (ball & lesion).astype(np.int16), axes)
+    write_volume(folder / name / files[1], (lesion_voxels() & lesion).astype(np.int16), axes)
     return str(folder / name)
 
 
@@ -96,8 +94,7 @@ def test_the_test_cases_of_a_split_file_are_compared_with_brightness(
     assert found["cases"].keys() == {name for _, name in TEST_CASES}
     case = found["cases"]["BraTS-GLI-00012-000"]
     scan = make_voxels(seed=4)
-    x, y, z = np.mgrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
-    lesion = (np.hypot(x - LESION[0], y - LESION[1]) < 6) & (abs(z - LESION[2]) < 2)
+    lesion = lesion_voxels()
     ap = average_precision_score(lesion[scan != 0], scan[scan != 0])
     assert case["voxel_AP_of_brightness"] == pytest.approx(ap)
     # Smoothed, the lesion is larger than it is.

@@ -5,15 +5,10 @@ import os
 
 import pytest
 
-from anomalib_patchgan.cli import main
+from tests.fakes.volume_command import volume
 from tests.fakes.volumes import make_voxels, write_volume
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
-
-
-def volume(model, source, out, *more):
-    sources = source if isinstance(source, list) else [source]
-    return main(["volume", "--model", str(model), "--input", *map(str, sources), "--output", str(out), *more])
 
 
 @pytest.fixture

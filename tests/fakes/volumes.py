@@ -21,9 +21,14 @@ def make_voxels(*, lesion: bool = True, seed: int = 0) -> np.ndarray:
     tissue = 430 + 60 * np.cos(12 * y / 63) + rng.normal(0, 20, SHAPE)
     if lesion:
         # Scaled to 8 bits by the lesion, the tissue is as bright as in those folders.
-        ball = np.hypot(x - LESION[0], y - LESION[1]) < 6
-        tissue = np.where(ball & (abs(z - LESION[2]) < 2), tissue * 2.2, tissue)
+        tissue = np.where(lesion_voxels(), tissue * 2.2, tissue)
     return np.where(inside & (z > 0) & (z < SHAPE[2] - 1), tissue, 0).astype(np.int16)
+
+
+def lesion_voxels() -> np.ndarray:
+    """Where the lesion is, `(X, Y, Z)` bool along left, back and top."""
+    x, y, z = np.mgrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
+    return (np.hypot(x - LESION[0], y - LESION[1]) < 6) & (abs(z - LESION[2]) < 2)
 
 
 def lesion_mm() -> np.ndarray:

@@ -18,14 +18,10 @@ from anomalib_patchgan.deploy.dicom.studies import DicomOptions, dicom_case_of, 
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from anomalib_patchgan.volume_command import choose_cases
 from tests.fakes.dicom import NAME, PATIENT_ID, RAS_TO_LPS, write_series
+from tests.fakes.volume_command import volume
 from tests.fakes.volumes import AFFINE, make_voxels, write_volume
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
-
-
-def volume(model, source, out, *more):
-    sources = source if isinstance(source, list) else [source]
-    return main(["volume", "--model", str(model), "--input", *map(str, sources), "--output", str(out), *more])
 
 
 def scan(folder, axes="LPS", turn=0.0, seed=0):
