@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from anomalib_patchgan.data.prepare.axial import AxialImages
+from anomalib_patchgan.data.prepare.background import Background
 from anomalib_patchgan.data.prepare.field_of_view import FieldOfView
 from anomalib_patchgan.data.prepare.intensity import Scaling
 from anomalib_patchgan.data.prepare.nifti import Volume
@@ -182,8 +183,11 @@ class VolumeRecipe:
         Raises:
             DataError: A volume is empty or constant, or its pixels are far smaller or larger than the images'.
         """
-        volumes = {path: self._prepare(volume, path) for path, volume in volumes.items()}
-        slices = AxialImages.of(volumes, self.scaling)
+        volumes = {path: self._without_air(volume, path) for path, volume in volumes.items()}
+        # Before turning: it is found at the border of axial slices, whatever the plane.
+        backgrounds = {path: Background.of(volume.voxels) for path, volume in volumes.items()}
+        volumes = {path: self.turn(volume) for path, volume in volumes.items()}
+        slices = AxialImages.of(volumes, backgrounds, self.scaling)
         path, first = next(iter(volumes.items()))
         if self.field_mm is None:
             height, width = slices.brain.shape[1:]
@@ -200,13 +204,13 @@ class VolumeRecipe:
         """Turn a volume so that its third axis counts the slices."""
         return turn_to_plane(volume, self.plane)
 
-    def _prepare(self, volume: Volume, path: Path) -> Volume:
-        if not self.skull_stripped:
-            # scikit-image takes a second to import, which few recipes need.
-            from anomalib_patchgan.data.prepare.foreground import without_air
+    def _without_air(self, volume: Volume, path: Path) -> Volume:
+        if self.skull_stripped:
+            return volume
+        # scikit-image takes a second to import, which few recipes need.
+        from anomalib_patchgan.data.prepare.foreground import without_air
 
-            volume = without_air(volume, path)
-        return self.turn(volume)
+        return without_air(volume, path)
 
 
 def _is_word(value: object) -> bool:
