@@ -112,10 +112,10 @@ class VolumeRecipe:
             and all(map(_is_word, self.modalities))
             and len(set(self.modalities)) == len(self.modalities),
             "scaling": self.scaling in get_args(Scaling),
-            "field_mm": self.field_mm is None or (_is_number(self.field_mm) and 1 <= self.field_mm <= MAX_FIELD_MM),
-            "image_size": self.image_size is None or (_is_count(self.image_size) and 1 <= self.image_size <= MAX_SIDE),
-            "slice_range": self.slice_range is None or _is_pair(self.slice_range),
-            "min_brain": _is_number(self.min_brain) and 0 <= self.min_brain <= 1,
+            "field_mm": self.field_mm is None or (is_number(self.field_mm) and 1 <= self.field_mm <= MAX_FIELD_MM),
+            "image_size": self.image_size is None or (is_count(self.image_size) and 1 <= self.image_size <= MAX_SIDE),
+            "slice_range": self.slice_range is None or is_pair(self.slice_range),
+            "min_brain": is_number(self.min_brain) and 0 <= self.min_brain <= 1,
             "plane": self.plane in get_args(Plane),
             "skull_stripped": isinstance(self.skull_stripped, bool),
             "training": self.training is None or isinstance(self.training, TrainingScans),
@@ -217,13 +217,16 @@ def _is_word(value: object) -> bool:
     return isinstance(value, str) and value.isidentifier()
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Tell whether a setting is a number, which `True` is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
+    """Tell whether a setting is a whole number from 0 on."""
     return type(value) is int and value >= 0
 
 
-def _is_pair(value: object) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_count, value))  # noqa: PLR2004
+def is_pair(value: object) -> bool:
+    """Tell whether a setting is a tuple of two whole numbers from 0 on."""
+    return isinstance(value, tuple) and len(value) == 2 and all(map(is_count, value))  # noqa: PLR2004
