@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -185,10 +186,14 @@ def _add_masks(scans: Mapping[str, Scan], masks: Mapping[str, dict[str, str]]) -
 
 def _add_bids_masks(scans: Mapping[str, Scan], named: Mapping[str, BidsName]) -> None:
     masks = {path: name for path, name in named.items() if name.is_mask and DERIVATIVES in PurePosixPath(path).parts}
-    images = [(scan, named[path]) for scan in scans.values() for path in scan.images.values()]
+    # Masks of large cohorts are compared with the images of their own session only.
+    images: dict[str, list[tuple[Scan, BidsName]]] = defaultdict(list)
+    for scan in scans.values():
+        for path in scan.images.values():
+            images[named[path].session].append((scan, named[path]))
     alone = []
     for path, name in masks.items():
-        owners = {scan.name: scan for scan, image in images if name.is_of(image)}
+        owners = {scan.name: scan for scan, image in images[name.session] if name.is_of(image)}
         for scan in owners.values():
             scan.masks.append(path)
             scan.shared = path if len(owners) > 1 else scan.shared
@@ -212,7 +217,3 @@ def _describe_nothing(root: Path, spec: VolumeFolderSpec, files: list[str]) -> s
     files = sorted(files, key=lambda path: (path.count("/"), path))
     there = f" Volumes there: {', '.join(files[:3])}{', ...' if len(files) > 3 else ''}." if files else ""  # noqa: PLR2004
     return f"{describe_missing(root, expected)}{there}"
-
-
-def _stem(path: str) -> str:
-    return ENDING.sub("", PurePosixPath(path).name)
