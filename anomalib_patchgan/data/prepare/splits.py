@@ -90,7 +90,7 @@ def splits_from_file(
         for case, patient in patients.items()
         if case in given or patient in given
     }
-    check_no_leak(splits, patients, path)
+    _check_no_leak(splits, patients, path)
     for split in SPLITS:
         if split not in splits.values():
             msg = f"{path} gives no case to {split}: add at least one line `id,{split}`."
@@ -108,20 +108,6 @@ def _rename(given: Mapping[str, str], aliases: Mapping[str, str], path: Path) ->
     return renamed
 
 
-def check_no_leak(splits: Mapping[str, str], patients: Mapping[str, str], path: Path) -> None:
-    """Check that all cases of a patient have the same split.
-
-    Raises:
-        DataError: They have not.
-    """
-    seen: dict[str, str] = {}
-    for case, split in splits.items():
-        other = seen.setdefault(patients[case], split)
-        if other != split:
-            msg = f"{path} puts patient {patients[case]} into {other} and {split}: give all cases of it one split."
-            raise DataError(msg)
-
-
 def check_ratios(val_split_ratio: float, test_split_ratio: float) -> None:
     """Check that both ratios are shares and leave something to train on.
 
@@ -135,3 +121,17 @@ def check_ratios(val_split_ratio: float, test_split_ratio: float) -> None:
             f"{val_split_ratio} and {test_split_ratio}."
         )
         raise ConfigurationError(msg)
+
+
+def _check_no_leak(splits: Mapping[str, str], patients: Mapping[str, str], path: Path) -> None:
+    """Check that all cases of a patient have the same split.
+
+    Raises:
+        DataError: They have not.
+    """
+    seen: dict[str, str] = {}
+    for case, split in splits.items():
+        other = seen.setdefault(patients[case], split)
+        if other != split:
+            msg = f"{path} puts patient {patients[case]} into {other} and {split}: give all cases of it one split."
+            raise DataError(msg)
