@@ -34,6 +34,7 @@ class Cohort:
         given: Splits of their participants, where the table says them.
         weak: No abnormal scan has a mask, so that they are abnormal as a whole.
         left_out: Why the other scans cannot be used, by their names.
+        reasons: The same by all names of these scans and their participants.
     """
 
     scans: Sequence[Scan]
@@ -41,6 +42,7 @@ class Cohort:
     given: Mapping[str, str] = field(default_factory=dict)
     weak: bool = False
     left_out: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def choose_scans(scans: Sequence[Scan], participants: Mapping[str, Participant], spec: VolumeFolderSpec) -> Cohort:
@@ -94,6 +96,12 @@ def choose_scans(scans: Sequence[Scan], participants: Mapping[str, Participant],
         given={scan.patient: row.split for scan in kept if (row := rows[scan.name]) and row.split},
         weak=weak and any(groups[scan.name] == ABNORMAL for scan in kept),
         left_out=left_out,
+        reasons={
+            name: left_out[scan.name]
+            for scan in scans
+            if scan.name in left_out
+            for name in (scan.name, scan.patient, scan.patient.removeprefix("sub-"))
+        },
     )
 
 
@@ -125,13 +133,19 @@ def split_scans(cohort: Cohort, spec: VolumeFolderSpec, table: Path | None) -> d
     patients = {scan.name: scan.patient for scan in cohort.scans}
     if spec.split_file is not None:
         aliases = {name.removeprefix("sub-"): name for name in patients.values() if name.startswith("sub-")}
-        splits = splits_from_file(spec.split_file, patients, aliases)
+        splits = splits_from_file(spec.split_file, patients, aliases, cohort.reasons)
     elif cohort.given:
         assert table is not None
         by_patient = _from_table(cohort.given, spec, table)
         splits = {name: by_patient[patient] for name, patient in patients.items() if patient in by_patient}
     else:
         normal = {patients[name] for name, group in cohort.groups.items() if group == NORMAL}
+        if cohort.weak and not normal:
+            msg = (
+                f"no scan has a mask, and {table} names no healthy participant of a scan, so that there is nothing to "
+                "train on: give healthy participants in its column group, or masks with --data.mask PATTERN."
+            )
+            raise DataError(msg)
         by_patient = _by_hash(normal, set(patients.values()), spec)
         return {name: by_patient[patient] for name, patient in patients.items()}
     source = spec.split_file or table

@@ -69,7 +69,8 @@ def find_scans(root: Path, spec: VolumeFolderSpec) -> list[Scan]:
     Raises:
         DatasetNotFoundError: There is no image.
         DataError: Two images are of one modality of a scan, or a name cannot be a file name.
-        ConfigurationError: A pattern is not valid, or there is far too much below the root.
+        ConfigurationError: A pattern is not valid or takes all images for masks, or there is far too much below the
+            root.
     """
     pattern, mask_pattern = _patterns(spec)
     files = _list_volumes(root) if root.is_dir() else []
@@ -90,6 +91,13 @@ def find_scans(root: Path, spec: VolumeFolderSpec) -> list[Scan]:
         if mask_pattern is None:
             _add_bids_masks(scans, named)
     if not scans:
+        taken = [path for path in masks if pattern is not None and pattern.match(path)]
+        if taken:
+            msg = (
+                f"mask={spec.mask!r} takes the files that image={spec.image!r} fits, {len(taken)} such as {taken[0]}: "
+                "give the masks a pattern that no image fits."
+            )
+            raise ConfigurationError(msg)
         raise DatasetNotFoundError(_describe_nothing(root, spec, files))
     if mask_pattern is not None:
         _add_masks(scans, masks)
