@@ -10,6 +10,7 @@ from anomalib_patchgan.data.prepare.brats.names import canonical_modality
 from anomalib_patchgan.data.prepare.nifti import ReadLimits
 from anomalib_patchgan.data.prepare.planes import Plane
 from anomalib_patchgan.data.prepare.volume_folder import VolumeFolderSpec, VolumeProtocol, plan_volume_folder
+from anomalib_patchgan.data.prepare.writing import CASE_OF_SLICE
 from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive, Stratum
 
 
@@ -144,7 +145,7 @@ class VolumeFolder(PreparedArchive):
         self.limits = limits or ReadLimits()
         super().__init__(
             cache_dir=cache_dir,
-            id_pattern=r"^(.+)_slice-\d+",
+            id_pattern=CASE_OF_SLICE,
             stratum=stratum,
             strata=STRATA.get(protocol, ()),
             on_error=on_error,
