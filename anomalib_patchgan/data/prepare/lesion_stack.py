@@ -29,12 +29,10 @@ class LesionStack:
     Args:
         images: The slices, and what their images show.
         lesion: `(Z, H, W)` bool.
-        pixel_mm2: Area of a pixel.
     """
 
     images: ScanImages
     lesion: np.ndarray
-    pixel_mm2: float
 
     @classmethod
     def of(cls, recipe: VolumeRecipe, volumes: Mapping[Path, Volume], lesion: Volume) -> "Self":
@@ -48,12 +46,10 @@ class LesionStack:
         Raises:
             DataError: A volume is empty or constant.
         """
-        turned = recipe.turn(lesion)
-        width, height, _ = turned.spacing_mm
         images = recipe.open(volumes)
         for remark in images.slices.remarks:
             logger.warning("%s", remark)
-        return cls(images=images, lesion=turned.voxels.T, pixel_mm2=width * height)
+        return cls(images=images, lesion=recipe.turn(lesion).voxels.T)
 
     def prepared(self, name: str, split: str, *, abnormal: bool = False) -> Iterable[PreparedSlice]:
         """Make whole slices, see `slices`; those that train have the statistics of the scan with them."""
@@ -73,7 +69,7 @@ class LesionStack:
         Yields:
             Slices in their order; those that only graze the lesion are left out.
         """
-        lesion_mm2 = np.count_nonzero(self.lesion, axis=(1, 2)) * self.pixel_mm2
+        lesion_mm2 = np.count_nonzero(self.lesion, axis=(1, 2)) * self.images.pixel_mm2
         for index in self.images.numbers:
             if 0 < lesion_mm2[index] < MIN_LESION_MM2:
                 continue

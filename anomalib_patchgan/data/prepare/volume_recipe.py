@@ -52,10 +52,14 @@ class ScanImages:
     spacing_mm: tuple[float, float, float]
 
     @property
+    def pixel_mm2(self) -> float:
+        """Area of a pixel of the slices."""
+        return self.spacing_mm[0] * self.spacing_mm[1]
+
+    @property
     def largest_cm2(self) -> float:
         """Area of the foreground in the slice that has most of it."""
-        pixel_mm2 = self.spacing_mm[0] * self.spacing_mm[1]
-        return float(np.count_nonzero(self.slices.brain, axis=(1, 2)).max()) * pixel_mm2 / 100
+        return float(np.count_nonzero(self.slices.brain, axis=(1, 2)).max()) * self.pixel_mm2 / 100
 
     def profile(self) -> ScanProfile:
         """Return the statistics of the scan; there must be a slice with enough brain."""
