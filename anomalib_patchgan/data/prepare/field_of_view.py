@@ -65,7 +65,7 @@ class FieldOfView:
         if not all(PIXEL_RATIO[0] <= wanted / given <= PIXEL_RATIO[1] for given in pixel_mm):
             given = " x ".join(f"{one:.4g}" for one in pixel_mm)
             msg = (
-                f"{name} has pixels of {given} mm in its axial slices, and images have {wanted:.4g} mm: check the "
+                f"{name} has pixels of {given} mm in its slices, and images have {wanted:.4g} mm: check the "
                 "units and the voxel size in its header, or resample it."
             )
             raise DataError(msg)

@@ -34,7 +34,7 @@ class ScanImages:
     """What the model gets to see of one scan.
 
     Args:
-        slices: All axial slices.
+        slices: All slices of the plane.
         field: What images show of them.
         numbers: Slices with enough brain, from the bottom.
         spacing_mm: Voxels along columns, rows and slices.
@@ -86,8 +86,8 @@ class VolumeRecipe:
         slice_range: First and last slice, counted from 0, axial ones from the bottom; `None` for all.
         min_brain: Least area of brain in a slice, as a share of that in the largest cross-section, in [0, 1].
         plane: Of the slices, see `turn_to_plane`.
-        skull_stripped: Whether the background is exactly 0. Otherwise the head is found, see `find_foreground`, and
-            what is around it becomes 0.
+        skull_stripped: Whether the background is one value, such as 0. Otherwise the head is found, see
+            `find_foreground`, and what is around it becomes 0.
         training: What the scans of the training were like; `None` if that is not known.
 
     Raises:
@@ -137,7 +137,7 @@ class VolumeRecipe:
             manifest: Its manifest.
 
         Returns:
-            The recipe, or `None` if the folder does not hold whole axial slices of volumes.
+            The recipe, or `None` if the folder does not hold whole slices of volumes.
         """
         if manifest is None or manifest.get("generator") not in _GENERATORS:
             return None

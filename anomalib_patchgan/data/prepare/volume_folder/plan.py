@@ -15,7 +15,7 @@ from anomalib_patchgan.data.prepare.volume_folder.scans import Scan, find_scans
 from anomalib_patchgan.data.prepare.volume_folder.spec import VolumeFolderSpec
 
 _FOREGROUND = {
-    True: "every voxel that is not 0, since the images are skull-stripped",
+    True: "every voxel that is not 0, or not the one value that the background of these skull-stripped images has",
     False: "the largest component above Otsu's threshold of each volume, with skull and scalp",
 }
 
