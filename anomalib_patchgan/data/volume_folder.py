@@ -6,10 +6,11 @@ from pathlib import Path
 from torchvision.transforms.v2 import Transform
 
 from anomalib_patchgan.data.prepare import OnError, Preparation
-from anomalib_patchgan.data.prepare.brats.names import canonical_modality
 from anomalib_patchgan.data.prepare.nifti import ReadLimits
 from anomalib_patchgan.data.prepare.planes import Plane
 from anomalib_patchgan.data.prepare.volume_folder import VolumeFolderSpec, VolumeProtocol, plan_volume_folder
+from anomalib_patchgan.data.prepare.volume_names import canonical_modality
+from anomalib_patchgan.data.prepare.writing import CASE_OF_SLICE
 from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive, Stratum
 
 
@@ -41,8 +42,9 @@ class VolumeFolder(PreparedArchive):
     Protocols are `slices`, whole slices with the lesion as mask, without those that only graze it (under 20 mm2); and
     `tiles`, the 32x32 tiles of `BraTS` with their strata, of slices with lesion and of healthy scans.
 
-    Intensities: within each volume, 0 to the 99.9th percentile of the foreground becomes 1 to 255, and the background
-    is 0. It is what is 0 in skull-stripped images, otherwise what Otsu's method and the largest component leave.
+    Intensities: within each volume, the value of the background to the 99.9th percentile of the foreground becomes 1 to
+    255, and the background 0. In skull-stripped images it is what has the value of their border, such as 0, otherwise
+    what Otsu's method and the largest component leave.
 
     Args:
         root: Folder of the cohort.
@@ -54,8 +56,8 @@ class VolumeFolder(PreparedArchive):
             your own, in BIDS a suffix.
         participants: Table of participants, see above.
         plane: `axial` (counted from the bottom), `coronal` (from the front) or `sagittal` (from the right).
-        skull_stripped: Whether the background is exactly 0, which is checked; otherwise the head is found, and skull
-            and scalp belong to it.
+        skull_stripped: Whether the background is one value, such as 0, which is checked; otherwise the head is found,
+            and skull and scalp belong to it.
         field_mm: Side of the square around the foreground that images show, and tiles are cut from, in millimetres.
         image_size: Height and width of this square in pixels; `None` for pixels of 1 mm.
         slice_range: First and last slice, counted from 0; `None` takes all.
@@ -144,7 +146,7 @@ class VolumeFolder(PreparedArchive):
         self.limits = limits or ReadLimits()
         super().__init__(
             cache_dir=cache_dir,
-            id_pattern=r"^(.+)_slice-\d+",
+            id_pattern=CASE_OF_SLICE,
             stratum=stratum,
             strata=STRATA.get(protocol, ()),
             on_error=on_error,

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from anomalib_patchgan.data.prepare.background import Background
+from anomalib_patchgan.data.prepare.foreground import check_skull_stripped
 from anomalib_patchgan.data.prepare.nifti import Volume
+from anomalib_patchgan.data.prepare.planes import turn_back
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 
 
@@ -63,6 +65,17 @@ def test_a_padding_of_another_value_is_background_too(offset, margin):
     scan, found = images(padded)
     assert np.abs(found.astype(int) - images(voxels)[1]).max() <= 1
     assert f"within a margin of {margin:.3g}" in scan.slices.remarks[0]
+
+
+@pytest.mark.parametrize("plane", ["coronal", "sagittal"])
+def test_a_slab_cut_out_closely_has_its_background_in_every_plane(plane):
+    voxels, inside = (part[7:54, 7:66, 4:12] for part in make_head())
+    volume = Volume(voxels - 2, np.diag([-3.0, -3, 3, 1]), 0)
+    check_skull_stripped(volume.voxels, Path("a_flair.nii"))
+    scan = VolumeRecipe(plane=plane, field_mm=240, image_size=96).open({Path("a_flair.nii"): volume})
+    assert np.array_equal(turn_back(scan.slices.brain.T, plane), inside)
+    share = f"{inside.mean():.1%} of the voxels count as brain"
+    assert scan.slices.remarks == [f"a_flair.nii: the background is -2, and {share}"]
 
 
 def test_tissue_of_one_value_is_no_margin():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from anomalib_patchgan.data.prepare.field_of_view import extent
+from anomalib_patchgan.data.prepare.field_of_view import FieldOfView, extent
 from anomalib_patchgan.data.prepare.nifti import Volume
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.errors import DataError
@@ -83,6 +83,16 @@ def test_without_a_field_slices_are_stretched_as_before():
     _, whole = images(make_scan(), old)
     _, cropped = images(margins(make_scan(), [(-40, -60), (-40, -20), (0, 0)]), old)
     assert np.mean(np.asarray(whole) > 0) < 0.6 * np.mean(np.asarray(cropped) > 0)
+
+
+@pytest.mark.parametrize("side", [64, 200])
+def test_whole_slices_are_as_bright_at_their_rim_as_inside(side):
+    field = FieldOfView.whole((120, 90), side)
+    for picture in (np.full((120, 90), 200, np.uint8), np.full((120, 90, 3), 200, np.uint8)):
+        assert np.array_equal(field.image(picture), np.full((side, side, *picture.shape[2:]), 200))
+    assert field.mask(np.ones((120, 90), bool)).all()
+    for size in ((32, 48), (240, 240)):
+        assert np.abs(field.restore(np.full(size, 0.5, np.float32)) - 0.5).max() < 1e-6
 
 
 def test_voxels_of_the_wanted_size_are_kept_as_they_are():

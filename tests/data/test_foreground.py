@@ -62,7 +62,8 @@ def test_a_head_counts_from_its_background_on(tmp_path, offset):
 def test_a_turned_volume_has_its_voxels_at_their_places(plane):
     voxels = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     affine = np.array([[-1.0, 0.1, 0, 5], [0, -2, 0, 6], [0.2, 0, 3, 7], [0, 0, 0, 1]])
-    turned = turn_to_plane(Volume(voxels, affine, 0), plane)
+    turned = turn_to_plane(Volume(voxels, affine, 0, orientation="unknown"), plane)
+    assert turned.orientation == "unknown"
     for place in np.ndindex(turned.voxels.shape):
         world = turned.affine @ [*place, 1]
         original = np.rint(np.linalg.solve(affine, world)[:3]).astype(int)

@@ -223,6 +223,16 @@ def test_a_mask_of_zeros_says_that_all_is_healthy_unless_the_group_says_otherwis
         {"field_mm": 0},
         {"min_brain": 0},
         {"slice_range": (5, 3)},
+        {"image_size": 64.5},
+        {"image_size": "64"},
+        {"field_mm": "240"},
+        {"min_brain": "0.5"},
+        {"slice_range": (1.5, 2)},
+        {"slice_range": [5, 3]},
+        {"slice_range": []},
+        {"slice_range": "23"},
+        {"slice_range": 7},
+        {"val_split_ratio": "0.2"},
         {"test_split_ratio": 0},
         {"stratum": "small"},
         {"on_error": "ignore"},
@@ -231,6 +241,13 @@ def test_a_mask_of_zeros_says_that_all_is_healthy_unless_the_group_says_otherwis
 def test_wrong_arguments_are_refused_at_once(arguments):
     with pytest.raises(ConfigurationError, match=next(iter(arguments))):
         VolumeFolder("nowhere", **arguments)
+
+
+def test_a_list_of_slices_is_as_good_as_a_tuple(cohort, tmp_path):
+    listed = make(cohort, tmp_path, slice_range=[3, 12], **BY)
+    found = {*listed.train_data.samples.slice} | {*listed.test_data.samples.slice}
+    assert found == set(range(3, 13))
+    assert listed.root == make(cohort, tmp_path, slice_range=(3, 12), **BY).root
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")

@@ -91,6 +91,16 @@ def test_image_and_mask_need_the_same_placeholders(root):
         plan(root, modalities=["flair", "t1", "t2"], **BY)
 
 
+@pytest.mark.parametrize("mask", [IMAGE, "*/{case}_*.nii.gz", "**/{case}_FLAIR.nii"])
+def test_a_mask_pattern_that_takes_all_images_is_named(root, mask):
+    for number in range(6):
+        (root / f"{NAMES[number]}/{NAMES[number]}_seg.nii.gz").unlink()
+    with pytest.raises(ConfigurationError) as caught:
+        plan(root, image=IMAGE, mask=mask)
+    expected = f"mask={mask!r} takes the files that image={IMAGE!r} fits, 10 such as P01/P01_flair.nii.gz: give the"
+    assert str(caught.value).startswith(expected)
+
+
 def test_scans_with_masks_are_found_and_others_left_out(root, caplog):
     found = plan(root, **BY)
     assert sorted(case.name for case in found.cases) == sorted(NAMES[:6])
@@ -208,6 +218,9 @@ def test_a_cohort_without_masks_judges_whole_patients(root, tmp_path):
     assert len(by_case) == 10
     assert {by_case[name] for name in NAMES[:5]} == {"val", "test"}
     assert "every slice of an abnormal scan counts as abnormal" in found.remarks["warning"]
+    sick = write_table(tmp_path / "s.csv", {name: ["abnormal"] for name in NAMES})
+    with pytest.raises(DataError, match="no scan has a mask, and .*s.csv names no healthy participant .* column group"):
+        plan(root, image=IMAGE, participants=sick)
     with pytest.raises(ConfigurationError, match="none of 10 scans can be used, such as P01: its group is abnormal"):
         plan(
             root,
@@ -244,6 +257,21 @@ def test_a_split_file_comes_first(root, tmp_path):
         "P02": "val",
         "P03": "test",
     }
+
+
+@pytest.mark.parametrize("line", ["P07,train", "sub-P11,train", "P11,train", "sub-P11_ses-1,train"])
+def test_a_split_file_that_names_a_scan_that_is_left_out_is_told_why(root, tmp_path, line):
+    touch(root, "x/sub-P11_ses-1_flair.nii.gz")
+    path = tmp_path / "splits.csv"
+    path.write_text(f"P01,train\nP02,val\nP03,test\n{line}\n", encoding="utf-8")
+    name = line.split(",")[0]
+    with pytest.raises(
+        DataError, match=f"splits.csv names {name}, which is left out because it has neither a mask nor"
+    ):
+        plan(root, split_file=path, **BY)
+    path.write_text(f"{path.read_text(encoding='utf-8')}P99,test\n".replace(line, ""), encoding="utf-8")
+    with pytest.raises(DataError, match="splits.csv names P99, which the archive has not"):
+        plan(root, split_file=path, **BY)
 
 
 def test_participants_that_are_unknown_or_missing(root, tmp_path, caplog):

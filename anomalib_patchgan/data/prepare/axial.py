@@ -28,11 +28,12 @@ class AxialImages:
     brain: np.ndarray
 
     @classmethod
-    def of(cls, volumes: Mapping[Path, Volume], scaling: Scaling) -> "Self":
+    def of(cls, volumes: Mapping[Path, Volume], backgrounds: Mapping[Path, Background], scaling: Scaling) -> "Self":
         """Scale the modalities of a case, which lie on one grid.
 
         Args:
             volumes: One or three modalities by their file, which messages name.
+            backgrounds: What surrounds the brain in each, by the same files.
             scaling: See `GreyScale`.
 
         Raises:
@@ -40,16 +41,17 @@ class AxialImages:
 
         Example:
             >>> voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
-            >>> AxialImages.of({Path("x.nii"): Volume(voxels, np.eye(4), 0)}, "robust").image(3).shape
+            >>> path = Path("x.nii")
+            >>> volumes, backgrounds = {path: Volume(voxels, np.eye(4), 0)}, {path: Background()}
+            >>> AxialImages.of(volumes, backgrounds, "robust").image(3).shape
             (3, 2)
         """
         # Axes to the left, back and top: transposed, rows run from front to back and columns from right to left.
         channels = []
         brain = np.zeros(next(iter(volumes.values())).voxels.T.shape, dtype=bool)
         for path, volume in volumes.items():
-            background = Background.of(volume.voxels)
-            brain |= background.foreground(volume.voxels).T
-            channels.append((volume.voxels.T, GreyScale(volume.voxels, scaling, path, background)))
+            brain |= backgrounds[path].foreground(volume.voxels).T
+            channels.append((volume.voxels.T, GreyScale(volume.voxels, scaling, path, backgrounds[path])))
         return cls(channels=channels, brain=brain)
 
     @property

@@ -74,7 +74,8 @@ class Background:
     def foreground(self, volume: np.ndarray) -> np.ndarray:
         """Return what of the volume `(X, Y, Z)` is not background, bool.
 
-        Around noise it is the largest piece with its holes, of each axial slice, filled: fluid and bone are as dark.
+        Around noise it is the largest piece with its holes, of each slice along the last axis, filled: fluid and bone
+        are as dark.
         """
         found = ~self.is_air(volume)
         if self.kind != "noise":

@@ -1,8 +1,8 @@
-"""Reading the two-column CSV files of archives and users, and checking the ids in them."""
+"""Reading the tables of archives and users, two-column CSV files above all, and checking the ids in them."""
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,6 +10,8 @@ from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
 from anomalib_patchgan.errors import DataError
 
 MAX_ID_LENGTH = 128
+# Cells, in lower case, that say nothing.
+MISSING = frozenset({"", "n/a", "na", "nan"})
 _LIMITS = ReadLimits(max_bytes=1 << 24)
 _COLUMNS = 2
 # First cells of a header; anything else in the first line is data, whose misspelt value must not pass for a header.
@@ -94,6 +96,38 @@ def read_text(path: Path) -> str:
     return text
 
 
+def read_rows(path: Path, delimiters: str = ",", remedy: str = "correct the quotes") -> Iterator[tuple[int, list[str]]]:
+    r"""Read the rows of a table, empty ones too.
+
+    Args:
+        path: File in UTF-8 of at most 16 MiB.
+        delimiters: What may separate cells; the one that the first line has most of does.
+        remedy: What to do about wrong quotes, for the message.
+
+    Yields:
+        Number of the row's last line, and its cells without space around them.
+
+    Raises:
+        DatasetNotFoundError: There is no such file.
+        DataError: It is too large, no text or no valid CSV.
+
+    Example:
+        >>> path = Path("table.tsv")
+        >>> _ = path.write_text("id\tage\nsub-01\t 43\n")
+        >>> list(read_rows(path, ",\t"))
+        [(1, ['id', 'age']), (2, ['sub-01', '43'])]
+    """
+    text = read_text(path)
+    delimiter = max(delimiters, key=text.split("\n", 1)[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for row in reader:
+            yield reader.line_num, [cell.strip() for cell in row]
+    except csv.Error as error:
+        msg = f"{path}, line {reader.line_num}, is no valid CSV ({error}): {remedy}."
+        raise DataError(msg) from error
+
+
 def check_id(name: str, path: Path) -> None:
     """Check that an id can be part of a file name everywhere and cannot lead out of a folder.
 
@@ -121,38 +155,31 @@ def check_id(name: str, path: Path) -> None:
 
 def _read(path: Path, values: Mapping[str, Value], expected: str) -> dict[str, Value]:
     """Read `id,value` lines; values are compared in lower case."""
-    text = read_text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     found: dict[str, Value] = {}
     seen: dict[str, int] = {}
     is_first = True
-    try:
-        for row in reader:
-            line = Path(f"{path}, line {reader.line_num}")
-            cells = [cell.strip() for cell in row]
-            if cells in ([], [""]):
-                continue
-            if len(cells) != _COLUMNS:
-                msg = f"{line} has {len(cells)} columns instead of 2: write `id,value` with a comma, one per line."
-                raise DataError(msg)
-            name, value = cells[0], cells[1].lower()
-            is_header = is_first and name.lower() in _ID_HEADERS and value not in values
-            is_first = False
-            if is_header:
-                continue
-            check_id(name, line)
-            if value not in values:
-                msg = f"{line} has {value[:40]!r} where {expected} belongs: correct it."
-                raise DataError(msg)
-            # File systems of Windows and macOS take ids that differ in case only for one.
-            if name.casefold() in seen:
-                msg = f"{line} names {name} again, which line {seen[name.casefold()]} does already: remove one of them."
-                raise DataError(msg)
-            seen[name.casefold()] = reader.line_num
-            found[name] = values[value]
-    except csv.Error as error:
-        msg = f"{path}, line {reader.line_num}, is no valid CSV ({error}): correct the quotes."
-        raise DataError(msg) from error
+    for number, cells in read_rows(path):
+        line = Path(f"{path}, line {number}")
+        if cells in ([], [""]):
+            continue
+        if len(cells) != _COLUMNS:
+            msg = f"{line} has {len(cells)} columns instead of 2: write `id,value` with a comma, one per line."
+            raise DataError(msg)
+        name, value = cells[0], cells[1].lower()
+        is_header = is_first and name.lower() in _ID_HEADERS and value not in values
+        is_first = False
+        if is_header:
+            continue
+        check_id(name, line)
+        if value not in values:
+            msg = f"{line} has {value[:40]!r} where {expected} belongs: correct it."
+            raise DataError(msg)
+        # File systems of Windows and macOS take ids that differ in case only for one.
+        if name.casefold() in seen:
+            msg = f"{line} names {name} again, which line {seen[name.casefold()]} does already: remove one of them."
+            raise DataError(msg)
+        seen[name.casefold()] = number
+        found[name] = values[value]
     if not found:
         msg = f"{path} is empty: write one line `id,value` per id."
         raise DataError(msg)

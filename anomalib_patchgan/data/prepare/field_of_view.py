@@ -65,7 +65,7 @@ class FieldOfView:
         if not all(PIXEL_RATIO[0] <= wanted / given <= PIXEL_RATIO[1] for given in pixel_mm):
             given = " x ".join(f"{one:.4g}" for one in pixel_mm)
             msg = (
-                f"{name} has pixels of {given} mm in its axial slices, and images have {wanted:.4g} mm: check the "
+                f"{name} has pixels of {given} mm in its slices, and images have {wanted:.4g} mm: check the "
                 "units and the voxel size in its header, or resample it."
             )
             raise DataError(msg)
@@ -90,11 +90,11 @@ class FieldOfView:
         Args:
             picture: `(H, W)` or `(H, W, 3)` uint8.
         """
-        return _resample(picture, self.box, self.size, Image.Resampling.BILINEAR)
+        return self._resample(picture, self.box, self.size, Image.Resampling.BILINEAR)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """Take the part of a mask `(H, W)`, bool; a pixel is in it when at least half of its area was."""
-        grey = _resample(mask.astype(np.uint8) * 255, self.box, self.size, Image.Resampling.BOX)
+        grey = self._resample(mask.astype(np.uint8) * 255, self.box, self.size, Image.Resampling.BOX)
         return grey > 127  # noqa: PLR2004
 
     def restore(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -112,7 +112,7 @@ class FieldOfView:
             corners = np.array([rows.start, columns.start, rows.stop, columns.stop], np.float64)
             box = self.to_image(corners.reshape(2, 2), values.shape[:2]).ravel().tolist()
             size = rows.stop - rows.start, columns.stop - columns.start
-            restored[rows, columns] = _resample(values, tuple(box), size, Image.Resampling.BILINEAR)
+            restored[rows, columns] = self._resample(values, tuple(box), size, Image.Resampling.BILINEAR)
         return restored
 
     def visible(self, size: tuple[int, int]) -> tuple[slice, slice]:
@@ -146,6 +146,14 @@ class FieldOfView:
     def _sides(self) -> NDArray[np.float64]:
         return np.subtract(self.box[2:], self.box[:2])
 
+    def _resample(
+        self, picture: np.ndarray, box: tuple[float, ...], size: tuple[int, int], method: Image.Resampling
+    ) -> np.ndarray:
+        if self.box == self.whole(self.shape, None).box:
+            # Nothing lies beyond the slice, which its rim would be averaged with.
+            return np.asarray(Image.fromarray(picture).resize(size[::-1], method))
+        return _resample_padded(picture, box, size, method)
+
     def _covered(self, axis: int) -> slice:
         """Return the pixels of the slice that the field touches."""
         first, last = math.floor(self.box[axis]), math.ceil(self.box[axis + 2])
@@ -171,7 +179,7 @@ def extent(foreground: np.ndarray, axis: int) -> tuple[float, float]:
     return float(first), float(last + 1)
 
 
-def _resample(
+def _resample_padded(
     picture: np.ndarray, box: tuple[float, ...], size: tuple[int, int], method: Image.Resampling
 ) -> np.ndarray:
     """Resample a box of a picture, beyond which lies 0, to a size."""

@@ -1,5 +1,6 @@
 """Telling a head from the air around it, in volumes that are not skull-stripped."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def without_air(volume: Volume, path: Path) -> Volume:
     head = find_foreground(volume.voxels, path)
     level = Background.of(volume.voxels).level
     voxels = volume.voxels - np.float32(level) if level else volume.voxels
-    return Volume(np.where(head, voxels, 0), volume.affine, volume.nonfinite)
+    return replace(volume, voxels=np.where(head, voxels, 0))
 
 
 def check_skull_stripped(voxels: np.ndarray, path: Path) -> None:

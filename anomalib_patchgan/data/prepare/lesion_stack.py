@@ -11,7 +11,7 @@ import numpy as np
 from anomalib_patchgan.data.prepare.nifti import ReadLimits, Volume, parse_nifti, read_bytes
 from anomalib_patchgan.data.prepare.tiles import Tile, cut_tiles
 from anomalib_patchgan.data.prepare.volume_recipe import ScanImages, VolumeRecipe
-from anomalib_patchgan.data.prepare.writing import PreparedCase, PreparedSlice
+from anomalib_patchgan.data.prepare.writing import PreparedCase, PreparedSlice, slice_stem
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,12 +29,10 @@ class LesionStack:
     Args:
         images: The slices, and what their images show.
         lesion: `(Z, H, W)` bool.
-        pixel_mm2: Area of a pixel.
     """
 
     images: ScanImages
     lesion: np.ndarray
-    pixel_mm2: float
 
     @classmethod
     def of(cls, recipe: VolumeRecipe, volumes: Mapping[Path, Volume], lesion: Volume) -> "Self":
@@ -48,16 +46,15 @@ class LesionStack:
         Raises:
             DataError: A volume is empty or constant.
         """
-        turned = recipe.turn(lesion)
-        width, height, _ = turned.spacing_mm
         images = recipe.open(volumes)
         for remark in images.slices.remarks:
             logger.warning("%s", remark)
-        return cls(images=images, lesion=turned.voxels.T, pixel_mm2=width * height)
+        return cls(images=images, lesion=recipe.turn(lesion).voxels.T)
 
-    def prepared(self, slices: Iterable[PreparedSlice]) -> Iterable[PreparedSlice]:
-        """Add the statistics of the scan to its slices, if it has any."""
-        if not self.images.numbers:
+    def prepared(self, name: str, split: str, *, abnormal: bool = False) -> Iterable[PreparedSlice]:
+        """Make whole slices, see `slices`; those that train have the statistics of the scan with them."""
+        slices = self.slices(name, split, abnormal=abnormal)
+        if split != "train" or not self.images.numbers:
             return slices
         return PreparedCase(slices=slices, profile=self.images.profile().as_dict())
 
@@ -72,7 +69,7 @@ class LesionStack:
         Yields:
             Slices in their order; those that only graze the lesion are left out.
         """
-        lesion_mm2 = np.count_nonzero(self.lesion, axis=(1, 2)) * self.pixel_mm2
+        lesion_mm2 = np.count_nonzero(self.lesion, axis=(1, 2)) * self.images.pixel_mm2
         for index in self.images.numbers:
             if 0 < lesion_mm2[index] < MIN_LESION_MM2:
                 continue
@@ -81,7 +78,7 @@ class LesionStack:
                 continue
             yield PreparedSlice(
                 split=split,
-                stem=f"{name}_slice-{index:03d}",
+                stem=slice_stem(name, index),
                 image=self.images.image(index),
                 mask=mask,
                 abnormal=abnormal,
@@ -104,6 +101,16 @@ class LesionStack:
                 background = ~field.mask(self.images.slices.brain[index])
                 for tile in cut_tiles(self.images.image(index), field.mask(self.lesion[index]), background):
                     yield index, tile
+
+
+def tile_samples(name: str, tiles: Iterable[tuple[str, int, Tile]]) -> Iterator[PreparedSlice]:
+    """Return the chosen tiles of a case ready to be written.
+
+    Args:
+        name: Name of the case.
+        tiles: Split, number of the slice, and tile.
+    """
+    return (tile.sample(split, slice_stem(name, index), {"slice": index}) for split, index, tile in tiles)
 
 
 def read_volume(path: Path, limits: ReadLimits, *, strict: bool) -> Volume:

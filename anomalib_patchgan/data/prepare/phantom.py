@@ -11,7 +11,7 @@ from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.folder import Preparation
 from anomalib_patchgan.data.prepare.phantom_spec import PhantomSpec, split_of
 from anomalib_patchgan.data.prepare.phantom_volume import make_volume
-from anomalib_patchgan.data.prepare.writing import PreparedSlice
+from anomalib_patchgan.data.prepare.writing import PreparedSlice, slice_stem
 
 
 def plan_phantom(spec: PhantomSpec) -> Preparation:
@@ -54,7 +54,7 @@ def make_subject(spec: PhantomSpec, case: Case) -> list[PreparedSlice]:
         slices.append(
             PreparedSlice(
                 split=split_of(case.name),
-                stem=f"{case.name}_slice-{index + 1:03d}",
+                stem=slice_stem(case.name, index + 1),
                 image=image,
                 mask=mask if seen else None,
                 details=details,

@@ -1,5 +1,6 @@
 """The three anatomical planes, as radiologists look at them."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -40,7 +41,7 @@ def turn_to_plane(volume: Volume, plane: Plane) -> Volume:
             voxels = np.flip(voxels, position)
             affine[:, 3] += affine[:, position] * (voxels.shape[position] - 1)
             affine[:, position] *= -1
-    return Volume(voxels, affine, volume.nonfinite)
+    return replace(volume, voxels=voxels, affine=affine)
 
 
 def turn_back(voxels: np.ndarray, plane: Plane) -> np.ndarray:

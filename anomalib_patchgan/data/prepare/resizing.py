@@ -4,26 +4,26 @@ import numpy as np
 from PIL import Image
 
 
-def resize_image(image: np.ndarray, size: int | None) -> np.ndarray:
+def resize_image(image: np.ndarray, size: int) -> np.ndarray:
     """Resize to a square, averaging where pixels become fewer.
 
     Args:
         image: `(H, W)` or `(H, W, 3)` uint8.
-        size: Height and width in pixels; `None` keeps the image as it is.
+        size: Height and width in pixels.
     """
-    if size is None or image.shape[:2] == (size, size):
+    if image.shape[:2] == (size, size):
         return image
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
 
 
-def resize_mask(mask: np.ndarray, size: int | None) -> np.ndarray:
+def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
     """Resize a mask to a square; a pixel is in it when at least half of its area was.
 
     Args:
         mask: `(H, W)` bool.
-        size: Height and width in pixels; `None` keeps the mask as it is.
+        size: Height and width in pixels.
     """
-    if size is None or mask.shape == (size, size):
+    if mask.shape == (size, size):
         return mask
     grey = Image.fromarray(mask.astype(np.uint8) * 255).resize((size, size), Image.Resampling.BOX)
     return np.asarray(grey) > 127  # noqa: PLR2004

@@ -63,7 +63,10 @@ def assign_splits(
 
 
 def splits_from_file(
-    path: Path, patients: Mapping[str, str], aliases: Mapping[str, str] | None = None
+    path: Path,
+    patients: Mapping[str, str],
+    aliases: Mapping[str, str] | None = None,
+    left_out: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Read the splits of the cases from a file; cases that it does not name are left out.
 
@@ -71,17 +74,22 @@ def splits_from_file(
         path: CSV file, `id,split` per line; an id is a case or a patient.
         patients: Case to patient, of all cases of the archive.
         aliases: Other names of cases and patients, each with the one that counts.
+        left_out: Why cases and patients that the archive has cannot be used, by their names.
 
     Returns:
         Case to `train`, `val` or `test`.
 
     Raises:
         DatasetNotFoundError: There is no such file.
-        DataError: The file is not valid, names an id that the archive has not, has a patient in two splits, or
-            leaves a split empty.
+        DataError: The file is not valid, names an id that the archive has not or that is left out, has a patient in
+            two splits, or leaves a split empty.
     """
     given = _rename(read_split_file(path), aliases or {}, path)
     unknown = sorted(given.keys() - patients.keys() - set(patients.values()))
+    for name, reason in (left_out or {}).items():
+        if name in unknown:
+            msg = f"{path} names {name}, which is left out because {reason}: remove its line or add what is missing."
+            raise DataError(msg)
     if unknown:
         msg = f"{path} names {', '.join(unknown[:5])}, which the archive has not: correct the ids or remove the lines."
         raise DataError(msg)
@@ -90,7 +98,7 @@ def splits_from_file(
         for case, patient in patients.items()
         if case in given or patient in given
     }
-    check_no_leak(splits, patients, path)
+    _check_no_leak(splits, patients, path)
     for split in SPLITS:
         if split not in splits.values():
             msg = f"{path} gives no case to {split}: add at least one line `id,{split}`."
@@ -108,20 +116,6 @@ def _rename(given: Mapping[str, str], aliases: Mapping[str, str], path: Path) ->
     return renamed
 
 
-def check_no_leak(splits: Mapping[str, str], patients: Mapping[str, str], path: Path) -> None:
-    """Check that all cases of a patient have the same split.
-
-    Raises:
-        DataError: They have not.
-    """
-    seen: dict[str, str] = {}
-    for case, split in splits.items():
-        other = seen.setdefault(patients[case], split)
-        if other != split:
-            msg = f"{path} puts patient {patients[case]} into {other} and {split}: give all cases of it one split."
-            raise DataError(msg)
-
-
 def check_ratios(val_split_ratio: float, test_split_ratio: float) -> None:
     """Check that both ratios are shares and leave something to train on.
 
@@ -135,3 +129,17 @@ def check_ratios(val_split_ratio: float, test_split_ratio: float) -> None:
             f"{val_split_ratio} and {test_split_ratio}."
         )
         raise ConfigurationError(msg)
+
+
+def _check_no_leak(splits: Mapping[str, str], patients: Mapping[str, str], path: Path) -> None:
+    """Check that all cases of a patient have the same split.
+
+    Raises:
+        DataError: They have not.
+    """
+    seen: dict[str, str] = {}
+    for case, split in splits.items():
+        other = seen.setdefault(patients[case], split)
+        if other != split:
+            msg = f"{path} puts patient {patients[case]} into {other} and {split}: give all cases of it one split."
+            raise DataError(msg)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from anomalib_patchgan.data.prepare.axial import AxialImages
+from anomalib_patchgan.data.prepare.background import Background
 from anomalib_patchgan.data.prepare.field_of_view import FieldOfView
 from anomalib_patchgan.data.prepare.intensity import Scaling
 from anomalib_patchgan.data.prepare.nifti import Volume
@@ -33,7 +34,7 @@ class ScanImages:
     """What the model gets to see of one scan.
 
     Args:
-        slices: All axial slices.
+        slices: All slices of the plane.
         field: What images show of them.
         numbers: Slices with enough brain, from the bottom.
         spacing_mm: Voxels along columns, rows and slices.
@@ -51,10 +52,14 @@ class ScanImages:
     spacing_mm: tuple[float, float, float]
 
     @property
+    def pixel_mm2(self) -> float:
+        """Area of a pixel of the slices."""
+        return self.spacing_mm[0] * self.spacing_mm[1]
+
+    @property
     def largest_cm2(self) -> float:
         """Area of the foreground in the slice that has most of it."""
-        pixel_mm2 = self.spacing_mm[0] * self.spacing_mm[1]
-        return float(np.count_nonzero(self.slices.brain, axis=(1, 2)).max()) * pixel_mm2 / 100
+        return float(np.count_nonzero(self.slices.brain, axis=(1, 2)).max()) * self.pixel_mm2 / 100
 
     def profile(self) -> ScanProfile:
         """Return the statistics of the scan; there must be a slice with enough brain."""
@@ -81,8 +86,8 @@ class VolumeRecipe:
         slice_range: First and last slice, counted from 0, axial ones from the bottom; `None` for all.
         min_brain: Least area of brain in a slice, as a share of that in the largest cross-section, in [0, 1].
         plane: Of the slices, see `turn_to_plane`.
-        skull_stripped: Whether the background is exactly 0. Otherwise the head is found, see `find_foreground`, and
-            what is around it becomes 0.
+        skull_stripped: Whether the background is one value, such as 0. Otherwise the head is found, see
+            `find_foreground`, and what is around it becomes 0.
         training: What the scans of the training were like; `None` if that is not known.
 
     Raises:
@@ -111,10 +116,10 @@ class VolumeRecipe:
             and all(map(_is_word, self.modalities))
             and len(set(self.modalities)) == len(self.modalities),
             "scaling": self.scaling in get_args(Scaling),
-            "field_mm": self.field_mm is None or (_is_number(self.field_mm) and 1 <= self.field_mm <= MAX_FIELD_MM),
-            "image_size": self.image_size is None or (_is_count(self.image_size) and 1 <= self.image_size <= MAX_SIDE),
-            "slice_range": self.slice_range is None or _is_pair(self.slice_range),
-            "min_brain": _is_number(self.min_brain) and 0 <= self.min_brain <= 1,
+            "field_mm": self.field_mm is None or (is_number(self.field_mm) and 1 <= self.field_mm <= MAX_FIELD_MM),
+            "image_size": self.image_size is None or (is_count(self.image_size) and 1 <= self.image_size <= MAX_SIDE),
+            "slice_range": self.slice_range is None or is_pair(self.slice_range),
+            "min_brain": is_number(self.min_brain) and 0 <= self.min_brain <= 1,
             "plane": self.plane in get_args(Plane),
             "skull_stripped": isinstance(self.skull_stripped, bool),
             "training": self.training is None or isinstance(self.training, TrainingScans),
@@ -132,7 +137,7 @@ class VolumeRecipe:
             manifest: Its manifest.
 
         Returns:
-            The recipe, or `None` if the folder does not hold whole axial slices of volumes.
+            The recipe, or `None` if the folder does not hold whole slices of volumes.
         """
         if manifest is None or manifest.get("generator") not in _GENERATORS:
             return None
@@ -183,8 +188,11 @@ class VolumeRecipe:
             DataError: A volume is empty, constant or without a number, or its pixels are far smaller or larger than the
                 images'.
         """
-        volumes = {path: self._prepare(volume, path) for path, volume in volumes.items()}
-        slices = AxialImages.of(volumes, self.scaling)
+        volumes = {path: self._without_air(volume, path) for path, volume in volumes.items()}
+        # Before turning: it is found at the border of axial slices, whatever the plane.
+        backgrounds = {path: Background.of(volume.voxels) for path, volume in volumes.items()}
+        volumes = {path: self.turn(volume) for path, volume in volumes.items()}
+        slices = AxialImages.of(volumes, backgrounds, self.scaling)
         path, first = next(iter(volumes.items()))
         if self.field_mm is None:
             height, width = slices.brain.shape[1:]
@@ -201,29 +209,32 @@ class VolumeRecipe:
         """Turn a volume so that its third axis counts the slices."""
         return turn_to_plane(volume, self.plane)
 
-    def _prepare(self, volume: Volume, path: Path) -> Volume:
+    def _without_air(self, volume: Volume, path: Path) -> Volume:
         if volume.nonfinite == volume.voxels.size:
             msg = f"{path} holds no number, every voxel is NaN or infinite: replace the file or remove its case."
             raise DataError(msg)
-        if not self.skull_stripped:
-            # scikit-image takes a second to import, which few recipes need.
-            from anomalib_patchgan.data.prepare.foreground import without_air
+        if self.skull_stripped:
+            return volume
+        # scikit-image takes a second to import, which few recipes need.
+        from anomalib_patchgan.data.prepare.foreground import without_air
 
-            volume = without_air(volume, path)
-        return self.turn(volume)
+        return without_air(volume, path)
 
 
 def _is_word(value: object) -> bool:
     return isinstance(value, str) and value.isidentifier()
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Tell whether a setting is a number, which `True` is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
+    """Tell whether a setting is a whole number from 0 on."""
     return type(value) is int and value >= 0
 
 
-def _is_pair(value: object) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_count, value))  # noqa: PLR2004
+def is_pair(value: object) -> bool:
+    """Tell whether a setting is a tuple of two whole numbers from 0 on."""
+    return isinstance(value, tuple) and len(value) == 2 and all(map(is_count, value))  # noqa: PLR2004

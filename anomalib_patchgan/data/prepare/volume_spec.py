@@ -5,7 +5,7 @@ from pathlib import Path
 
 from anomalib_patchgan.data.prepare.splits import check_ratios
 from anomalib_patchgan.data.prepare.tiles import TILE
-from anomalib_patchgan.data.prepare.volume_recipe import MAX_FIELD_MM
+from anomalib_patchgan.data.prepare.volume_recipe import MAX_FIELD_MM, is_count, is_number, is_pair
 from anomalib_patchgan.errors import ConfigurationError
 
 MAX_IMAGE_SIZE = 1024
@@ -16,7 +16,7 @@ class VolumeSpec:
     """Arguments that the data sets of volumes share; their own specs explain them.
 
     Raises:
-        ConfigurationError: An argument is out of its range.
+        ConfigurationError: An argument is out of its range or of another type.
     """
 
     modalities: tuple[str, ...] = ("flair",)
@@ -32,15 +32,23 @@ class VolumeSpec:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
+        given: object = self.slice_range
+        if isinstance(given, list):
+            object.__setattr__(self, "slice_range", tuple(given))
+        for name in ("val_split_ratio", "test_split_ratio"):
+            self._check(name, "a number", is_number(getattr(self, name)))
         check_ratios(self.val_split_ratio, self.test_split_ratio)
         self._check("test_split_ratio", "above 0", self.test_split_ratio > 0)
-        in_range = self.image_size is None or TILE <= self.image_size <= MAX_IMAGE_SIZE
-        self._check("image_size", f"none or {TILE} to {MAX_IMAGE_SIZE}", in_range)
-        self._check("field_mm", f"{TILE} to {MAX_FIELD_MM:g}", TILE <= self.field_mm <= MAX_FIELD_MM)
-        self._check("min_brain", "in (0, 1]", 0 < self.min_brain <= 1)
-        ends = tuple(self.slice_range or (0, 0))
-        in_order = len(ends) == 2 and 0 <= ends[0] <= ends[1]  # noqa: PLR2004
-        self._check("slice_range", "none or [first, last] with 0 <= first <= last", in_order)
+        in_range = self.image_size is None or (is_count(self.image_size) and TILE <= self.image_size <= MAX_IMAGE_SIZE)
+        self._check("image_size", f"none or a whole number from {TILE} to {MAX_IMAGE_SIZE}", in_range)
+        in_range = is_number(self.field_mm) and TILE <= self.field_mm <= MAX_FIELD_MM
+        self._check("field_mm", f"a number from {TILE} to {MAX_FIELD_MM:g}", in_range)
+        self._check("min_brain", "a number in (0, 1]", is_number(self.min_brain) and 0 < self.min_brain <= 1)
+        in_order = self.slice_range is None or (
+            is_pair(self.slice_range) and self.slice_range[0] <= self.slice_range[1]
+        )
+        expected = "none or two whole numbers [first, last] with 0 <= first <= last"
+        self._check("slice_range", expected, in_order)
 
     def _check(self, name: str, expected: str, valid: bool) -> None:
         if not valid:

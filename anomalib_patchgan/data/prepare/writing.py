@@ -15,8 +15,20 @@ from PIL import Image
 from anomalib_patchgan.errors import DataError
 
 RECORDS = ".cases"
+# The case in the name of a slice or tile, see `slice_stem`.
+CASE_OF_SLICE = r"^(.+)_slice-\d+"
 # zlib's run-length strategy: on slices with a black background half the time of the default, and smaller files.
 _RLE_STRATEGY = 3
+
+
+def slice_stem(case: str, number: int) -> str:
+    """Return the file stem of a slice, from which `CASE_OF_SLICE` finds its case.
+
+    Example:
+        >>> slice_stem("BraTS19_2013_2_1", 7)
+        'BraTS19_2013_2_1_slice-007'
+    """
+    return f"{case}_slice-{number:03d}"
 
 
 @dataclass(frozen=True, kw_only=True)

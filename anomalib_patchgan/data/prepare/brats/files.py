@@ -8,11 +8,11 @@ from pathlib import Path
 
 from anomalib_patchgan.data.prepare.archive import check_inside, describe_missing, list_names
 from anomalib_patchgan.data.prepare.brats.mapping import NameMapping, read_mappings
-from anomalib_patchgan.data.prepare.brats.names import GRADES, SEGMENTATION, YEARS, CaseName, parse_case
+from anomalib_patchgan.data.prepare.brats.names import GRADES, YEARS, CaseName, parse_case
 from anomalib_patchgan.data.prepare.brats.search import MAX_DEPTH, CaseFolder, Findings, search_cases
 from anomalib_patchgan.data.prepare.brats.spec import BratsSpec
 from anomalib_patchgan.data.prepare.cases import Case
-from anomalib_patchgan.data.prepare.volume_names import is_nifti
+from anomalib_patchgan.data.prepare.volume_names import SEGMENTATION, is_nifti
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 
 logger = logging.getLogger(__name__)

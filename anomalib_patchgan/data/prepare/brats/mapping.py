@@ -1,17 +1,13 @@
 """`name_mapping.csv`, published since 2018: grades, and the names that one scan has in several years."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from anomalib_patchgan.data.prepare.archive import check_inside
 from anomalib_patchgan.data.prepare.brats.names import GRADES, parse_case
-from anomalib_patchgan.data.prepare.csv_files import read_text
+from anomalib_patchgan.data.prepare.csv_files import MISSING, read_rows
 from anomalib_patchgan.errors import DataError
-
-_MISSING = frozenset({"", "NA", "N/A", "NAN"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +52,8 @@ def read_mappings(paths: Iterable[Path]) -> NameMapping:
     mapping = NameMapping()
     for path in paths:
         check_inside(path, path.parent.resolve())
-        reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-        try:
-            rows = [(f"{path}, line {reader.line_num},", [cell.strip() for cell in row]) for row in reader]
-        except csv.Error as error:
-            msg = f"{path}, line {reader.line_num}, is no valid CSV ({error}): correct the quotes or restore the file."
-            raise DataError(msg) from error
-        _add(mapping, [(line, row) for line, row in rows if any(row)])
+        rows = read_rows(path, remedy="correct the quotes or restore the file")
+        _add(mapping, [(f"{path}, line {number},", row) for number, row in rows if any(row)])
     return mapping
 
 
@@ -76,10 +67,10 @@ def _add(mapping: NameMapping, rows: Sequence[tuple[str, list[str]]]) -> None:
             raise DataError(msg)
         cells = dict(zip(header, row, strict=True))
         names = [cell.lower() for cell in row if parse_case(cell)]
-        subjects = [f"{key} {cell}" for key, cell in cells.items() if "tcga" in key and cell.upper() not in _MISSING]
+        subjects = [f"{key} {cell}" for key, cell in cells.items() if "tcga" in key and cell.lower() not in MISSING]
         mapping.rows.append([*names, *subjects])
         grade = cells.get("grade", "").upper()
-        if grade in _MISSING:
+        if grade.lower() in MISSING:
             continue
         if grade not in GRADES:
             msg = f"{line} has {grade[:40]!r} where HGG or LGG belongs: correct it or restore the file."

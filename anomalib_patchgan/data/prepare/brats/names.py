@@ -3,15 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from anomalib_patchgan.data.prepare.volume_names import (
-    ENDING,
-    MODALITIES,
-    NEW_WORDS,
-    SEGMENTATION,
-    canonical_modality,
-)
-
-__all__ = ["GRADES", "MODALITIES", "NEW_WORDS", "SEGMENTATION", "YEARS", "CaseName", "canonical_modality", "parse_case"]
+from anomalib_patchgan.data.prepare.volume_names import ENDING, MODALITIES, SEGMENTATION, canonical_modality, words_for
 
 # 2022 had the cases of 2021.
 YEARS = (2018, 2019, 2020, 2021, 2023, 2024)
@@ -45,8 +37,7 @@ class CaseName:
         """Return the name of the file of a modality or, for `seg`, of the segmentation, as that year has it."""
         if self.year < 2023:  # noqa: PLR2004
             return f"{self.name}_{kind}.nii.gz"
-        word = next((new for new, old in NEW_WORDS.items() if old == kind), kind)
-        return f"{self.name}-{word}.nii.gz"
+        return f"{self.name}-{words_for(kind)[-1]}.nii.gz"
 
     def kind_of(self, file_name: str) -> str | None:
         """Return the modality of one of the case's files, `seg`, or `None` for any other file.

@@ -7,7 +7,7 @@ from anomalib_patchgan.data.prepare.brats.files import source_of
 from anomalib_patchgan.data.prepare.brats.names import parse_case
 from anomalib_patchgan.data.prepare.brats.spec import BratsSpec
 from anomalib_patchgan.data.prepare.cases import Case
-from anomalib_patchgan.data.prepare.lesion_stack import LesionStack, read_volume
+from anomalib_patchgan.data.prepare.lesion_stack import LesionStack, read_volume, tile_samples
 from anomalib_patchgan.data.prepare.nifti import ReadLimits, Volume, check_labels, check_same_grid
 from anomalib_patchgan.data.prepare.tiles import choose_tiles
 from anomalib_patchgan.data.prepare.writing import PreparedSlice
@@ -36,11 +36,8 @@ def make_samples(spec: BratsSpec, limits: ReadLimits, case: Case) -> Iterable[Pr
     """
     stack = read_stack(spec, limits, case)
     if spec.protocol == "slices":
-        return stack.prepared(stack.slices(case.name, case.plan["split"]))
-    return (
-        tile.sample(split, f"{case.name}_slice-{index:03d}", {"slice": index})
-        for split, index, tile in choose_tiles(stack.tiles(), spec.tiles, case.plan)
-    )
+        return stack.prepared(case.name, case.plan["split"])
+    return tile_samples(case.name, choose_tiles(stack.tiles(), spec.tiles, case.plan))
 
 
 def count_tiles(spec: BratsSpec, limits: ReadLimits, case: Case) -> tuple[int, int]:

@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from anomalib_patchgan.data.prepare.brats.names import GRADES, MODALITIES, NEW_WORDS, YEARS
+from anomalib_patchgan.data.prepare.brats.names import GRADES, YEARS
 from anomalib_patchgan.data.prepare.first_tiles import TileCounts
+from anomalib_patchgan.data.prepare.volume_names import MODALITIES, NEW_WORDS
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.data.prepare.volume_spec import VolumeSpec
 

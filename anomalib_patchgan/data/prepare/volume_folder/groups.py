@@ -5,13 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from anomalib_patchgan.data.prepare.splits import (
-    SPLITS,
-    assign_splits,
-    check_no_leak,
-    hash_fraction,
-    splits_from_file,
-)
+from anomalib_patchgan.data.prepare.splits import SPLITS, assign_splits, hash_fraction, splits_from_file
 from anomalib_patchgan.data.prepare.volume_folder.participants import (
     ABNORMAL,
     NORMAL,
@@ -37,24 +31,26 @@ class Cohort:
     Args:
         scans: These scans.
         groups: Group of each by its name, `None` where nothing says it.
+        given: Splits of their participants, where the table says them.
         weak: No abnormal scan has a mask, so that they are abnormal as a whole.
         left_out: Why the other scans cannot be used, by their names.
+        reasons: The same by all names of these scans and their participants.
     """
 
     scans: Sequence[Scan]
     groups: Mapping[str, str | None]
+    given: Mapping[str, str] = field(default_factory=dict)
     weak: bool = False
     left_out: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
-def choose_scans(
-    scans: Sequence[Scan], participants: Mapping[str, Participant] | None, spec: VolumeFolderSpec
-) -> Cohort:
+def choose_scans(scans: Sequence[Scan], participants: Mapping[str, Participant], spec: VolumeFolderSpec) -> Cohort:
     """Leave out the scans of which nothing says what is healthy in them.
 
     Args:
         scans: All scans.
-        participants: The table, by `participant_key`; `None` without one.
+        participants: The table, by `participant_key`; empty without one.
         spec: For tiles, abnormal scans without masks are of no use at all.
 
     Raises:
@@ -63,30 +59,28 @@ def choose_scans(
 
     Example:
         >>> scans = [Scan(name="a", patient="a", masks=["a_seg.nii"]), Scan(name="b", patient="b")]
-        >>> choose_scans(scans, None, VolumeFolderSpec()).left_out["b"]
+        >>> choose_scans(scans, {}, VolumeFolderSpec()).left_out["b"]
         'it has neither a mask nor a group, so that nothing says whether it is healthy'
     """
-    listed = {scan.name: (participants or {}).get(participant_key(scan.patient)) for scan in scans}
-    if participants is not None and not any(listed.values()):
+    rows = {scan.name: participants.get(participant_key(scan.patient)) for scan in scans}
+    if participants and not any(rows.values()):
         msg = (
             f"the table of participants names none of those that have scans, such as {scans[0].patient}: write their "
             "ids as in the names of the files."
         )
         raise DataError(msg)
-    groups = {name: row.group if row else None for name, row in listed.items()}
+    groups = {name: row.group if row else None for name, row in rows.items()}
     weak = spec.protocol == "slices" and not any(scan.masks for scan in scans)
-    left_out = {
-        scan.name: reason
-        for scan in scans
-        if (reason := _reason(scan, groups[scan.name], weak=weak))
-        or (reason := NOT_LISTED if participants is not None and listed[scan.name] is None else "")
-    }
+    reasons = {scan.name: _reason(scan, groups[scan.name], weak=weak) for scan in scans}
+    if participants:
+        reasons = {name: reason or ("" if rows[name] else NOT_LISTED) for name, reason in reasons.items()}
+    left_out = {name: reason for name, reason in reasons.items() if reason}
     for reason in sorted(set(left_out.values())):
         names = [name for name, other in left_out.items() if other == reason]
         logger.warning("%d scans are left out, such as %s: %s", len(names), names[0], reason)
-    absent = set(participants or {}) - {participant_key(scan.patient) for scan in scans}
+    absent = set(participants) - {participant_key(scan.patient) for scan in scans}
     if absent:
-        first = (participants or {})[min(absent)].name
+        first = participants[min(absent)].name
         logger.warning("%d participants of the table, such as %s, have no scan", len(absent), first)
     kept = [scan for scan in scans if scan.name not in left_out]
     if not kept:
@@ -99,8 +93,15 @@ def choose_scans(
     return Cohort(
         scans=kept,
         groups={scan.name: groups[scan.name] for scan in kept},
+        given={scan.patient: row.split for scan in kept if (row := rows[scan.name]) and row.split},
         weak=weak and any(groups[scan.name] == ABNORMAL for scan in kept),
         left_out=left_out,
+        reasons={
+            name: left_out[scan.name]
+            for scan in scans
+            if scan.name in left_out
+            for name in (scan.name, scan.patient, scan.patient.removeprefix("sub-"))
+        },
     )
 
 
@@ -110,9 +111,7 @@ def _reason(scan: Scan, group: str | None, *, weak: bool) -> str:
     return NO_MASK if group == ABNORMAL else NO_GROUP
 
 
-def split_scans(
-    cohort: Cohort, participants: Mapping[str, Participant] | None, spec: VolumeFolderSpec, table: Path | None
-) -> dict[str, str]:
+def split_scans(cohort: Cohort, spec: VolumeFolderSpec, table: Path | None) -> dict[str, str]:
     """Give each scan a split, the same for all scans of a patient.
 
     A `split_file` comes first, then the table's column `split`. Without both, patients are split by a hash of their
@@ -120,9 +119,8 @@ def split_scans(
 
     Args:
         cohort: The scans that are used.
-        participants: The table, by `participant_key`; `None` without one.
         spec: Ratios and seed, or a split file.
-        table: Path of the table, for messages.
+        table: Path of the table of participants, for messages.
 
     Returns:
         Scan to `train`, `val` or `test`; scans of which a split file or the table does not say it are left out.
@@ -133,17 +131,21 @@ def split_scans(
         ConfigurationError: There are too few patients to split.
     """
     patients = {scan.name: scan.patient for scan in cohort.scans}
-    given = {patient: (participants or {}).get(participant_key(patient)) for patient in patients.values()}
     if spec.split_file is not None:
         aliases = {name.removeprefix("sub-"): name for name in patients.values() if name.startswith("sub-")}
-        splits = splits_from_file(spec.split_file, patients, aliases)
-    elif any(row and row.split for row in given.values()):
+        splits = splits_from_file(spec.split_file, patients, aliases, cohort.reasons)
+    elif cohort.given:
         assert table is not None
-        by_patient = _from_table({name: row.split for name, row in given.items() if row and row.split}, spec, table)
+        by_patient = _from_table(cohort.given, spec, table)
         splits = {name: by_patient[patient] for name, patient in patients.items() if patient in by_patient}
-        check_no_leak(splits, patients, table)
     else:
         normal = {patients[name] for name, group in cohort.groups.items() if group == NORMAL}
+        if cohort.weak and not normal:
+            msg = (
+                f"no scan has a mask, and {table} names no healthy participant of a scan, so that there is nothing to "
+                "train on: give healthy participants in its column group, or masks with --data.mask PATTERN."
+            )
+            raise DataError(msg)
         by_patient = _by_hash(normal, set(patients.values()), spec)
         return {name: by_patient[patient] for name, patient in patients.items()}
     source = spec.split_file or table

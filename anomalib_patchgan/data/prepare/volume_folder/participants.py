@@ -1,12 +1,10 @@
 """The table of a cohort's participants: who is healthy, and who trains, validates and tests."""
 
-import csv
-import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from anomalib_patchgan.data.prepare.csv_files import check_id, read_text
+from anomalib_patchgan.data.prepare.csv_files import MISSING, check_id, read_rows
 from anomalib_patchgan.data.prepare.splits import SPLITS
 from anomalib_patchgan.errors import DataError
 
@@ -18,7 +16,6 @@ _GROUPS = {
     **dict.fromkeys(("abnormal", "patient", "patients"), ABNORMAL),
 }
 _ID = "participant_id"
-_MISSING = frozenset({"", "n/a", "na", "nan"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,16 +64,7 @@ def read_participants(path: Path, *, strict: bool = True) -> dict[str, Participa
         >>> [participant.group for participant in read_participants(path).values()]
         ['normal', None]
     """
-    text = read_text(path)
-    header = text.split("\n", 1)[0]
-    delimiter = max("\t,;", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except csv.Error as error:
-        msg = f"{path}, line {reader.line_num}, is no valid CSV ({error}): correct the quotes."
-        raise DataError(msg) from error
-    rows = [(line, row) for line, row in rows if any(row)]
+    rows = [(line, row) for line, row in read_rows(path, "\t,;") if any(row)]
     columns = [cell.lower() for cell in rows[0][1]] if rows else []
     for name in (_ID, "group", "split"):
         if columns.count(name) > 1 or (name == _ID and name not in columns):
@@ -110,9 +98,9 @@ def _read_row(cells: dict[str, str], place: Path, unknown: list[str]) -> Partici
     name = cells[_ID]
     check_id(name, place)
     group, split = (cells.get(column, "").lower() for column in ("group", "split"))
-    if group not in _MISSING and group not in _GROUPS:
+    if group not in MISSING and group not in _GROUPS:
         unknown.append(f"{place} has {group[:40]!r}")
-    if split not in _MISSING and split not in SPLITS:
+    if split not in MISSING and split not in SPLITS:
         msg = f"{place} has {split[:40]!r} where train, val or test belongs: correct it."
         raise DataError(msg)
     return Participant(name=name, group=_GROUPS.get(group), split=split if split in SPLITS else None)

@@ -15,7 +15,7 @@ from anomalib_patchgan.data.prepare.volume_folder.scans import Scan, find_scans
 from anomalib_patchgan.data.prepare.volume_folder.spec import VolumeFolderSpec
 
 _FOREGROUND = {
-    True: "every voxel that is not 0, since the images are skull-stripped",
+    True: "every voxel that is not 0, or not the one value that the background of these skull-stripped images has",
     False: "the largest component above Otsu's threshold of each volume, with skull and scalp",
 }
 
@@ -39,17 +39,18 @@ def plan_volume_folder(root: Path, spec: VolumeFolderSpec, limits: ReadLimits) -
     """
     scans = find_scans(root, spec)
     table = spec.participants or (find_participants(root) if spec.image is None else None)
-    participants = None if table is None else read_participants(table, strict=spec.participants is not None)
+    participants = {} if table is None else read_participants(table, strict=spec.participants is not None)
     cohort = choose_scans(scans, participants, spec)
-    splits = split_scans(cohort, participants, spec, table)
-    plans = {scan.name: _plan(scan, cohort, splits[scan.name]) for scan in cohort.scans if scan.name in splits}
+    splits = split_scans(cohort, spec, table)
+    used = [scan for scan in cohort.scans if scan.name in splits]
+    plans = {scan.name: _plan(scan, cohort, splits[scan.name]) for scan in used}
     return Preparation(
         generator=f"volumes-{spec.protocol}",
         parameters=spec.parameters | {"plans": plans},
-        cases=[_case(scan, root, spec, plans[scan.name]) for scan in cohort.scans if scan.name in plans],
+        cases=[_case(scan, root, spec, plans[scan.name]) for scan in used],
         make_case=partial(make_samples, spec, limits),
         remarks={
-            "patients": {scan.name: scan.patient for scan in cohort.scans if scan.name in plans},
+            "patients": {scan.name: scan.patient for scan in used},
             "leaks_patients": False,
             "foreground": _FOREGROUND[spec.skull_stripped],
             "left_out": dict(cohort.left_out),

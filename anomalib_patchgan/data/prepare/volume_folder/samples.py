@@ -8,7 +8,7 @@ import numpy as np
 
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.foreground import check_skull_stripped
-from anomalib_patchgan.data.prepare.lesion_stack import LesionStack, read_volume
+from anomalib_patchgan.data.prepare.lesion_stack import LesionStack, read_volume, tile_samples
 from anomalib_patchgan.data.prepare.nifti import ReadLimits, Volume, check_same_grid
 from anomalib_patchgan.data.prepare.tiles import choose_for_split
 from anomalib_patchgan.data.prepare.volume_folder.participants import ABNORMAL, NORMAL
@@ -43,12 +43,9 @@ def make_samples(spec: VolumeFolderSpec, limits: ReadLimits, case: Case) -> Iter
     split = case.plan["split"]
     if spec.protocol == "slices":
         weak = case.plan["mask"] is None and case.plan["group"] == ABNORMAL
-        return stack.prepared(stack.slices(case.name, split, abnormal=weak))
+        return stack.prepared(case.name, split, abnormal=weak)
     tiles = stack.tiles(healthy_slices=not stack.lesion.any())
-    return (
-        tile.sample(split, f"{case.name}_slice-{index:03d}", {"slice": index})
-        for _, index, tile in choose_for_split(tiles, split)
-    )
+    return tile_samples(case.name, choose_for_split(tiles, split))
 
 
 def read_stack(spec: VolumeFolderSpec, limits: ReadLimits, case: Case) -> LesionStack:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -68,7 +69,8 @@ def find_scans(root: Path, spec: VolumeFolderSpec) -> list[Scan]:
     Raises:
         DatasetNotFoundError: There is no image.
         DataError: Two images are of one modality of a scan, or a name cannot be a file name.
-        ConfigurationError: A pattern is not valid, or there is far too much below the root.
+        ConfigurationError: A pattern is not valid or takes all images for masks, or there is far too much below the
+            root.
     """
     pattern, mask_pattern = _patterns(spec)
     files = _list_volumes(root) if root.is_dir() else []
@@ -89,6 +91,13 @@ def find_scans(root: Path, spec: VolumeFolderSpec) -> list[Scan]:
         if mask_pattern is None:
             _add_bids_masks(scans, named)
     if not scans:
+        taken = [path for path in masks if pattern is not None and pattern.match(path)]
+        if taken:
+            msg = (
+                f"mask={spec.mask!r} takes the files that image={spec.image!r} fits, {len(taken)} such as {taken[0]}: "
+                "give the masks a pattern that no image fits."
+            )
+            raise ConfigurationError(msg)
         raise DatasetNotFoundError(_describe_nothing(root, spec, files))
     if mask_pattern is not None:
         _add_masks(scans, masks)
@@ -185,10 +194,14 @@ def _add_masks(scans: Mapping[str, Scan], masks: Mapping[str, dict[str, str]]) -
 
 def _add_bids_masks(scans: Mapping[str, Scan], named: Mapping[str, BidsName]) -> None:
     masks = {path: name for path, name in named.items() if name.is_mask and DERIVATIVES in PurePosixPath(path).parts}
-    images = [(scan, named[path]) for scan in scans.values() for path in scan.images.values()]
+    # Masks of large cohorts are compared with the images of their own session only.
+    images: dict[str, list[tuple[Scan, BidsName]]] = defaultdict(list)
+    for scan in scans.values():
+        for path in scan.images.values():
+            images[named[path].session].append((scan, named[path]))
     alone = []
     for path, name in masks.items():
-        owners = {scan.name: scan for scan, image in images if name.is_of(image)}
+        owners = {scan.name: scan for scan, image in images[name.session] if name.is_of(image)}
         for scan in owners.values():
             scan.masks.append(path)
             scan.shared = path if len(owners) > 1 else scan.shared
@@ -212,7 +225,3 @@ def _describe_nothing(root: Path, spec: VolumeFolderSpec, files: list[str]) -> s
     files = sorted(files, key=lambda path: (path.count("/"), path))
     there = f" Volumes there: {', '.join(files[:3])}{', ...' if len(files) > 3 else ''}." if files else ""  # noqa: PLR2004
     return f"{describe_missing(root, expected)}{there}"
-
-
-def _stem(path: str) -> str:
-    return ENDING.sub("", PurePosixPath(path).name)

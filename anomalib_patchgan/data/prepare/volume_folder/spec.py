@@ -24,7 +24,7 @@ class VolumeFolderSpec(VolumeSpec):
         modalities: One, or three for red, green and blue.
         participants: Table of participants; `None` for that of BIDS, or none.
         plane: `axial`, `coronal` or `sagittal`.
-        skull_stripped: Whether the background is exactly 0.
+        skull_stripped: Whether the background is one value, such as 0.
         field_mm: Side of the square around the foreground that images show, or that tiles are cut from, in mm.
         image_size: Height and width of this square in pixels; `None` for pixels of 1 mm.
         slice_range: First and last slice, counted from 0; `None` for all.
