@@ -1,6 +1,7 @@
 """Unsupervised lesion detection in medical images: PatchGan and its data, as an anomalib plugin.
 
-Importing the package registers its models and data modules with anomalib.
+Importing the package registers its models and data modules with anomalib: at once if anomalib is imported already,
+otherwise as soon as it is. Where anomalib is not installed, exported models run all the same.
 
 Example:
     >>> import anomalib_patchgan
@@ -10,10 +11,10 @@ Example:
 """
 
 import importlib
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anomalib_patchgan.late_registration import register_with_anomalib
+from anomalib_patchgan.registry import check_anomalib_version
 from anomalib_patchgan.version import __version__
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
+    # Where models only run, this says what is missing; the import would name the first module that it does not find.
+    check_anomalib_version()
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
@@ -81,17 +84,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _started_as_command() -> bool:
-    """Tell whether this process is `anomalib-patchgan` or `python -m anomalib_patchgan`."""
-    program = sys.argv[0] if sys.argv else ""
-    # While `-m` looks for its module, sys.argv[0] is still "-m".
-    as_module = program == "-m" and any(word.split(".")[0] == __name__ for word in sys.orig_argv)
-    return as_module or Path(program).stem == "anomalib-patchgan"
-
-
-# anomalib takes about ten seconds to import. The command line answers --help, --version and `configs`
-# without it, and registers the classes itself for every other command.
-if not _started_as_command():
-    from anomalib_patchgan.registry import register
-
-    register()
+# anomalib takes about ten seconds to import, and what runs exported models works without it.
+register_with_anomalib()

@@ -1,8 +1,9 @@
 """`anomalib-patchgan`: anomalib's command line with the plugin loaded, and the plugin's own subcommands.
 
 Importing anomalib and torch takes about ten seconds, so this module imports neither: help, the version and
-`configs` answer at once, `report` and `view` need neither, `prepare`, `benchmark`, `compare`, `edge` and `volume` load
-them once their own options are valid, everything else goes to `anomalib_patchgan.anomalib_cli`.
+`configs` answer at once, `report`, `view`, and `volume` and `images` with an exported model need neither, `prepare`,
+`benchmark`, `compare`, `edge` and those two with a checkpoint load them once their own options are valid, everything
+else goes to `anomalib_patchgan.anomalib_cli`.
 """
 
 import argparse
@@ -27,6 +28,9 @@ from anomalib_patchgan.edge_command import DESCRIPTION as EDGE_DESCRIPTION
 from anomalib_patchgan.edge_command import add_edge_arguments, run_edge
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
 from anomalib_patchgan.failures import FAILURE, USAGE_ERROR, describe
+from anomalib_patchgan.images_command import COMMAND as IMAGES
+from anomalib_patchgan.images_command import DESCRIPTION as IMAGES_DESCRIPTION
+from anomalib_patchgan.images_command import add_images_arguments, run_images
 from anomalib_patchgan.prepare_command import COMMAND as PREPARE
 from anomalib_patchgan.prepare_command import DESCRIPTION as PREPARE_DESCRIPTION
 from anomalib_patchgan.prepare_command import add_prepare_arguments, read_options, run_prepare
@@ -150,6 +154,8 @@ def light_parser() -> argparse.ArgumentParser:
     add_edge_arguments(edge)
     volume = subcommands.add_parser(VOLUME, help=VOLUME_DESCRIPTION, description=VOLUME_DESCRIPTION)
     add_volume_arguments(volume)
+    images = subcommands.add_parser(IMAGES, help=IMAGES_DESCRIPTION, description=IMAGES_DESCRIPTION)
+    add_images_arguments(images)
     view = subcommands.add_parser(VIEW, help=VIEW_DESCRIPTION, description=VIEW_DESCRIPTION)
     add_view_arguments(view)
     return parser
@@ -178,8 +184,10 @@ def _dispatch(arguments: list[str]) -> int:
         options = read_options(namespace)
         _load_anomalib()
         return run_prepare(others, options)
-    if namespace.subcommand in {BENCHMARK, COMPARE, EDGE, VOLUME}:
+    if namespace.subcommand in {BENCHMARK, COMPARE, EDGE}:
         _load_anomalib()
+    if namespace.subcommand in {VOLUME, IMAGES}:
+        _prepare_to_run(namespace.model)
     commands: dict[str, Callable[[], int]] = {
         BENCHMARK: lambda: run_benchmark(namespace, arguments),
         COMPARE: lambda: run_compare(namespace),
@@ -187,6 +195,7 @@ def _dispatch(arguments: list[str]) -> int:
         REPORT: lambda: run_report(namespace),
         VIEW: lambda: run_view(namespace),
         VOLUME: lambda: run_volume(namespace),
+        IMAGES: lambda: run_images(namespace),
         "configs": lambda: run_configs(namespace.name, namespace.copy, force=namespace.force),
     }
     return commands[namespace.subcommand]()
@@ -215,17 +224,33 @@ def _run_anomalib(arguments: list[str]) -> int:
     return 0
 
 
+def _prepare_to_run(model: Path) -> None:
+    """Load what runs a model: anomalib for a checkpoint only."""
+    if model.suffix == ".ckpt":
+        from anomalib_patchgan.deploy.predictor import check_checkpoint
+
+        check_checkpoint(model.expanduser())
+        _load_anomalib()
+    else:
+        _show_messages()
+
+
+def _show_messages() -> None:
+    """Have every message printed once."""
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    handler = RichHandler(console=Console(stderr=True), show_path=False)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+
+
 def _load_anomalib() -> None:
     """Load anomalib with the plugin, and have every message printed once."""
     for message in KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=message, category=FutureWarning)
     # Before lightning is imported: it then leaves its messages to this handler. anomalib's own set-up
     # (anomalib.loggers.configure_logger) installs two handlers and prints every message twice.
-    from rich.console import Console
-    from rich.logging import RichHandler
-
-    handler = RichHandler(console=Console(stderr=True), show_path=False)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    _show_messages()
 
     from anomalib_patchgan.registry import register
 

@@ -1,4 +1,7 @@
-"""`anomalib-patchgan configs`: lists, prints and copies the configuration files that come with the package."""
+"""`anomalib-patchgan configs`: lists, prints and copies the configuration files that come with the package.
+
+Imports nothing but Python's own library: it prints what to install to an environment that holds nothing yet.
+"""
 
 import os
 import re
@@ -7,6 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from anomalib_patchgan.errors import ConfigurationError
+
+# Configurations, and what pip is to install where models only run.
+_ENDINGS = (".yaml", ".txt")
 
 
 def configs_folder() -> Path:
@@ -41,15 +47,14 @@ def list_configs() -> dict[str, str]:
         True
     """
     folder = configs_folder()
-    paths = sorted(folder.rglob("*.yaml"), key=lambda path: (len(path.relative_to(folder).parts), path))
-    return {path.relative_to(folder).with_suffix("").as_posix(): _first_comment(path) for path in paths}
+    return {path.relative_to(folder).with_suffix("").as_posix(): _first_comment(path) for path in _shipped(folder)}
 
 
 def find_config(name: str) -> Path:
     """Return the path of a shipped configuration.
 
     Args:
-        name: As listed, such as `model/patchgan`; a trailing `.yaml` is allowed.
+        name: As listed, such as `model/patchgan`; the ending of the file is allowed.
 
     Raises:
         ConfigurationError: If no configuration has this name.
@@ -59,12 +64,13 @@ def find_config(name: str) -> Path:
         >>> find_config("quickstart").name
         'quickstart.yaml'
     """
-    known = list_configs()
-    stem = name.removesuffix(".yaml")
-    if stem not in known:
-        msg = f"no configuration named {name!r}; there are: {', '.join(known)}"
-        raise ConfigurationError(msg)
-    return configs_folder() / f"{stem}.yaml"
+    folder = configs_folder()
+    known = {path.relative_to(folder): path for path in _shipped(folder)}
+    for relative, path in known.items():
+        if name in {relative.as_posix(), relative.with_suffix("").as_posix()}:
+            return path
+    msg = f"no configuration named {name!r}; there are: {', '.join(list_configs())}"
+    raise ConfigurationError(msg)
 
 
 def read_config(name: str) -> str:
@@ -161,8 +167,14 @@ def run_configs(name: str | None = None, copy_to: Path | None = None, *, force: 
     return 0
 
 
+def _shipped(folder: Path) -> list[Path]:
+    """Return the files that come with the package, those of the folder itself first."""
+    paths = [path for path in folder.rglob("*") if path.suffix in _ENDINGS]
+    return sorted(paths, key=lambda path: (len(path.relative_to(folder).parts), path))
+
+
 def _first_comment(path: Path) -> str:
-    """Return the text of the first comment line of a YAML file, or nothing."""
+    """Return the text of the first comment line of a file, or nothing."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return next((line.lstrip("# ").rstrip() for line in lines if line.startswith("#")), "")
 

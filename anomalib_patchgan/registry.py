@@ -4,8 +4,6 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
-from packaging.specifiers import SpecifierSet
-
 from anomalib_patchgan.errors import UnsupportedVersionError
 
 SUPPORTED_ANOMALIB = ">=2.7,<2.8"
@@ -21,11 +19,16 @@ def check_anomalib_version() -> None:
         >>> from anomalib_patchgan.registry import check_anomalib_version
         >>> check_anomalib_version()
     """
+    from packaging.specifiers import SpecifierSet
+
     remedy = f"install a supported one: pip install 'anomalib[openvino]{SUPPORTED_ANOMALIB}'"
     try:
         found = version("anomalib")
     except PackageNotFoundError as error:
-        msg = f"anomalib is not installed; {remedy}"
+        msg = (
+            "anomalib is not installed; without it models can only be run, as exported: pip install anomalib-patchgan "
+            "with all it depends on"
+        )
         raise UnsupportedVersionError(msg) from error
     if not SpecifierSet(SUPPORTED_ANOMALIB).contains(found, prereleases=True):
         msg = f"anomalib {found} is installed, but anomalib-patchgan supports {SUPPORTED_ANOMALIB}; {remedy}"

@@ -39,9 +39,11 @@ def run_report(namespace: argparse.Namespace) -> int:
         ConfigurationError: The runs contradict each other, or the reference is no model of theirs.
         PatchGanError: A run folder cannot be used.
     """
-    from anomalib_patchgan.benchmark.report import write_report
+    from anomalib_patchgan.benchmark.report import lacks_figures, write_report
 
     out = namespace.out or namespace.runs[0]
     paths = write_report(namespace.runs, out, reference=namespace.reference, examples=not namespace.no_examples)
+    if lacking := lacks_figures():
+        sys.stderr.write(f"{lacking}\n")
     sys.stdout.write(f"{next(path for path in paths if path.suffix == '.html')}\n")
     return 0

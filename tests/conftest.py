@@ -1,6 +1,8 @@
 """Fixtures that every test may use."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,25 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 REPO_ROOT = Path(__file__).parent.parent
 
 
+def run(*command, cwd):
+    """Run a command that has to work, and return what it printed."""
+    done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="session")
 def repo_root() -> Path:
     """The root of the clone."""
     return REPO_ROOT
+
+
+@pytest.fixture(scope="session")
+def wheel(repo_root, tmp_path_factory) -> Path:
+    """The wheel of this clone."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, cwd=repo_root)
+    return next(folder.glob("*.whl"))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The wheel, built and used outside the clone."""
 
-import subprocess
 import sys
 import sysconfig
 import venv
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from anomalib_patchgan.version import __version__
+from tests.conftest import run
 
 IN_THE_WHEEL = """
 import anomalib_patchgan, sys
@@ -21,21 +21,6 @@ assert package.is_relative_to(sys.prefix), package
 assert (package / "py.typed").is_file()
 print(type(get_model("PatchGan")).__module__)
 """
-
-
-def run(*command, cwd):
-    """Run a command that has to work."""
-    done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def wheel(repo_root, tmp_path_factory):
-    """The wheel of this clone."""
-    folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, cwd=repo_root)
-    return next(folder.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +47,7 @@ def test_wheel_holds_configs_types_and_license(wheel, repo_root):
     assert any(name.endswith("licenses/LICENSE") for name in names)
     configs = {path.relative_to(repo_root).as_posix() for path in (repo_root / "configs").rglob("*.yaml")}
     assert {name.removeprefix("anomalib_patchgan/") for name in names if name.endswith(".yaml")} == configs
+    assert "anomalib_patchgan/configs/runtime-requirements.txt" in names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
     assert f"anomalib_patchgan-{__version__}-" in wheel.name
 

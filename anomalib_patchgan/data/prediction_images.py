@@ -4,10 +4,9 @@ from pathlib import Path
 
 from anomalib.data import PredictDataset
 
-from anomalib_patchgan.data.image_files import IMAGE_SUFFIXES, check_pixels, is_image_file
+from anomalib_patchgan.data.image_files import check_pixels
+from anomalib_patchgan.data.input_images import find_input_images
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
-
-_VOLUMES = (".nii", ".nii.gz")
 
 
 class PredictionImages(PredictDataset):
@@ -46,26 +45,10 @@ class PredictionImages(PredictDataset):
 
 def _find(path: Path) -> list[Path]:
     """Return the images, in the order of their paths."""
-    if path.is_file():
-        if path.name.lower().endswith(_VOLUMES):
-            msg = f"{path} is a volume, no image: anomalib-patchgan volume makes heat maps of volumes."
-            raise DataError(msg)
-        return [path]
-    if not path.is_dir():
+    if not path.is_file() and not path.is_dir():
         msg = f"{path.absolute()} is neither a folder, an image nor the name of a data module: correct --data."
         raise DatasetNotFoundError(msg)
-    found = sorted(
-        entry
-        for entry in path.rglob("*")
-        if is_image_file(entry) and not any(part.startswith(".") for part in entry.relative_to(path).parts)
-    )
-    if not found:
-        volumes = any(entry.name.lower().endswith(_VOLUMES) for entry in path.rglob("*"))
-        hint = "anomalib-patchgan volume makes heat maps of the volumes in it" if volumes else "give another folder"
-        endings = ", ".join(sorted(IMAGE_SUFFIXES))
-        msg = f"No images in {path.absolute()}, which are files that end in {endings} and are not hidden: {hint}."
-        raise DatasetNotFoundError(msg)
-    return found
+    return find_input_images(path)
 
 
 def _check_heat_maps(paths: list[Path]) -> None:

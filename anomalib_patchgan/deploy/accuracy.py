@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalib_patchgan.deploy.predictor import OpenVinoPredictor, resize_as_graph
+from anomalib_patchgan.deploy.predictor import OpenVinoPredictor
+from anomalib_patchgan.deploy.resizing import resize_as_graph
 from anomalib_patchgan.measure.detection import image_metrics
 from anomalib_patchgan.measure.localisation import pixel_metrics
 
@@ -99,8 +100,8 @@ def read_images(
     for index in spread(dataset, limit or count):
         item = dataset[index]
         # 8 bits are what they were read from.
-        resized = resize_as_graph(item.image[None], size)[0]
-        images.append((resized * 255).round().byte().permute(1, 2, 0).numpy())
+        resized = resize_as_graph(item.image.numpy(), size)
+        images.append((resized * 255).round().astype(np.uint8).transpose(1, 2, 0))
         labels.append(bool(item.gt_label))
         if item.gt_mask is not None:
             mask = item.gt_mask.reshape(1, 1, *item.gt_mask.shape[-2:]).float()

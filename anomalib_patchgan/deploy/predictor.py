@@ -4,19 +4,18 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anomalib_patchgan.data.prepare.reading import hash_file
 from anomalib_patchgan.deploy.model_card import ModelCard, describe, read_card
+from anomalib_patchgan.deploy.resizing import resize_as_graph
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 CPU_SETTINGS = {
     # Processors with bfloat16 would use it, and give other scores than torch.
@@ -43,20 +42,42 @@ class SlicePredictor(ABC):
     Args:
         card: The model's description.
         batch_size: Images per call.
+        file: Name of its file.
     """
 
-    def __init__(self, card: ModelCard, batch_size: int) -> None:
+    def __init__(self, card: ModelCard, batch_size: int, file: str) -> None:
         if batch_size < 1:
             msg = f"batch_size must be at least 1, got {batch_size}"
             raise ConfigurationError(msg)
         self.card = card
         self.batch_size = batch_size
+        self._file = file
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Name, file and SHA-256 of the model, as results name it."""
+        return {"name": self.card.model, "file": self._file, "sha256": self.card.hash}
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether the model has thresholds of images and pixels."""
+        return self.card.raw_thresholds is not None
+
+    @staticmethod
+    def load(model: str | Path, batch_size: int = 4) -> "SlicePredictor":
+        """Load a model, see `load_predictor`.
+
+        Example:
+            >>> predictor = SlicePredictor.load("edge/FP32/model.xml")  # doctest: +SKIP
+            >>> [prediction.score for prediction in predictor.predict([pixels])]  # doctest: +SKIP
+        """
+        return load_predictor(model, batch_size)
 
     def predict(self, images: Iterable[np.ndarray]) -> Iterator[SlicePrediction]:
-        """Predict images of one size in their order.
+        """Predict images in their order.
 
         Args:
-            images: `(H, W)` or `(H, W, 3)` uint8 each.
+            images: `(H, W)` or `(H, W, 3)` uint8 each, of any size.
 
         Yields:
             One prediction per image.
@@ -83,7 +104,7 @@ class OpenVinoPredictor(SlicePredictor):
     """
 
     def __init__(self, xml: Path, batch_size: int = 4) -> None:
-        super().__init__(read_card(xml), batch_size)
+        super().__init__(read_card(xml), batch_size, xml.name)
         import openvino
 
         try:
@@ -127,7 +148,8 @@ class TorchPredictor(SlicePredictor):
 
     def __init__(self, checkpoint: Path, batch_size: int = 4) -> None:
         module = load_checkpoint(checkpoint)
-        super().__init__(replace(describe(module), sha256={checkpoint.name: hash_file(checkpoint)}), batch_size)
+        card = replace(describe(module), sha256={checkpoint.name: hash_file(checkpoint)})
+        super().__init__(card, batch_size, checkpoint.name)
         self._module = module
 
     def _run(self, batches: Iterator[list[np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -150,13 +172,12 @@ def load_checkpoint(path: Path) -> Any:  # noqa: ANN401 - PatchGan, whose import
 
     Raises:
         DatasetNotFoundError: There is no such file.
+        ConfigurationError: What loads checkpoints is not installed.
         DataError: It is no checkpoint of `PatchGan`.
     """
+    check_checkpoint(path)
     from anomalib_patchgan.models import PatchGan
 
-    if not path.is_file():
-        msg = f"{path} does not exist: give the checkpoint of a training, or the model.xml of an export."
-        raise DatasetNotFoundError(msg)
     try:
         return PatchGan.load_from_checkpoint(path, map_location="cpu").eval()
     except PatchGanError as error:
@@ -169,6 +190,28 @@ def load_checkpoint(path: Path) -> Any:  # noqa: ANN401 - PatchGan, whose import
         raise DataError(msg) from error
 
 
+def check_checkpoint(path: Path) -> None:
+    """Check that a checkpoint is there, and what is needed to load one.
+
+    Args:
+        path: Its file.
+
+    Raises:
+        DatasetNotFoundError: There is no such file.
+        ConfigurationError: What loads checkpoints is not installed.
+    """
+    if not path.is_file():
+        msg = f"{path} does not exist: give the checkpoint of a training, or the model.xml of an export."
+        raise DatasetNotFoundError(msg)
+    missing = [name for name in ("anomalib", "lightning", "torch") if find_spec(name) is None]
+    if missing:
+        msg = (
+            f"{path} is a checkpoint, which takes {', '.join(missing)} to load: pip install anomalib-patchgan with "
+            "all it depends on, or give the model.xml that `anomalib-patchgan edge` exports of it."
+        )
+        raise ConfigurationError(msg)
+
+
 def load_predictor(model: str | Path, batch_size: int = 4) -> SlicePredictor:
     """Load a model.
 
@@ -177,9 +220,15 @@ def load_predictor(model: str | Path, batch_size: int = 4) -> SlicePredictor:
         batch_size: Images per call.
 
     Raises:
-        ConfigurationError: The file has another ending.
+        ConfigurationError: The file has another ending, or is a checkpoint where exported models only can be run.
         DatasetNotFoundError: A file is missing.
         DataError: It is not usable.
+
+    Example:
+        >>> load_predictor("model.onnx")
+        Traceback (most recent call last):
+        anomalib_patchgan.errors.ConfigurationError: model.onnx is neither a model.xml nor a .ckpt file: give one of
+        them as the model.
     """
     path = Path(model).expanduser()
     if path.suffix == ".xml":
@@ -188,15 +237,6 @@ def load_predictor(model: str | Path, batch_size: int = 4) -> SlicePredictor:
         return TorchPredictor(path, batch_size)
     msg = f"{path} is neither a model.xml nor a .ckpt file: give one of them as the model."
     raise ConfigurationError(msg)
-
-
-def resize_as_graph(images: "Tensor", size: tuple[int, int]) -> "Tensor":
-    """Resize images `(B, 3, H, W)` as the pre-processor in the graph does: bilinear, not antialiased."""
-    from torch.nn import functional as F  # noqa: N812
-
-    if tuple(images.shape[-2:]) == size:
-        return images
-    return F.interpolate(images, size, mode="bilinear", align_corners=False)
 
 
 def _outputs(request: Any, size: int) -> tuple[np.ndarray, np.ndarray]:  # noqa: ANN401 - openvino's request
@@ -208,8 +248,5 @@ def _outputs(request: Any, size: int) -> tuple[np.ndarray, np.ndarray]:  # noqa:
 
 def _to_array(batch: list[np.ndarray], size: tuple[int, int]) -> NDArray[np.float32]:
     """Make images an array `(B, 3, h, w)` in [0, 1]."""
-    import torch
-
-    pixels = np.stack([image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in batch])  # noqa: PLR2004
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    return resize_as_graph(images, size).contiguous().numpy()
+    colours = (image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in batch)  # noqa: PLR2004
+    return np.stack([resize_as_graph(image.transpose(2, 0, 1), size) for image in colours]) / np.float32(255)

@@ -14,7 +14,7 @@ import openvino
 from sklearn.metrics import roc_auc_score
 
 from anomalib_patchgan.deploy.accuracy import spread
-from anomalib_patchgan.deploy.predictor import resize_as_graph
+from anomalib_patchgan.deploy.resizing import resize_as_graph
 from anomalib_patchgan.errors import DataError
 
 if TYPE_CHECKING:
@@ -125,5 +125,5 @@ def _validation_images(data: "AnomalibDataModule", size: tuple[int, int]) -> tup
         msg = "there is no validation image to calibrate with: give the data module a validation split."
         raise DataError(msg)
     items = [dataset[index] for index in spread(dataset, CALIBRATION_IMAGES)]
-    images = [resize_as_graph(item.image[None], size).numpy() for item in items]
+    images = [resize_as_graph(item.image.numpy()[None], size) for item in items]
     return images, [bool(item.gt_label) for item in items]

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from anomalib_patchgan.benchmark.report import write_report
+from anomalib_patchgan.benchmark.report import write, write_report
 from anomalib_patchgan.benchmark.report.aggregate import Aggregate, correct
 from anomalib_patchgan.benchmark.results import read_result, read_run, read_scores, write_job
 from anomalib_patchgan.errors import ConfigurationError
@@ -416,3 +416,18 @@ def test_command_needs_neither_anomalib_nor_torch(run, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_without_what_draws_them_there_are_no_figures(report, run, folds, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(write, "_DRAWN_WITH", {"no_such_module": "matplotlib"})
+    parser = argparse.ArgumentParser()
+    add_report_arguments(parser)
+    assert run_report(parser.parse_args([str(run), str(folds), "--out", str(tmp_path)])) == 0
+    said = "There are no figures, for which matplotlib would have to be installed."
+    assert capsys.readouterr().err == f"{said}\n"
+    for name in ("report.html", "summary.md"):
+        assert said in (tmp_path / name).read_text()
+    assert not (tmp_path / "figures").exists()
+    # The numbers are the same.
+    for name in ("results.csv", "aggregate.csv"):
+        assert (tmp_path / name).read_bytes() == (report / name).read_bytes()

@@ -1,10 +1,12 @@
 """From jobs to numbers of models: means, spread, intervals and tests."""
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from anomalib_patchgan.benchmark.report.merge import Comparison, Job
 from anomalib_patchgan.benchmark.report.resampling import FEWEST_FOR_TEST, Resampler
@@ -63,13 +65,13 @@ class Aggregate:
     p_holm: float = NAN
 
 
-def tidy(comparisons: Iterable[Comparison]) -> pd.DataFrame:
-    """List every number of every job; a failed job is one row with its error, an undefined number none.
+def tidy(comparisons: Iterable[Comparison]) -> bytes:
+    """List every number of every job as CSV; a failed job is one row with its error, an undefined number none.
 
     Returns:
-        Rows with `data`, `fold`, `model`, `seed`, `status`, `error`, `kind`, `stratum`, `metric` and `value`.
+        The columns `data`, `fold`, `model`, `seed`, `status`, `error`, `kind`, `stratum`, `metric` and `value`.
     """
-    rows = []
+    rows: list[list[Any]] = []
     for comparison in comparisons:
         for job in comparison.jobs:
             result = job.result
@@ -89,7 +91,7 @@ def tidy(comparisons: Iterable[Comparison]) -> pd.DataFrame:
                 for name, value in values.items()
                 if value is not None
             ]
-    return pd.DataFrame(rows, columns=TIDY_COLUMNS)
+    return _to_csv(TIDY_COLUMNS, rows)
 
 
 def aggregate_model(
@@ -155,14 +157,22 @@ def correct(aggregates: Sequence[Aggregate]) -> list[Aggregate]:
     return corrected
 
 
-def to_csv(table: pd.DataFrame) -> bytes:
-    """Write a table as CSV in UTF-8, with six decimals at most."""
-    return table.round(6).to_csv(index=False, lineterminator="\n").encode()
+def tabulate(aggregates: Sequence[Aggregate]) -> bytes:
+    """Write the aggregates as CSV, a column for each of their attributes."""
+    return _to_csv([field.name for field in fields(Aggregate)], [list(vars(one).values()) for one in aggregates])
 
 
-def as_table(aggregates: Sequence[Aggregate]) -> pd.DataFrame:
-    """Put the aggregates into a table, a column for each of their attributes."""
-    return pd.DataFrame([vars(one) for one in aggregates], columns=list(Aggregate.__dataclass_fields__))
+def _to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """Write a table as CSV in UTF-8, with six decimals at most and nothing for NaN."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_decimals(value) if isinstance(value, float) else value for value in row] for row in rows)
+    return text.getvalue().encode()
+
+
+def _decimals(value: float) -> float | str:
+    return "" if np.isnan(value) else float(np.round(value, 6))
 
 
 def _names(jobs: Sequence[Job]) -> list[tuple[str, str]]:

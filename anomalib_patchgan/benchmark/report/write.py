@@ -1,10 +1,11 @@
 """Writes the report: numbers as CSV, tables as Markdown, figures as PNG, and all of it as one page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from anomalib_patchgan.benchmark.report.aggregate import Aggregate, aggregate_model, as_table, correct, tidy, to_csv
-from anomalib_patchgan.benchmark.report.drawings import draw
+from anomalib_patchgan.benchmark.report.aggregate import Aggregate, aggregate_model, correct, tabulate, tidy
 from anomalib_patchgan.benchmark.report.html import write_html
 from anomalib_patchgan.benchmark.report.markdown import write_markdown
 from anomalib_patchgan.benchmark.report.merge import Comparison, merge_runs
@@ -12,15 +13,25 @@ from anomalib_patchgan.benchmark.report.provenance import provenance_notes
 from anomalib_patchgan.benchmark.report.resampling import Resampler
 from anomalib_patchgan.benchmark.report.section import Fact, Section, make_facts
 from anomalib_patchgan.benchmark.report.tables import make_tables
-from anomalib_patchgan.benchmark.report.view import ModelView, choose_examples, view_model
 from anomalib_patchgan.data.prepare.writing import write_atomically
 from anomalib_patchgan.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from anomalib_patchgan.benchmark.report.gallery import Gallery
 
 RESULTS = "results.csv"
 AGGREGATE = "aggregate.csv"
 SUMMARY = "summary.md"
 REPORT = "report.html"
 FIGURES = "figures"
+# Module and distribution of what figures take, which an environment that only runs models lacks.
+_DRAWN_WITH = {"matplotlib": "matplotlib", "sklearn": "scikit-learn"}
+
+
+def lacks_figures() -> str:
+    """Say why a report written here has no figures; an empty text where it has them."""
+    missing = [name for module, name in _DRAWN_WITH.items() if find_spec(module) is None]
+    return f"There are no figures, for which {' and '.join(missing)} would have to be installed." if missing else ""
 
 
 def write_report(runs: Sequence[Path], out: Path, *, reference: str | None = None, examples: bool = True) -> list[Path]:
@@ -44,6 +55,7 @@ def write_report(runs: Sequence[Path], out: Path, *, reference: str | None = Non
         DataError: A job's files are not usable.
     """
     merged = merge_runs(runs, reference)
+    notes = [*merged.notes, *filter(None, [lacks_figures()])]
     aggregates: list[Aggregate] = []
     sections = []
     for comparison in merged.comparisons:
@@ -52,10 +64,10 @@ def write_report(runs: Sequence[Path], out: Path, *, reference: str | None = Non
         aggregates += found
     figures = {out / FIGURES / figure.name: figure.png for section in sections for figure in section.figures}
     contents = {
-        out / REPORT: write_html(merged.name, merged.notes, sections).encode(),
-        out / SUMMARY: write_markdown(merged.name, merged.notes, sections).encode(),
-        out / RESULTS: to_csv(tidy(merged.comparisons)),
-        out / AGGREGATE: to_csv(as_table(aggregates)),
+        out / REPORT: write_html(merged.name, notes, sections).encode(),
+        out / SUMMARY: write_markdown(merged.name, notes, sections).encode(),
+        out / RESULTS: tidy(merged.comparisons),
+        out / AGGREGATE: tabulate(aggregates),
         **figures,
     }
     try:
@@ -74,19 +86,17 @@ def _analyse(comparison: Comparison, *, examples: bool) -> tuple[Section, list[A
     """Aggregate and draw one comparison; besides the reference one model's scores are in memory at a time."""
     reference: Resampler | None = None
     facts: list[Fact] = make_facts(comparison, [])
-    chosen: Mapping[str, str] | None = None if examples else {}
-    views: dict[str, ModelView] = {}
+    gallery = _open_gallery(comparison, examples=examples)
     found: dict[str, list[Aggregate]] = {}
     # The reference first: the others are compared with it, on the images it chose.
     for model in sorted(comparison.models, key=lambda model: model != comparison.reference):
         jobs = [(job, job.scores()) for job in comparison.finished(model)]
         resampler = Resampler(jobs)
-        if not views:
+        if not found:
             facts = make_facts(comparison, [(job.result.fold, scores) for job, scores in jobs])
         found[model] = aggregate_model(comparison, model, resampler, reference)
-        views[model] = view_model(model, jobs, None if chosen is None else set(chosen.values()))
-        if chosen is None and views[model].examples:
-            chosen = choose_examples(views[model].examples)
+        if gallery is not None:
+            gallery.add(model, jobs)
         if model == comparison.reference:
             reference = resampler
     aggregates = correct([one for model in comparison.models for one in found[model]])
@@ -100,6 +110,14 @@ def _analyse(comparison: Comparison, *, examples: bool) -> tuple[Section, list[A
         notes=[*comparison.notes, *provenance_notes(comparison)],
         tables=make_tables(comparison, aggregates),
         failed=failed,
-        figures=draw(comparison, [views[model] for model in comparison.models], aggregates, chosen or {}),
+        figures=[] if gallery is None else gallery.draw(aggregates),
     )
     return section, aggregates
+
+
+def _open_gallery(comparison: Comparison, *, examples: bool) -> "Gallery | None":
+    if lacks_figures():
+        return None
+    from anomalib_patchgan.benchmark.report.gallery import Gallery
+
+    return Gallery(comparison, examples=examples)

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from anomalib_patchgan.data.prepare.writing import write_atomically
 from anomalib_patchgan.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SAMPLES = "samples.csv"
 COLUMNS = ("image", "mask", "split", "label", "case")
@@ -22,6 +23,8 @@ def write_samples(root: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         rows: Mappings with `image` and `mask` (paths relative to the folder, "" for no mask), `split`, `label`,
             `case`, and any others, which become further columns.
     """
+    import pandas as pd
+
     table = pd.DataFrame(list(rows))
     columns = [*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]
     table = table.reindex(columns=columns)
@@ -41,7 +44,7 @@ def digest_samples(root: Path) -> str | None:
         return None
 
 
-def read_samples(root: Path) -> pd.DataFrame | None:
+def read_samples(root: Path) -> "pd.DataFrame | None":
     """Read the table of a prepared folder.
 
     Args:
@@ -53,6 +56,8 @@ def read_samples(root: Path) -> pd.DataFrame | None:
     Raises:
         DataError: The file is no such table, or names an image twice.
     """
+    import pandas as pd
+
     path = root / SAMPLES
     remedy = "delete it, and prepare the folder again if it was prepared by this package"
     try:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from anomalib_patchgan.errors import ConfigurationError
 
-REMEDY = "pip install 'anomalib-patchgan[dicom]'"
+# The extra by what is in it: by its name it would bring torch to where models only run.
+REMEDY = "pip install highdicom pydicom python-gdcm"
 
 
 def require_dicom() -> None:

@@ -1,0 +1,98 @@
+"""`anomalib-patchgan images`: heat maps of PNG and JPEG images by an exported model."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from anomalib_patchgan.errors import PatchGanError, one_line
+
+COMMAND = "images"
+DESCRIPTION = "Find lesions in PNG or JPEG images: a heat map over each, and one table of their scores."
+FAILURE = 1
+
+_EPILOG = """\
+  anomalib-patchgan images --model edge/FP32/model.xml --input FOLDER --output out
+The images have to be made as those of the training were. Those that are done with this model are left as they are.
+"""
+
+
+def add_images_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command.
+
+    Args:
+        parser: Parser of the command.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> add_images_arguments(parser)
+        >>> parser.parse_args("--model m.xml --input slices --output out --maps".split()).maps
+        True
+    """
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "--model", required=True, type=Path, metavar="FILE", help="model.xml of an export, or a checkpoint (.ckpt)"
+    )
+    parser.add_argument(
+        "--input", required=True, type=Path, metavar="PATH", help="folder of images at any depth, or one image"
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="where results are written")
+    parser.add_argument("--maps", action="store_true", help="also write the maps, as TIFF of 32-bit floats")
+    parser.add_argument("--batch_size", type=int, default=4, metavar="N", help="images per call (default: 4)")
+    parser.add_argument("--force", action="store_true", help="also do the images that are done")
+
+
+def run_images(namespace: argparse.Namespace) -> int:
+    """Run the command and print a line for each image, and the path of the table.
+
+    Args:
+        namespace: The options.
+
+    Returns:
+        The exit code: 0, or 1 when an image failed; the others are done.
+
+    Raises:
+        PatchGanError: The model, the input or the output folder cannot be used.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from anomalib_patchgan.data.prepare.writing import make_writable
+    from anomalib_patchgan.deploy.images import ImageCase, find_image_cases, predict_images, read_score
+    from anomalib_patchgan.deploy.predictor import load_predictor
+    from anomalib_patchgan.deploy.score_table import remove_scores, write_scores
+
+    output, with_map = namespace.output, namespace.maps
+    predictor = load_predictor(namespace.model, namespace.batch_size)
+    cases = find_image_cases(namespace.input.expanduser(), output)
+    make_writable(output)
+    if not predictor.has_thresholds:
+        sys.stderr.write(f"no verdict, only scores and heat maps: {predictor.card.no_verdict}\n")
+    scores: dict[str, float] = {}
+    failed: dict[str, str] = {}
+    if not namespace.force:
+        known = {case.name: read_score(case, output, predictor.identity, with_map=with_map) for case in cases}
+        scores = {name: score for name, score in known.items() if score is not None}
+    todo = [case for case in cases if case.name not in scores]
+    if scores:
+        sys.stdout.write(f"{len(scores)} of {len(cases)} images were done before\n")
+    if todo:
+        remove_scores(output)
+
+    def fail(case: ImageCase, error: PatchGanError) -> None:
+        failed[case.name] = one_line(error)
+
+    results = predict_images(predictor, todo, fail)
+    for result in track(results, "images", total=len(todo), console=Console(stderr=True), disable=len(todo) == 1):
+        try:
+            path = result.save(output, with_map=with_map)
+        except PatchGanError as error:  # noqa: PERF203 - one bad image does not stop the others
+            fail(result.case, error)
+        else:
+            scores[result.case.name] = result.score
+            verdict = {None: "", True: ", anomalous", False: ", normal"}[result.is_anomalous]
+            sys.stdout.write(f"{path}: score {result.score:.3f}{verdict}\n")
+    for name, reason in failed.items():
+        sys.stderr.write(f"failed {name}: {reason}\n")
+    sys.stdout.write(f"{write_scores(output, cases, scores, failed, predictor, with_map=with_map)}\n")
+    return FAILURE if failed else 0
