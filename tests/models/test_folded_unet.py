@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.models.patchgan.folded_unet import ConditionalDiscriminator, FoldedReconstructor, FoldedUNet
@@ -48,6 +49,18 @@ def test_conditional_discriminator_sees_restoration_mirror_image_and_exposure():
     changed[..., :2] += 0.5
     # Fields of view end far from the other side: what changes there comes through the mirror.
     assert (network(changed, restored, level) - logits)[..., -2:].abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("fold", [1, 2, 4])
+def test_conditional_discriminator_is_a_unet_of_the_pair_its_mirror_image_and_the_exposure(fold):
+    torch.manual_seed(0)
+    network = ConditionalDiscriminator((4, 8), fold=fold, unfold=1).eval()
+    images, restored, level = torch.rand(2, 3, 32, 48), torch.rand(2, 3, 32, 48), torch.rand(2, 1, 1, 1) + 0.1
+    pair = torch.cat((images, images - restored), dim=1)
+    folded = functional.pixel_unshuffle(torch.cat((pair, pair.flip(-1)), dim=1), fold)
+    exposure = level.log().expand(-1, 1, *folded.shape[-2:])
+    expected = network.go_on(network.first(torch.cat((folded, exposure), dim=1)))
+    torch.testing.assert_close(network(images, restored, level), expected)
 
 
 def test_channels_that_cannot_be_used_are_named_as_in_a_config():

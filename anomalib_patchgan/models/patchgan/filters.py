@@ -36,6 +36,29 @@ def make_blur(sigma: float) -> nn.Module:
     return nn.Sequential(*filters)
 
 
+def box_mean(images: Tensor, side: int) -> Tensor:
+    """Mean over the square of an odd side around each pixel, or the part of it that lies in the image.
+
+    Along columns, then along rows, as in `make_blur`.
+
+    Args:
+        images: Shape ``(B, C, H, W)``.
+        side: Odd side in pixels.
+
+    Returns:
+        Means of the same shape.
+
+    Example:
+        >>> import torch
+        >>> box_mean(torch.eye(3)[None, None], 3)[0, 0, 0, 0]
+        tensor(0.5000)
+    """
+    for kernel in ((side, 1), (1, side)):
+        padding = [along // 2 for along in kernel]
+        images = F.avg_pool2d(images, kernel, stride=1, padding=padding, count_include_pad=False)
+    return images
+
+
 def local_range(images: Tensor, size: int = 5) -> Tensor:
     """Brightest minus darkest value around each pixel: the strength of the edges there.
 

@@ -1,6 +1,7 @@
 """The default networks: residual U-Nets on images whose pixel blocks are folded into channels."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class FoldedUNet(nn.Module):
             multiples of ``fold * 2 ** (len(widths) - 1)``.
         fold: Side of the blocks of the input, at least 1.
         unfold: Side of the blocks of the output, which has ``unfold / fold`` times the input's size.
-        extra_channels: Channels that are given at the folded size.
+        extra_channels: Further input channels of the first convolution, at the folded size, which a subclass gives it.
 
     Raises:
         ConfigurationError: If a width or a fold is not positive.
@@ -82,24 +83,32 @@ class FoldedUNet(nn.Module):
             channels = width
         self.head = nn.Conv2d(channels, out_channels * unfold**2, 3, padding=1)
 
-    def forward(self, images: Tensor, extra: Tensor | None = None) -> Tensor:
-        """Map images to unbounded values.
-
-        Args:
-            images: Shape ``(B, in_channels, H, W)``.
-            extra: Shape ``(B, extra_channels, H / fold, W / fold)``.
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images of shape ``(B, in_channels, H, W)`` to unbounded values.
 
         Returns:
             Shape ``(B, out_channels, H * unfold / fold, W * unfold / fold)``.
         """
-        features = F.pixel_unshuffle(images, self.fold)
-        if extra is not None:
-            features = torch.cat((features, extra), dim=1)
-        skips = []
-        for level in self.encoder:
-            features = level(features)
-            skips.append(features)
-        features = self.bottom(features)
+        return self.go_on(self.first(F.pixel_unshuffle(images, self.fold)))
+
+    @property
+    def first(self) -> nn.Conv2d:
+        """The first convolution."""
+        return cast("nn.Conv2d", self._first_layers[0])
+
+    @property
+    def _first_layers(self) -> list[nn.Module]:
+        block, residual = cast("nn.Sequential", self.encoder[0])
+        return [*cast("ConvBlock", block), residual]
+
+    def go_on(self, features: Tensor) -> Tensor:
+        """Map what the first convolution gave to the output."""
+        for layer in self._first_layers[1:]:
+            features = layer(features)
+        skips = [features]
+        for level in self.encoder[1:]:
+            skips.append(level(skips[-1]))
+        features = self.bottom(skips[-1])
         for narrow, block, skip in zip(self.narrow, self.decoder, reversed(skips[:-1]), strict=True):
             features = block(F.interpolate(narrow(features), scale_factor=2.0, mode="nearest") + skip)
         return F.pixel_shuffle(self.head(features), self.unfold)
@@ -129,7 +138,7 @@ class FoldedReconstructor(FoldedUNet):
         widths = [width * 2**level for level in range(depth)]
         super().__init__(channels, channels, widths, fold=fold, unfold=fold)
 
-    def forward(self, hidden: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, hidden: Tensor) -> Tensor:
         """Restore images of shape ``(B, C, H, W)``; the result has the same shape, in [0, 1]."""
         return torch.sigmoid(super().forward(hidden))
 
@@ -172,7 +181,19 @@ class ConditionalDiscriminator(FoldedUNet):
         Returns:
             Logits of shape ``(B, 1, H * unfold / fold, W * unfold / fold)``.
         """
-        pair = torch.cat((images, images - restored), dim=1)
-        size = [side // self.fold for side in images.shape[-2:]]
-        exposure = level.log().expand(-1, 1, *size)
-        return super().forward(torch.cat((pair, pair.flip(-1)), dim=1), exposure)
+        folded = [F.pixel_unshuffle(seen, self.fold) for seen in (images, images - restored)]
+        return self.go_on(self._see(torch.cat(folded, dim=1), level))
+
+    def _see(self, pair: Tensor, level: Tensor) -> Tensor:
+        """First convolution of a folded pair, its mirror image, and the exposure of all its pixels.
+
+        A convolution of a mirrored image is the mirrored convolution with a mirrored kernel, so that the many channels
+        of the pair need not be mirrored, only the few that come out; and a constant is convolved once for all images.
+        """
+        here, there, exposure = self.first.weight.split([pair.shape[1], pair.shape[1], 1], dim=1)
+        # Columns within a folded block are mirrored, too.
+        mirrored = there.unflatten(1, (-1, self.fold)).flip(2, -1).flatten(1, 2)
+        seen = F.conv2d(pair, torch.cat((here, mirrored)), padding=1)
+        here, there = seen.chunk(2, dim=1)
+        rim = F.conv2d(torch.ones_like(pair[:1, :1]), exposure, padding=1)
+        return here + there.flip(-1) + level.log() * rim

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from anomalib_patchgan.models.patchgan.filters import box_mean
+
 # Cells of the checkerboard along the shorter side: of the order of the lesions that are looked for.
 CELLS = 8
 # Side of the neighbourhood whose mean stands where nothing is shown, as a fraction of the shorter side.
@@ -42,8 +44,7 @@ def surroundings(images: Tensor, tissue: Tensor) -> Tensor:
     images, tissue = F.avg_pool2d(images, shrinking), F.avg_pool2d(tissue, shrinking)
     side = round(NEIGHBOURHOOD * min(images.shape[-2:])) // 2 * 2 + 1
     for _ in range(2):  # two boxes make a tent, whose edges do not show
-        weight = F.avg_pool2d(tissue, side, 1, side // 2).clamp(min=1e-3)
-        images = F.avg_pool2d(images * tissue, side, 1, side // 2) / weight
+        images = box_mean(images * tissue, side) / box_mean(tissue, side).clamp(min=1e-3)
     return F.interpolate(images, size, mode="bilinear", align_corners=False)
 
 

@@ -8,6 +8,7 @@ from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.models.patchgan.corruption.coarse_noise import CoarseNoise, grey_images
 from anomalib_patchgan.models.patchgan.corruption.corruption import Corruption
 from anomalib_patchgan.models.patchgan.corruption.spots import draw_outlines, integer, share, uniform
+from anomalib_patchgan.models.patchgan.filters import box_mean
 
 # Cells along a side of the image of the texture that a spot may have.
 GRAINS = (12, 24, 48)
@@ -161,6 +162,4 @@ class ForeignTissue(Corruption):
 
 def _smooth(images: Tensor) -> Tensor:
     """Average over about five pixels in each direction."""
-    for side in (7, 5):
-        images = F.avg_pool2d(images, side, stride=1, padding=side // 2, count_include_pad=False)
-    return images
+    return box_mean(box_mean(images, 7), 5)
