@@ -138,7 +138,7 @@ def describe(module: "PluginModule", compression: str = "FP32") -> ModelCard:
 
     Example:
         >>> from anomalib_patchgan import PatchGan
-        >>> describe(PatchGan(image_size=(64, 64))).patch_side
+        >>> describe(PatchGan(image_size=(192, 192))).patch_side
         8
     """
     if module.resized is None:
@@ -146,7 +146,10 @@ def describe(module: "PluginModule", compression: str = "FP32") -> ModelCard:
         raise DataError(msg)
     height, width = (int(side) for side in module.resized)
     model: Any = module.model
-    patch_side = model.ranking.patch_size * model.downscale_of(height, width) if hasattr(model, "ranking") else 16
+    patch_side = 16
+    if hasattr(model, "ranking"):
+        # Of maps as they come out, which have the image's size.
+        patch_side = model.ranking.patch_size * getattr(model, "map_factor", 1) * model.downscale_of(height, width)
     processor: Any = module.post_processor
     thresholds = float(processor.image_threshold), float(processor.pixel_threshold)
     return ModelCard(

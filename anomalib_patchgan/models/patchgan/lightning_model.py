@@ -139,7 +139,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         spared: float = 0.25,
         distance: Distance = "l2",
         evidences: Sequence[Evidence | Mapping[str, Any]] | None = None,
-        patch_size: int = 8,
+        patch_size: int = 4,
         rank_weights: Sequence[float] | None = (1.1, 1.0, 0.9, 0.8),
         foreground_threshold: float | None = 0.1,
         image_context: float = 0.25,
