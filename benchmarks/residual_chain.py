@@ -77,7 +77,8 @@ def draw(row: np.ndarray, model: PatchGanModel, image: torch.Tensor, mask: torch
     for axis, values in zip(row[2:-1], maps, strict=True):
         axis.imshow((values * view.foreground)[0, 0], cmap="magma", vmin=0)
     row[-1].imshow(F.avg_pool2d(view.images, view.factor)[0].permute(1, 2, 0), vmin=0, vmax=1)
-    mark_patches(row[-1], maps[-1], model.ranking.patch_size, len(model.ranking.rank_weights or ()))
+    for side in model.ranking.patch_sizes:
+        mark_patches(row[-1], maps[-1], side, len(model.ranking.rank_weights or ()))
     for axis in row:
         axis.axis("off")
 

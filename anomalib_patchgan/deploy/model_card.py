@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any
 
 from anomalib_patchgan.data.prepare.reading import hash_file
@@ -139,7 +140,7 @@ def describe(module: "PluginModule", compression: str = "FP32") -> ModelCard:
     Example:
         >>> from anomalib_patchgan import PatchGan
         >>> describe(PatchGan(image_size=(192, 192))).patch_side
-        8
+        12
     """
     if module.resized is None:
         msg = f"{type(module).__name__} has no image_size of its own: train it with model.init_args.image_size."
@@ -149,7 +150,9 @@ def describe(module: "PluginModule", compression: str = "FP32") -> ModelCard:
     patch_side = 16
     if hasattr(model, "ranking"):
         # Of maps as they come out, which have the image's size.
-        patch_side = model.ranking.patch_size * getattr(model, "map_factor", 1) * model.downscale_of(height, width)
+        # Between the finest and the coarsest, if there are several.
+        side = round(geometric_mean(model.ranking.patch_sizes))
+        patch_side = side * getattr(model, "map_factor", 1) * model.downscale_of(height, width)
     processor: Any = module.post_processor
     thresholds = float(processor.image_threshold), float(processor.pixel_threshold)
     return ModelCard(

@@ -41,7 +41,7 @@ def test_paper_discriminator(paper):
 
 
 def test_paper_score_ranks_four_patches(paper):
-    assert (paper.ranking.patch_size, paper.ranking.rank_weights) == (16, (1.1, 1.0))
+    assert (paper.ranking.patch_sizes, paper.ranking.rank_weights) == ((16,), (1.1, 1.0))
     assert paper(torch.rand(2, 3, 32, 32)).anomaly_map.shape == (2, 1, 32, 32)
 
 

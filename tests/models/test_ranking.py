@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from anomalib_patchgan import PatchGan
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.errors import ConfigurationError, DataError
 from anomalib_patchgan.models.patchgan.ranking import PatchRanking, patch_losses
 
 
@@ -76,9 +76,26 @@ def test_weights_that_leave_nothing_to_count_are_refused():
         PatchGan(image_size=(32, 32), downscale=1, patch_size=32, rank_weights=(0.0, 1.0))
 
 
-def test_patch_without_pixels_is_refused():
+@pytest.mark.parametrize("size", [0, (), (4, 0)])
+def test_patch_without_pixels_is_refused(size):
     with pytest.raises(ConfigurationError, match="patch_size"):
-        PatchRanking(0)
+        PatchRanking(size)
+
+
+@pytest.mark.parametrize("weights", [None, (1.1, 1.0)])
+def test_patches_of_several_sizes_are_ranked_apart(weights):
+    maps = random_maps(48, 64)
+    apart = [PatchRanking(size, weights)(maps) for size in (3, 16)]
+    torch.testing.assert_close(PatchRanking((3, 16), weights)(maps), sum(apart) / 2)
+
+
+def test_a_model_ranks_by_its_finest_and_its_coarsest_patches():
+    ranked = PatchGan(image_size=(64, 64), width=8, patch_size=[2, 16]).model
+    assert ranked.ranking.patch_sizes == (2, 16)
+    # An image may be smaller than the coarsest patch, not than the finest.
+    PatchGan(image_size=(32, 32), width=8, patch_size=[2, 64])
+    with pytest.raises(DataError, match="at least 64"):
+        PatchGan(image_size=(32, 32), width=8, patch_size=64)
 
 
 patches = st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4)

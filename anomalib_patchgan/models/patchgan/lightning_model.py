@@ -78,7 +78,8 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         distance: Pixel distance in the loss, ``l2`` (Eq. 1) or ``l1``.
         evidences: What speaks for a lesion in an image, each a map that is added to the others; ``None`` for
             `Restoration`, `MaskedRestoration`, `Foreignness` and `Appearance`.
-        patch_size: Side of a patch in pixels of the map, before it is enlarged to the image.
+        patch_size: Side of a patch in pixels of the map, before it is enlarged to the image. Patches of several sides
+            are ranked apart and their scores averaged; the patch loss takes the largest.
         rank_weights: Weights of the patches, most anomalous first (Eq. 5); ``None`` for the
             unranked mean.
         foreground_threshold: Brightness in [0, 1], after exposure, above which a pixel is tissue;
@@ -139,7 +140,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         spared: float = 0.25,
         distance: Distance = "l2",
         evidences: Sequence[Evidence | Mapping[str, Any]] | None = None,
-        patch_size: int = 4,
+        patch_size: int | Sequence[int] = (2, 16),
         rank_weights: Sequence[float] | None = (1.1, 1.0, 0.9, 0.8),
         foreground_threshold: float | None = 0.1,
         image_context: float = 0.25,
@@ -207,7 +208,11 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         if self.resized:
             self.model.check_size(*self.resized)
         self.loss = ReconstructorLoss(
-            lambda_reconstruction, patch_weight, adversarial_weight, patch_size=patch_size, distance=distance
+            lambda_reconstruction,
+            patch_weight,
+            adversarial_weight,
+            patch_size=max(self.model.ranking.patch_sizes),
+            distance=distance,
         )
         self.discriminator_loss = ForeignLoss() if discriminator == "conditional" else DiscriminatorLoss()
         self.trains_discriminator = trains_discriminator(adversarial_weight, speak)

@@ -42,15 +42,16 @@ class PatchRanking(nn.Module):
     """Image score from ranked patch losses, ``L_score = sum_i w_i L_R(patch i)`` (Eq. 5).
 
     The weights are normalised to sum to 1, which changes no ranking of images and keeps the
-    score in the unit of the residual.
+    score in the unit of the residual. Patches of several sizes are ranked apart, and their scores averaged: a lesion
+    that is smaller than a patch is lost in it, and one that fills the image is more certain in larger ones.
 
     Args:
-        patch_size: Side of a patch in pixels.
+        patch_size: Side of a patch in pixels, or sides.
         rank_weights: Weight of the most anomalous patch, of the next, and so on; all further
             patches have weight 0. ``None`` gives the unranked mean of all patches.
 
     Raises:
-        ConfigurationError: If ``patch_size`` is not positive, or the weights are empty, negative,
+        ConfigurationError: If a ``patch_size`` is not positive or there is none, or the weights are empty, negative,
             not finite or all zero.
 
     Example:
@@ -59,22 +60,27 @@ class PatchRanking(nn.Module):
         torch.Size([4])
     """
 
-    def __init__(self, patch_size: int = 16, rank_weights: Sequence[float] | None = (1.1, 1.0)) -> None:
+    def __init__(self, patch_size: int | Sequence[int] = 16, rank_weights: Sequence[float] | None = (1.1, 1.0)) -> None:
         super().__init__()
-        if patch_size < 1:
-            msg = f"patch_size must be at least 1, got {patch_size}"
+        sizes = (patch_size,) if isinstance(patch_size, int) else tuple(patch_size)
+        if not sizes or min(sizes) < 1:
+            msg = f"patch_size must be at least 1, or a list of such, got {patch_size}"
             raise ConfigurationError(msg)
         if rank_weights is not None and not (
             rank_weights and all(0 <= weight < math.inf for weight in rank_weights) and any(rank_weights)
         ):
             msg = f"rank_weights must be non-negative with a positive sum, or null for the mean, got {rank_weights}"
             raise ConfigurationError(msg)
-        self.patch_size = patch_size
+        self.patch_sizes = sizes
         self.rank_weights = None if rank_weights is None else tuple(float(w) for w in rank_weights)
 
     def forward(self, residual: Tensor) -> Tensor:
         """Score each residual map of shape ``(B, 1, H, W)``; the result has shape ``(B,)``."""
-        losses = patch_losses(residual, self.patch_size)
+        scores = [self._score(patch_losses(residual, size)) for size in self.patch_sizes]
+        return torch.stack(scores).mean(dim=0)
+
+    def _score(self, losses: Tensor) -> Tensor:
+        """Score images by the losses of their patches, shape ``(B, N)``."""
         if self.rank_weights is None:
             return losses.mean(dim=1)
         weights = losses.new_tensor(self.weights_for(losses.shape[1]))

@@ -94,7 +94,7 @@ class PatchGanModel(CalibratedModel):
         spared: Share of training images that nothing is hidden in.
         evidences: What speaks for a lesion.
         image_context: Power of their sum's mean over the foreground by which it is divided.
-        patch_size: Side of a patch of the ranking, in pixels of the map before it is enlarged.
+        patch_size: Sides of the patches of the ranking, in pixels of the map before it is enlarged.
         rank_weights: Weights of the ranked patches; ``None`` for the unranked mean.
         foreground_threshold: Brightness after exposure above which a pixel is tissue. ``None`` takes the whole image.
 
@@ -127,7 +127,7 @@ class PatchGanModel(CalibratedModel):
         spared: float,
         evidences: Sequence[Evidence],
         image_context: float,
-        patch_size: int,
+        patch_size: int | Sequence[int],
         rank_weights: Sequence[float] | None,
         foreground_threshold: float | None,
     ) -> None:
@@ -215,7 +215,7 @@ class PatchGanModel(CalibratedModel):
             stride = max(stride, self.discriminator.stride)
         factor = self.downscale_of(height, width)
         multiple = stride * factor
-        patch = self.ranking.patch_size * self.map_factor
+        patch = min(self.ranking.patch_sizes) * self.map_factor
         # One patch, rounded up to a size that the networks take.
         smallest = -(-patch // stride) * multiple
         if height % multiple or width % multiple or min(height, width) < smallest:
@@ -226,6 +226,7 @@ class PatchGanModel(CalibratedModel):
                 f"'{nearest}'"
             )
             raise DataError(msg)
+        patch = max(self.ranking.patch_sizes) * self.map_factor
         rows, columns = (-(-side // factor // patch) for side in (height, width))
         self.ranking.weights_for(rows * columns)
 
