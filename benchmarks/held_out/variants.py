@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import InterpolationMode, RandomAffine
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.models.patchgan.evidence import Restoration
 from anomalib_patchgan.models.patchgan.masking import surroundings
+from anomalib_patchgan.models.patchgan.ranking import PatchRanking
 from anomalib_patchgan.models.patchgan.torch_model import Hidden, PatchGanModel
 from held_out.data import Part
 from held_out.direction import Direction, foreign_loss
@@ -165,6 +166,36 @@ class Flipped(Direction):
         return {name: (one + mirrored[name].flip(-1)) / 2 for name, one in super().maps(model, images).items()}
 
 
+class OneRanking(Direction):
+    """Patches of one size are ranked, not of two."""
+
+    trains = False
+    patch_size: int
+
+    def finish(self, module: PatchGan, images: Tensor, steps: int, batch_size: int) -> None:
+        """Replace the ranking."""
+        del images, steps, batch_size
+        module.model.ranking = PatchRanking(self.patch_size, module.model.ranking.rank_weights)
+
+
+class PatchesOf2(OneRanking):
+    """The finer of the two sizes alone."""
+
+    patch_size = 2
+
+
+class PatchesOf8(OneRanking):
+    """One size between the two."""
+
+    patch_size = 8
+
+
+class PatchesOf16(OneRanking):
+    """The coarser of the two sizes alone."""
+
+    patch_size = 16
+
+
 DIRECTIONS: dict[str, type[Direction]] = {
     "default": Default,
     "falling_rate": FallingRate,
@@ -177,6 +208,9 @@ DIRECTIONS: dict[str, type[Direction]] = {
     "discriminator_goes_on": DiscriminatorGoesOn,
     "expected_residual": ExpectedResiduals,
     "flipped": Flipped,
+    "patches_of_2": PatchesOf2,
+    "patches_of_8": PatchesOf8,
+    "patches_of_16": PatchesOf16,
 }
 
 

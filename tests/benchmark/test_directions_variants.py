@@ -47,6 +47,9 @@ def test_every_direction_trains_and_scores(name):
         assert torch.allclose(maps["sum"], module.model.combine(module.model.view(images().float() / 255)))
     if name == "expected_residual":
         assert isinstance(module.model.evidences[0], ExpectedResidual)
+    if isinstance(direction, variants.OneRanking):
+        assert module.model.ranking.patch_sizes == (direction.patch_size,)
+        assert module.model.ranking.rank_weights == PatchGan().model.ranking.rank_weights
 
 
 def test_the_rate_falls_to_nothing():
