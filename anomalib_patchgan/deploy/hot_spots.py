@@ -1,4 +1,4 @@
-"""The most anomalous patches of a volume, one for each place."""
+"""The most anomalous patches of a volume, one for each place, in millimetres whatever the voxels measure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 MAX_SPOTS = 10
+# In patch sides.
+MIN_DISTANCE = 2
+# Likewise: rounding does not decide about patches that are just so far.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,13 +20,54 @@ class HotSpot:
 
     Args:
         score: Mean of the map over the patch, in [0, 1].
-        slice_index: Axial slice, from the bottom.
+        slice_index: Slice of the plane, such as the axial one from the bottom.
         world_mm: Its most anomalous pixel, in millimetres right, anterior and superior, `(3,)`.
     """
 
     score: float
     slice_index: int
     world_mm: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchGrid:
+    """Patches of the slices of a map, squares in millimetres.
+
+    Where pixels are no squares, a patch has another number of them along columns than along rows: as many as make a
+    square of the area that the model's patch, with the same number along both, covers.
+
+    Args:
+        columns: Width of a patch in pixels, at least 1.
+        rows: Its height.
+        side_mm: Side of the square in millimetres.
+
+    Example:
+        >>> PatchGrid.of(np.diag([0.5, 2.0, 5.0, 1.0]), 8)
+        PatchGrid(columns=16, rows=4, side_mm=8.0)
+    """
+
+    columns: int
+    rows: int
+    side_mm: float
+
+    @classmethod
+    def of(cls, affine: NDArray[np.float64], side: int) -> "PatchGrid":
+        """Make the patches of a map, given the side of the model's patch in pixels.
+
+        Args:
+            affine: `(4, 4)`, from (column, row, slice) of the map to millimetres.
+            side: Side of the model's patch in pixels, at least 1.
+        """
+        across, down = affine[:3, 0], affine[:3, 1]
+        # The area of a pixel, also where rows are not perpendicular to columns.
+        side_mm = side * float(np.sqrt(np.linalg.norm(np.cross(across, down))))
+        columns, rows = (max(1, round(side_mm / float(np.linalg.norm(axis)))) for axis in (across, down))
+        return cls(columns=columns, rows=rows, side_mm=side_mm)
+
+    def number(self, shape: tuple[int, int]) -> NDArray[np.int64]:
+        """Number the patch of each pixel of a slice `(H, W)`, row by row, from 0."""
+        across = -(-shape[1] // self.columns)
+        return (np.arange(shape[0]) // self.rows)[:, None] * across + np.arange(shape[1]) // self.columns
 
 
 def find_hot_spots(
@@ -35,12 +80,13 @@ def find_hot_spots(
     """Rank the patches of all slices together, as the model ranks those of one.
 
     Neighbouring slices show one lesion again and again: a patch nearer than two patch sides to a better one is left
-    out.
+    out. The distance is that of their most anomalous pixels in the patient, in millimetres, along the slices as well as
+    across them: it spans many thin slices, few thick ones, and none where these are farther apart than that.
 
     Args:
         maps: Maps of the slices, `(Z, H, W)`.
-        affine: `(4, 4)`, from (column, row, slice) to millimetres.
-        side: Side of a patch in pixels, at least 1.
+        affine: `(4, 4)`, from (column, row, slice) to millimetres, of pixels and slices of any sides and directions.
+        side: Side of the model's patch in pixels, at least 1, see `PatchGrid`.
         slices: Slices that were processed.
         count: Most patches to return.
 
@@ -54,30 +100,23 @@ def find_hot_spots(
         >>> [(spot.score, spot.slice_index) for spot in spots]
         [(0.75, 2)]
     """
-    candidates: list[tuple[float, int, int, int]] = []
-    for number in slices:
-        picture = maps[number]
-        labels = _patches(picture.shape, side)
-        every = np.arange(labels.max() + 1)
-        means = ndimage.mean(picture, labels, every)
-        peaks = ndimage.maximum_position(picture, labels, every)
-        # A lesion across a border counts in both patches; those without anything are never looked at again.
-        candidates += [
-            (float(means[one]), number, *peaks[one]) for one in np.argsort(means)[::-1][:count] if means[one]
-        ]
-    # A little less, so that rounding does not decide about patches that are just so far.
-    radius = 1.999 * side * float(np.linalg.norm(affine[:3, 0]))
+    patches = PatchGrid.of(affine, side)
+    labels = patches.number((maps.shape[1], maps.shape[2]))
+    every = np.arange(labels.max() + 1)
+    means = np.array([ndimage.mean(maps[number], labels, every) for number in slices]).reshape(-1)
+    peaks = np.array([ndimage.maximum_position(maps[number], labels, every) for number in slices]).reshape(-1, 2)
+    numbers = np.repeat(np.asarray(slices, np.int64), every.size)
+    voxels = np.column_stack([peaks[:, 1], peaks[:, 0], numbers, np.ones(len(numbers))])
+    places = (voxels @ affine.T)[:, :3]
+    radius = (MIN_DISTANCE - _ROUNDING) * patches.side_mm
+    free = means > 0
     spots: list[HotSpot] = []
-    for score, number, row, column in sorted(candidates, key=lambda one: -one[0]):
-        place = (affine @ [column, row, number, 1.0])[:3]
-        if all(np.linalg.norm(place - spot.world_mm) >= radius for spot in spots):
-            spots.append(HotSpot(score=score, slice_index=number, world_mm=place))
-        if len(spots) == count:
+    # Stable, so that of equal patches the first one counts.
+    for index in np.argsort(-means, kind="stable"):
+        if len(spots) == count or not means[index] > 0:
             break
+        if not free[index]:
+            continue
+        spots.append(HotSpot(score=float(means[index]), slice_index=int(numbers[index]), world_mm=places[index]))
+        free &= np.linalg.norm(places - places[index], axis=1) >= radius
     return spots
-
-
-def _patches(shape: tuple[int, int], side: int) -> NDArray[np.int64]:
-    """Number the patch of each pixel of a grid, row by row."""
-    across = -(-shape[1] // side)
-    return (np.arange(shape[0]) // side)[:, None] * across + np.arange(shape[1]) // side
