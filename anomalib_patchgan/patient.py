@@ -5,7 +5,7 @@ one of them. Models learn it at validation, inference applies it; both make the 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -134,8 +134,9 @@ def patient_score(scores: Iterable[float], slices: int | None = None) -> float:
 
     Args:
         scores: Scores of the slices, `(N,)`.
-        slices: Slices of the whole scan, if these are a part of it. Of a part the mean is taken of as large a share
-            of the scores as the three are of the whole scan, or it would be lower for being of fewer slices.
+        slices: Slices of the scan that these are a part of, or with whose score theirs is compared. The mean is then
+            taken of as large a share of the scores as the three are of that scan, or it would be lower for being of
+            fewer slices, and higher for being of more.
 
     Returns:
         The score; in [0, 1] if those of the slices are.
@@ -145,18 +146,43 @@ def patient_score(scores: Iterable[float], slices: int | None = None) -> float:
         (0.3, 0.3666666666666667)
     """
     ordered = np.sort(np.asarray(list(scores), np.float64))[::-1]
-    share = len(ordered) / max(slices or 0, len(ordered))
+    share = len(ordered) / (slices or len(ordered))
     # A fraction of a slice counts as such.
     weights = np.clip(min(PATIENT_SLICES * share, len(ordered)) - np.arange(len(ordered)), 0, 1)
     return float((ordered * weights).sum() / weights.sum())
 
 
-def lesion_free_score(healthy: Sequence[float], slices: int) -> float | None:
+def comparable_scores(scans: Sequence[Collection[float]]) -> list[float]:
+    """Score scans of different numbers of slices so that none is higher for having more of them.
+
+    Args:
+        scans: Scores of the slices of each scan, at least one.
+
+    Returns:
+        The score of each scan: the mean of as large a share of its slices as three are of the median scan. Of scans of
+        one length it is that of the three highest.
+
+    Example:
+        >>> thin, thick = [0.1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.2, 0.1], [0.1, 0.8, 0.5, 0.2]
+        >>> [round(score, 3) for score in comparable_scores([thin, thick])], round(patient_score(thin), 3)
+        ([0.75, 0.65], 0.8)
+    """
+    lengths = [len(scores) for scores in scans]
+    return [patient_score(scores, median_slices(lengths)) for scores in scans]
+
+
+def median_slices(lengths: Sequence[int]) -> int:
+    """Return the median of numbers of slices, a whole number."""
+    return int(np.median(lengths))
+
+
+def lesion_free_score(healthy: Sequence[float], slices: int, reference: int | None = None) -> float | None:
     """Score of the lesion-free slices of a scan, as if the whole scan were like them.
 
     Args:
         healthy: Scores of these slices, `(N,)`.
         slices: Slices of the whole scan.
+        reference: Slices of the scans with whose scores it is compared; those of the scan itself by default.
 
     Returns:
         See `patient_score`; `None` if they are fewer than three or than a quarter of the scan.
@@ -167,7 +193,7 @@ def lesion_free_score(healthy: Sequence[float], slices: int) -> float | None:
     """
     if len(healthy) < max(PATIENT_SLICES, MIN_HEALTHY_SHARE * slices):
         return None
-    return patient_score(healthy, slices)
+    return patient_score(healthy, reference or slices)
 
 
 def rank_of_threshold(patients: int) -> int:
@@ -188,7 +214,8 @@ def find_patient_threshold(slices: Iterable[ValidatedSlice]) -> PatientThreshold
     """Find the threshold of patients on validation patients.
 
     It is taken from patients without a lesion in any slice. Where there are none, the lesion-free slices of a patient
-    with a lesion count as a healthy scan. A patient with several scans has the highest of their scores.
+    with a lesion count as a healthy scan. A patient with several scans has the highest of their scores, which are of
+    equal shares of the scans, see `comparable_scores`.
 
     Args:
         slices: Scores of the validation slices.
@@ -205,23 +232,19 @@ def find_patient_threshold(slices: Iterable[ValidatedSlice]) -> PatientThreshold
     patients: dict[str, dict[str, list[ValidatedSlice]]] = {}
     for one in slices:
         patients.setdefault(one.patient, {}).setdefault(one.scan, []).append(one)
-    found: dict[str, list[tuple[float, list[int]]]] = {HEALTHY_PATIENTS: [], LESION_FREE_SLICES: []}
+    # Of each patient, the lesion-free scores and the number of slices of each scan.
+    found: dict[str, list[list[tuple[list[float], int]]]] = {HEALTHY_PATIENTS: [], LESION_FREE_SLICES: []}
     for scans in patients.values():
         kind = LESION_FREE_SLICES if any(one.abnormal for scan in scans.values() for one in scan) else HEALTHY_PATIENTS
-        scored = []
-        for scan in scans.values():
-            score = lesion_free_score([one.score for one in scan if not one.abnormal], len(scan))
-            if score is not None:
-                scored.append((score, len(scan)))
-        if scored:
-            found[kind].append((max(score for score, _ in scored), [length for _, length in scored]))
+        parts = [([one.score for one in scan if not one.abnormal], len(scan)) for scan in scans.values()]
+        enough = [part for part in parts if lesion_free_score(*part) is not None]
+        if enough:
+            found[kind].append(enough)
     kind = HEALTHY_PATIENTS if found[HEALTHY_PATIENTS] else LESION_FREE_SLICES
     if not found[kind]:
         return None
-    ordered = sorted(score for score, _ in found[kind])
+    length = median_slices([slices for parts in found[kind] for _, slices in parts])
+    ordered = sorted(max(patient_score(scores, length) for scores, _ in parts) for parts in found[kind])
     return PatientThreshold(
-        value=ordered[rank_of_threshold(len(ordered)) - 1],
-        source=kind,
-        patients=len(ordered),
-        slices=int(np.median([length for _, lengths in found[kind] for length in lengths])),
+        value=ordered[rank_of_threshold(len(ordered)) - 1], source=kind, patients=len(ordered), slices=length
     )

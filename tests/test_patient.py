@@ -7,6 +7,7 @@ from anomalib_patchgan.errors import DataError
 from anomalib_patchgan.patient import (
     PatientThreshold,
     ValidatedSlice,
+    comparable_scores,
     find_patient_threshold,
     patient_score,
     rank_of_threshold,
@@ -38,6 +39,31 @@ def test_part_of_a_scan_scores_as_the_whole_would():
         )
     )
     assert abs(part - whole) < 0.4 * abs(plain - whole)
+
+
+def test_longer_and_shorter_scans_score_alike():
+    rng = np.random.default_rng(0)
+    scores = {length: comparable_scores(rng.beta(2, 5, (1000, length))) for length in (30, 60, 120)}
+    mixed = comparable_scores([rng.beta(2, 5, length) for length in (30, 60, 120) * 1000])
+    plain = {length: np.mean(found) for length, found in scores.items()}
+    equal = {length: np.mean(mixed[start::3]) for start, length in enumerate((30, 60, 120))}
+    assert max(equal.values()) - min(equal.values()) < 0.4 * (plain[120] - plain[30])
+
+
+def test_scans_of_one_length_score_as_each_alone():
+    scans = np.random.default_rng(0).random((5, 40))
+    assert comparable_scores(list(scans)) == [pytest.approx(patient_score(scan)) for scan in scans]
+    assert comparable_scores([]) == []
+
+
+def test_threshold_is_of_equal_shares_of_validation_scans():
+    """A thin-sliced healthy patient is not above the others for having many slices."""
+    rng = np.random.default_rng(0)
+    thick = [one for name in range(9) for one in scan(f"thick{name}", rng.beta(2, 5, 40))]
+    thin = scan("thin", rng.beta(2, 5, 400))
+    found = find_patient_threshold(thick + thin)
+    assert (found.patients, found.slices) == (10, 40)
+    assert found.value < patient_score([one.score for one in thin]) - 0.05
 
 
 def test_threshold_keeps_what_it_claims():

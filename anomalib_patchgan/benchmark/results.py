@@ -42,7 +42,7 @@ class JobResult:
         error: Why it failed, in one line; `None` when it finished. A failed job has no numbers.
         metrics: Metrics of the test split; `None` where undefined (no lesion, no mask, no patient without lesion).
         strata: The image metrics of each stratum of lesions against all normal images.
-        thresholds: `image` and `pixel`, both chosen on validation data.
+        thresholds: `image` and `pixel`, both chosen on validation data, and `patient`, chosen on its healthy patients.
         cost: Parameters, time and memory; `None` where not measured.
         training: Epochs, the chosen checkpoint, the metrics on validation data, the numbers of images; `networks_of`
             names the model whose networks were taken over, if there was no training.

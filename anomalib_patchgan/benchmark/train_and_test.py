@@ -37,6 +37,7 @@ from anomalib_patchgan.measure.cost import (
 )
 from anomalib_patchgan.measure.detection import f1_threshold, image_metrics, patient_metrics, stratum_metrics
 from anomalib_patchgan.measure.localisation import pixel_counts, pixel_metrics, pixel_threshold
+from anomalib_patchgan.measure.patient_scores import ValidatedPatients
 from anomalib_patchgan.registry import register
 
 
@@ -158,8 +159,12 @@ def evaluate(
     table = read_split(data.test_data.samples, test.image_path)
     threshold = f1_threshold(validation.scores(), validation.labels())
     metrics = image_metrics(score, label, threshold)
+    val_table = read_split(data.val_data.samples, validation.image_path)
+    patient: ValidatedPatients | None = None
     if len(set(table.patient)) < len(table.patient):
         metrics |= patient_metrics(score, label, table.patient)
+        patient = ValidatedPatients.of(validation.scores(), validation.labels(), val_table.patient)
+        metrics |= {} if patient is None else patient.judge(score, label, table.patient)
     strata = stratum_metrics(score, label, np.where(label, table.stratum, ""))
 
     maps = test.maps()
@@ -167,7 +172,6 @@ def evaluate(
     pixel: float | None = None
     pixels: dict[str, Any] = {}
     if masks is not None:
-        val_table = read_split(data.val_data.samples, validation.image_path)
         val_maps = validation.maps()
         val_masks = read_masks(val_table, val_maps.shape[1:])
         pixel = pixel_threshold(val_maps, np.zeros(val_maps.shape, bool) if val_masks is None else val_masks)
@@ -189,7 +193,8 @@ def evaluate(
         example_mask=example_mask,
         example_map=example_map,
     )
-    return {"metrics": metrics, "strata": strata, "thresholds": {"image": threshold, "pixel": pixel}}, scores
+    thresholds = {"image": threshold, "pixel": pixel, "patient": None if patient is None else patient.value}
+    return {"metrics": metrics, "strata": strata, "thresholds": thresholds}, scores
 
 
 def _sum(counts: NDArray[np.uint32], owner: NDArray[np.int64], owners: int) -> NDArray[np.uint32]:

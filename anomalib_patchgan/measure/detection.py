@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score, f1_score, precision_recall_
 
 from anomalib_patchgan.errors import DataError
 from anomalib_patchgan.measure.curves import require_finite
+from anomalib_patchgan.measure.patient_scores import PATIENT_METRICS, score_patients
 
 Metrics = dict[str, float | None]
 Metric = Callable[[NDArray[np.bool_], NDArray[np.float64]], float]
@@ -80,17 +81,16 @@ def image_metrics(scores: NDArray, labels: NDArray[np.bool_], threshold: float |
     }
 
 
-def patient_metrics(scores: NDArray, labels: NDArray[np.bool_], patients: NDArray[np.str_], top_k: int = 3) -> Metrics:
+def patient_metrics(scores: NDArray, labels: NDArray[np.bool_], patients: NDArray[np.str_]) -> Metrics:
     """Compute the metrics of the patients; a patient with a lesion in any image counts as abnormal.
 
     Args:
         scores: Raw scores of the images, `(N,)`.
         labels: Whether the image holds a lesion, `(N,)`.
         patients: Patient of each image, `(N,)`.
-        top_k: How many of the highest scores the second patient score averages; all of them if there are fewer.
 
     Returns:
-        `patient_AUROC_max` and `patient_AUROC_top3` (3 is `top_k`): each 0 to 1, or `None`.
+        The `PATIENT_METRICS`, of the scores that `score_patients` makes: each 0 to 1, or `None`.
 
     Raises:
         DataError: A score is not finite.
@@ -101,14 +101,11 @@ def patient_metrics(scores: NDArray, labels: NDArray[np.bool_], patients: NDArra
         1.0
     """
     scores, labels = _checked(scores, labels)
-    groups = [patients == patient for patient in np.unique(patients)]
-    abnormal = np.array([labels[group].any() for group in groups], dtype=bool)
-    highest = np.array([scores[group].max() for group in groups])
-    top = np.array([np.sort(scores[group])[-top_k:].mean() for group in groups])
-    return {
-        "patient_AUROC_max": _where_defined(roc_auc_score, abnormal, highest),
-        f"patient_AUROC_top{top_k}": _where_defined(roc_auc_score, abnormal, top),
-    }
+    metrics: Metrics = {}
+    for metric in PATIENT_METRICS:
+        _, abnormal, of_patients = score_patients(metric, scores, labels, patients)
+        metrics[metric] = _where_defined(roc_auc_score, abnormal, of_patients)
+    return metrics
 
 
 def stratum_metrics(scores: NDArray, labels: NDArray[np.bool_], strata: NDArray[np.str_]) -> dict[str, Metrics]:

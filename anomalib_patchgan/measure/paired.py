@@ -57,20 +57,34 @@ def pair(model: NDArray[np.float64], rule: NDArray[np.float64]) -> Pairing | Non
     if not patients:
         return None
     means = model.mean(axis=0)
-    interval = None
-    if patients >= FEWEST_FOR_INTERVAL:
-        differences = model - rule
-        trainings = Trainings(
-            values=differences.mean(axis=1),
-            resampled=np.stack([bootstrap_mean(one) for one in differences]),
-            patients=patients,
-        )
-        interval = uncertainty(trainings).interval(float(differences.mean()))
     return Pairing(
         model=float(means.mean()),
         rule=float(rule.mean()),
         patients=patients,
         above=int((means > rule).sum()),
         equal=int((means == rule).sum()),
-        interval=interval,
+        interval=mean_interval(model - rule),
     )
+
+
+def mean_interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Return the 95 % interval of a mean over patients.
+
+    Args:
+        values: Value of each of n trainings on each of P patients, `(n, P)`.
+
+    Returns:
+        The interval, which holds the randomness of training where there are several; `None` for fewer than five
+        patients.
+
+    Example:
+        >>> low, high = mean_interval(np.array([[0.5, 0.75, 0.5, 1.0, 0.75]]))
+        >>> round(low, 1), round(high, 1)
+        (0.4, 1.0)
+    """
+    patients = values.shape[1]
+    if patients < FEWEST_FOR_INTERVAL:
+        return None
+    resampled = np.stack([bootstrap_mean(one) for one in values])
+    trainings = Trainings(values=values.mean(axis=1), resampled=resampled, patients=patients)
+    return uncertainty(trainings).interval(float(values.mean()))

@@ -9,9 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from anomalib_patchgan.measure.detection import image_metrics
-from anomalib_patchgan.patient import lesion_free_score, patient_score
+from anomalib_patchgan.measure.statistics import Scores, bootstrap, point_estimate
+from anomalib_patchgan.measure.uncertainty import FEWEST_FOR_INTERVAL, Trainings, uncertainty
+from anomalib_patchgan.patient import comparable_scores, lesion_free_score
+
+_AUROC = "image_AUROC"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +26,13 @@ class JudgedScan:
         slice_scores: Score in [0, 1] of each processed slice, by its number.
         lesion_slices: Numbers of the slices with a lesion; none for a healthy patient.
         is_anomalous: What the model calls the patient; `None` without a verdict.
+        patient: Whose scan it is; `None` for a patient with no other one.
     """
 
     slice_scores: Mapping[int, float]
     lesion_slices: frozenset[int] = field(default_factory=frozenset)
     is_anomalous: bool | None = None
+    patient: str | None = None
 
     @property
     def lesion_free_score(self) -> float | None:
@@ -35,17 +41,34 @@ class JudgedScan:
         return lesion_free_score(healthy, len(self.slice_scores))
 
 
+@dataclass(frozen=True, kw_only=True)
+class JudgedPatient:
+    """What the scans of a patient say together.
+
+    Args:
+        score: The highest of their scores, see `comparable_scores`.
+        abnormal: Whether one of them shows a lesion.
+        is_anomalous: Whether one of them is called anomalous; `None` where none has a verdict.
+    """
+
+    score: float
+    abnormal: bool
+    is_anomalous: bool | None
+
+
 def judge_patients(scans: Sequence[JudgedScan], threshold: float | None) -> dict[str, Any]:
     """Measure how patients are told apart.
 
+    Scores for the AUROC are those of `comparable_scores`: scans of many slices are not higher for it.
+
     Args:
-        scans: One scan of each patient.
+        scans: The scans of all patients.
         threshold: Threshold of patients, for `score > threshold`; `None` if the model has none.
 
     Returns:
-        Numbers of patients; `patient_AUROC`, `sensitivity` and `false_positive_rate` over patients, and
-        `false_positive_rate_of_lesion_free_parts` over lesion-free parts of patients with a lesion: each 0 to 1, or
-        `None`, for which `undefined` gives the reason.
+        Numbers of patients; `patient_AUROC` with its 95 % interval, see `patient_auroc`; `sensitivity` and
+        `false_positive_rate` over patients, and `false_positive_rate_of_lesion_free_parts` over lesion-free parts of
+        scans with a lesion: each 0 to 1, or `None`, for which `undefined` gives the reason.
 
     Example:
         >>> scans = [JudgedScan(slice_scores={1: 0.2, 2: 0.3, 3: 0.2, 4: 0.9}, lesion_slices=frozenset({4}))]
@@ -53,14 +76,14 @@ def judge_patients(scans: Sequence[JudgedScan], threshold: float | None) -> dict
         >>> found["patient_AUROC"], found["false_positive_rate_of_lesion_free_parts"]
         (None, 0.0)
     """
-    labels = np.array([bool(scan.lesion_slices) for scan in scans], dtype=bool)
-    scores = np.array([patient_score(scan.slice_scores.values()) for scan in scans])
+    patients = merge_scans(scans)
+    labels = np.array([one.abnormal for one in patients], dtype=bool)
     parts = [score for scan in scans if scan.lesion_slices and (score := scan.lesion_free_score) is not None]
     numbers: dict[str, Any] = {
-        "patients": len(scans),
+        "patients": len(patients),
         "healthy_patients": int((~labels).sum()),
         "patients_with_lesion": int(labels.sum()),
-        "patients_without_verdict": sum(scan.is_anomalous is None for scan in scans),
+        "patients_without_verdict": sum(one.is_anomalous is None for one in patients),
         "lesion_free_parts": len(parts),
         "patient_threshold": threshold,
     }
@@ -73,21 +96,88 @@ def judge_patients(scans: Sequence[JudgedScan], threshold: float | None) -> dict
         undefined[name] = unknown if threshold is None else reason
         return None
 
-    judged = [scan for scan in scans if scan.is_anomalous is not None]
+    judged = [one for one in patients if one.is_anomalous is not None]
     rates = {
-        "sensitivity": ([bool(one.is_anomalous) for one in judged if one.lesion_slices], "no patient with a lesion"),
-        "false_positive_rate": (
-            [bool(one.is_anomalous) for one in judged if not one.lesion_slices],
-            "no healthy patient",
-        ),
+        "sensitivity": ([bool(one.is_anomalous) for one in judged if one.abnormal], "no patient with a lesion"),
+        "false_positive_rate": ([bool(one.is_anomalous) for one in judged if not one.abnormal], "no healthy patient"),
         "false_positive_rate_of_lesion_free_parts": (
             [] if threshold is None else [score > threshold for score in parts],
             "no scan has enough slices without a lesion",
         ),
     }
-    auroc = image_metrics(scores, labels, None)["image_AUROC"] if len(scans) else None
+    auroc, interval = patient_auroc(np.array([[one.score for one in patients]]), labels)
     if auroc is None:
-        present = "no patient" if not len(scans) else "all patients have a lesion" if labels.all() else "none has one"
+        present = "no patient" if not patients else "all patients have a lesion" if labels.all() else "none has one"
         undefined["patient_AUROC"] = f"it takes healthy patients and some with a lesion: {present}"
     found = {name: rate(name, verdicts, reason) for name, (verdicts, reason) in rates.items()}
-    return {**numbers, "patient_AUROC": auroc, **found, "undefined": undefined}
+    return {**numbers, "patient_AUROC": auroc, "patient_AUROC_interval": interval, **found, "undefined": undefined}
+
+
+def patient_auroc(
+    scores: NDArray[np.float64], labels: NDArray[np.bool_]
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Compute the AUROC over patients, and how much it depends on which patients these are.
+
+    Args:
+        scores: Score of each patient by each of n trainings, higher is more anomalous, `(n, P)`.
+        labels: Whether the patient has a lesion, `(P,)`.
+
+    Returns:
+        The AUROC, mean over trainings, 0 to 1, or `None` where all patients are of one kind; and its 95 % interval
+        from a bootstrap over patients, which holds the randomness of training where there are several, or `None` where
+        one kind has fewer than five patients, which tell too little of others.
+
+    Raises:
+        DataError: A score is not finite.
+
+    Example:
+        >>> auroc, interval = patient_auroc(np.arange(12.0)[None], np.arange(12) % 3 == 1)
+        >>> auroc, interval
+        (0.5, None)
+    """
+    if not labels.any() or labels.all():
+        return None, None
+    # Of one length, so that their order is that of the patients.
+    names = np.array([f"{index:09d}" for index in range(len(labels))], np.str_)
+    jobs = [Scores(fold="", patients=names, labels=labels, scores=of_training) for of_training in scores]
+    values = np.array([point_estimate(job, _AUROC) for job in jobs])
+    auroc = float(values.mean())
+    if min(np.count_nonzero(labels), np.count_nonzero(~labels)) < FEWEST_FOR_INTERVAL:
+        return auroc, None
+    resampled = np.stack([bootstrap([job], _AUROC) for job in jobs])
+    low, high = uncertainty(Trainings(values=values, resampled=resampled, patients=len(labels))).interval(auroc)
+    return auroc, (max(low, 0.0), min(high, 1.0))
+
+
+def merge_scans(scans: Sequence[JudgedScan]) -> list[JudgedPatient]:
+    """Put the scans of each patient together.
+
+    Args:
+        scans: The scans of all patients.
+
+    Returns:
+        The patients, in the order of their first scans.
+
+    Example:
+        >>> scores, lesion = {1: 0.2, 2: 0.4, 3: 0.3}, frozenset({2})
+        >>> first = JudgedScan(slice_scores=scores, patient="a", is_anomalous=False)
+        >>> second = JudgedScan(slice_scores=scores, lesion_slices=lesion, patient="a")
+        >>> merge_scans([first, second])
+        [JudgedPatient(score=0.3, abnormal=True, is_anomalous=False)]
+    """
+    scores = comparable_scores([list(scan.slice_scores.values()) for scan in scans])
+    groups: dict[tuple[str, int], list[int]] = {}
+    for index, scan in enumerate(scans):
+        # Without a name nobody is the same as anybody.
+        groups.setdefault(("", index) if scan.patient is None else (scan.patient, -1), []).append(index)
+    patients = []
+    for indices in groups.values():
+        verdicts = [verdict for index in indices if (verdict := scans[index].is_anomalous) is not None]
+        patients.append(
+            JudgedPatient(
+                score=max(scores[index] for index in indices),
+                abnormal=any(scans[index].lesion_slices for index in indices),
+                is_anomalous=any(verdicts) if verdicts else None,
+            )
+        )
+    return patients

@@ -106,6 +106,29 @@ def bootstrap(
     return np.concatenate([mean_of(draws) for draws in chunks])
 
 
+def point_estimate(job: Scores, metric: str) -> float:
+    """Compute a metric of the patients as they are, which a bootstrap resamples.
+
+    Args:
+        job: What a job found on its test images.
+        metric: `image_AUROC` or `image_AP`.
+
+    Returns:
+        The metric, 0 to 1; NaN where it is undefined.
+
+    Raises:
+        ConfigurationError: The metric is unknown or does not fit the job.
+        DataError: A score is not finite.
+
+    Example:
+        >>> names, labels, scores = np.array(["a", "b", "c"]), np.array([False, False, True]), np.array([0.1, 0.3, 0.2])
+        >>> point_estimate(Scores(fold="", patients=names, labels=labels, scores=scores), "image_AUROC")
+        0.5
+    """
+    patients, mean_of = _mean_over_jobs([job], metric)
+    return float(mean_of(np.ones((1, patients)))[0]) if patients else float("nan")
+
+
 def bootstrap_mean(values: NDArray[np.float64], resamples: int = 2000, seed: int = 0) -> NDArray[np.float64]:
     """Resample patients and compute the mean of a number that each has, with the draws that `bootstrap` makes of them.
 

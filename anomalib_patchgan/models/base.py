@@ -14,7 +14,7 @@ from torch import nn
 from torchvision.transforms.v2 import Resize
 
 from anomalib_patchgan.models.components import RankPreservingPostProcessor, check_checkpoint, make_evaluator
-from anomalib_patchgan.models.validated_slices import ValidatedSlices
+from anomalib_patchgan.models.slice_scores import SliceScores, normalises
 from anomalib_patchgan.patient import PatientThreshold
 
 # Entry of a checkpoint, and attribute of a data module that knows it.
@@ -66,7 +66,8 @@ class PluginModule(_Base):
         self.resized = resized
         self.volume_recipe: dict[str, Any] | None = None
         self.patient_threshold: PatientThreshold | None = None
-        self._validated = ValidatedSlices()
+        self._validated = SliceScores()
+        self._tested = SliceScores()
 
     def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
         """Predict a validation batch.
@@ -85,9 +86,7 @@ class PluginModule(_Base):
     def on_validation_batch_end(self, outputs: Any, batch: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Keep the scores of a validation batch."""
         super().on_validation_batch_end(outputs, batch, *args, **kwargs)
-        scores = getattr(outputs, "pred_score", None)
-        if scores is not None and batch.image_path is not None:
-            self._validated.add(batch.image_path, scores)
+        self._keep(self._validated, outputs, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Find the threshold of patients; that of slices, which normalises their scores, is known by now."""
@@ -95,6 +94,26 @@ class PluginModule(_Base):
         found = self._validated.find_threshold(getattr(self.trainer, "datamodule", None), self.post_processor)
         if not self.trainer.sanity_checking:
             self.patient_threshold = found
+
+    def on_test_batch_end(self, outputs: Any, batch: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Keep the scores of a test batch, which the post-processor has normalised."""
+        super().on_test_batch_end(outputs, batch, *args, **kwargs)
+        self._keep(self._tested, outputs, batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log how patients are told apart, where some are healthy; see `SliceScores.judge`."""
+        super().on_test_epoch_end()
+        # Of scores that nothing has normalised, the threshold is none.
+        threshold = self.patient_threshold if normalises(self.post_processor) else None
+        found = self._tested.judge(getattr(self.trainer, "datamodule", None), threshold)
+        # Every process has gathered the same scores; lightning warns if nothing is said of that.
+        self.log_dict(found, sync_dist=True)
+
+    @staticmethod
+    def _keep(slices: SliceScores, outputs: Any, batch: Any) -> None:  # noqa: ANN401
+        scores = getattr(outputs, "pred_score", None)
+        if scores is not None and batch.image_path is not None:
+            slices.add(batch.image_path, scores)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse checkpoints of other models or with NaN in them, in one line.

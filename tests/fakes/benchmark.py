@@ -32,12 +32,14 @@ def write_run(
     slices: int = 6,
     side: int = SIDE,
     examples: bool = True,
+    healthy: int = 0,
     seed: int = 0,
 ) -> Path:
     """Write a run: every model with every fold and seed (rules with the first seed), and failed jobs.
 
-    Half of the images of each patient hold a lesion, every second one large. The scores depend on all arguments but
-    `failed`; the images and their order on data, fold and `patients` alone, so that models are compared on the same.
+    Half of the images of each patient who is not healthy hold a lesion, every second one large. The scores depend on
+    all arguments but `failed`; the images and their order on data, fold and `patients` alone, so that models are
+    compared on the same.
 
     Args:
         run: Folder to write into.
@@ -52,6 +54,7 @@ def write_run(
         slices: Images of each patient.
         side: Height and width of the maps.
         examples: Whether the first job of a model has costs and example images.
+        healthy: Patients of each fold without a lesion.
         seed: Seed of the scores.
 
     Returns:
@@ -72,7 +75,9 @@ def write_run(
             result, scores = JobResult(**job, error=error, environment=_environment()), None
         else:
             rng = np.random.default_rng([seed, *job["id"].encode()])
-            result, scores = _finish(job, models[job["model"]], patients, slices, side, examples and first, rng)
+            result, scores = _finish(
+                job, models[job["model"]], patients, healthy, slices, side, examples and first, rng
+            )
         write_job(run, result, scores)
     write_json(
         run / RUN,
@@ -94,11 +99,11 @@ def _job(number, model, data, fold, seed):
     return {"id": identity, "model": model, "data": data, "fold": fold, "seed": seed, "spec": {"accelerator": "cpu"}}
 
 
-def _finish(job, separation, patients, slices, side, measured, rng):
+def _finish(job, separation, patients, healthy, slices, side, measured, rng):
     """Make up a finished job, with the metrics of its made-up scores."""
     patient = np.repeat([f"{job['fold']}P{number:02d}" for number in range(patients)], slices)
     number = np.tile(np.arange(slices), patients)
-    label = number >= slices // 2
+    label = (number >= slices // 2) & (np.repeat(np.arange(patients), slices) >= healthy)
     stratum = np.where(label, np.where(number % 2 == 0, "large", "small"), "")
     # Patients differ, which is why they are resampled and not slices.
     shift = np.repeat(rng.normal(0, 0.5, patients), slices)

@@ -77,12 +77,22 @@ def test_patient_metrics():
     patients = np.array(["b", "a", "b", "a", "c", "c", "c", "c", "d"])
     labels = np.array([0, 0, 0, 1, 0, 0, 1, 0, 0], dtype=bool)
     scores = np.array([6, 1, 4, 5, 0, 7, 1, 1, 3], dtype=float)
-    # Abnormal: a (max 5, mean of top 2 = 3) and c (7, 4); normal: b (6, 5) and d (3, 3).
-    assert patient_metrics(scores, labels, patients, top_k=2) == {
+    # Abnormal: a (max 5, mean 3) and c (7, 2.25); normal: b (6, 5) and d (3, 3).
+    assert patient_metrics(scores, labels, patients) == {
         "patient_AUROC_max": 0.75,
-        "patient_AUROC_top2": pytest.approx((0.5 + 0 + 1 + 0) / 4),
+        "patient_AUROC_top3": pytest.approx((0.5 + 0 + 0 + 0) / 4),
     }
-    assert set(patient_metrics(scores, labels, patients)) == {"patient_AUROC_max", "patient_AUROC_top3"}
+
+
+def test_patients_with_more_images_are_not_more_anomalous():
+    """Healthy patients of thin slices and sick ones of thick slices whose scores are no higher: nothing to be found."""
+    rng = np.random.default_rng(0)
+    lengths = [120] * 60 + [30] * 60
+    patients = np.repeat([f"p{index:03d}" for index in range(120)], lengths)
+    labels = np.repeat(np.arange(120) >= 60, lengths)
+    metrics = patient_metrics(rng.beta(2, 5, patients.size), labels, patients)
+    assert metrics["patient_AUROC_max"] < 0.25
+    assert metrics["patient_AUROC_top3"] == pytest.approx(0.5, abs=0.13)
 
 
 def test_stratum_metrics(case):

@@ -126,7 +126,7 @@ def aggregate_model(
             mean=over.mean,
             sd=over.sd,
         )
-        if resampler.can(metric, stratum) and resampler.patients(over.folds) >= FEWEST_FOR_INTERVAL:
+        if resampler.can(metric, stratum) and resampler.sample_size(metric, over.folds) >= FEWEST_FOR_INTERVAL:
             known = uncertainty(resampler.trainings(metric, stratum, over))
             low, high = known.interval(over.mean)
             one = replace(one, low=max(low, 0.0), high=min(high, 1.0), interval_over=_over(known))
@@ -135,11 +135,12 @@ def aggregate_model(
             mine, other = (spread(group, metric, stratum, folds) for group in (jobs, rivals))
             one = replace(one, difference=mine.mean - other.mean)
             both = resampler.can(metric, stratum) and reference.can(metric, stratum)
-            if both and resampler.patients(folds) >= FEWEST_FOR_INTERVAL:
+            patients = resampler.sample_size(metric, folds)
+            if both and patients >= FEWEST_FOR_INTERVAL:
                 pair = (group.trainings(metric, stratum, of) for group, of in ((resampler, mine), (reference, other)))
                 known = uncertainty(*pair)
                 low, high = known.interval(one.difference)
-                p = known.p_value(one.difference) if resampler.patients(folds) >= FEWEST_FOR_TEST else NAN
+                p = known.p_value(one.difference) if patients >= FEWEST_FOR_TEST else NAN
                 one = replace(one, difference_low=low, difference_high=high, difference_over=_over(known), p=p)
         found.append(one)
     return found

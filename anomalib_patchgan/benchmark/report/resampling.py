@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from anomalib_patchgan.benchmark.report.merge import Job
 from anomalib_patchgan.benchmark.report.spread import Spread
 from anomalib_patchgan.benchmark.results import JobScores
+from anomalib_patchgan.measure.patient_scores import PATIENT_METRICS, score_patients
 from anomalib_patchgan.measure.statistics import PixelCounts, Scores, bootstrap
 from anomalib_patchgan.measure.uncertainty import Trainings
 
@@ -16,6 +17,8 @@ RESAMPLES = 2000
 FEWEST_FOR_TEST = 10
 IMAGE_METRICS = ("image_AUROC", "image_AP")
 PIXEL_METRICS = ("pixel_AUROC", "pixel_AP", "pixel_best_dice")
+# What a metric of patients is, once each has one score.
+_OF_PATIENTS = "image_AUROC"
 
 
 class Resampler:
@@ -34,12 +37,20 @@ class Resampler:
         """Count the patients of some folds."""
         return len(set().union(*(scores.patient.tolist() for _, fold, scores in self.jobs if fold in folds)))
 
+    def sample_size(self, metric: str, folds: frozenset[str]) -> int:
+        """Count the patients that a metric depends on: those of the rarer kind if it sets patients against patients."""
+        if metric not in PATIENT_METRICS:
+            return self.patients(folds)
+        jobs = [scores for _, fold, scores in self.jobs if fold in folds]
+        abnormal = set().union(*(scores.patient[scores.label].tolist() for scores in jobs))
+        return min(len(abnormal), self.patients(folds) - len(abnormal))
+
     def can(self, metric: str, stratum: str) -> bool:
         """Tell whether a metric can be resampled."""
         if stratum:
             return metric == "image_AUROC"
         with_pixels = any(scores.positives.shape[1] for _, _, scores in self.jobs)
-        return metric in IMAGE_METRICS or (metric in PIXEL_METRICS and with_pixels)
+        return metric in {*IMAGE_METRICS, *PATIENT_METRICS} or (metric in PIXEL_METRICS and with_pixels)
 
     def trainings(self, metric: str, stratum: str, over: Spread) -> Trainings:
         """Resample a metric of each seed.
@@ -87,6 +98,9 @@ class Resampler:
             if metric in PIXEL_METRICS:
                 pixels = [_pixel_counts(fold, scores) for fold, scores in chosen if scores.positives.shape[1]]
                 self._values[key] = bootstrap(pixels, metric, RESAMPLES)
+            elif metric in PATIENT_METRICS:
+                patients = [_patient_scores(fold, scores, metric) for fold, scores in chosen]
+                self._values[key] = bootstrap(patients, _OF_PATIENTS, RESAMPLES)
             else:
                 images = [_scores(fold, scores, stratum) for fold, scores in chosen]
                 self._values[key] = bootstrap(images, metric, RESAMPLES)
@@ -96,6 +110,11 @@ class Resampler:
 def _scores(fold: str, scores: JobScores, stratum: str) -> Scores:
     kept = (~scores.label | (scores.stratum == stratum)) if stratum else np.ones(scores.label.shape, dtype=bool)
     return Scores(fold=fold, patients=scores.patient[kept], labels=scores.label[kept], scores=scores.score[kept])
+
+
+def _patient_scores(fold: str, scores: JobScores, metric: str) -> Scores:
+    patients, labels, values = score_patients(metric, scores.score, scores.label, scores.patient)
+    return Scores(fold=fold, patients=patients, labels=labels, scores=values)
 
 
 def _pixel_counts(fold: str, scores: JobScores) -> PixelCounts:

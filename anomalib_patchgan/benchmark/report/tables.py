@@ -8,6 +8,7 @@ from anomalib_patchgan.benchmark.report.aggregate import PATIENTS_ONLY, Aggregat
 from anomalib_patchgan.benchmark.report.merge import Comparison, Job
 from anomalib_patchgan.benchmark.report.resampling import FEWEST_FOR_TEST, RESAMPLES
 from anomalib_patchgan.benchmark.results import PIXEL_BINS
+from anomalib_patchgan.measure.patient_scores import PATIENT_METRICS
 
 METRICS = {
     "image_AUROC": "image AUROC",
@@ -23,6 +24,8 @@ METRICS = {
     "case_dice": "case Dice",
     "patient_AUROC_max": "patient AUROC",
     "patient_AUROC_top3": "patient AUROC, top 3",
+    "patient_sensitivity": "patient sensitivity at val. threshold",
+    "patient_specificity": "patient specificity at val. threshold",
 }
 EMPTY = "-"
 SIGNIFICANT = 0.05
@@ -107,6 +110,13 @@ def _metrics(comparison: Comparison, found: Found) -> Table:
         )
     else:
         notes.append("No pixel metrics: they need masks of the lesions in the test split, and a model with a map.")
+    if set(PATIENT_METRICS) & set(columns):
+        notes.append(
+            "A patient with a lesion in any image is abnormal. Its score is the highest of its images or, top 3, the "
+            "mean of the highest three, or of as large a share where it has more or fewer images than the median "
+            "patient. Intervals and tests need as many healthy patients, and as many others, as elsewhere patients. "
+            "The validation threshold of patients is that of their top 3, chosen on healthy validation patients."
+        )
     if any("at val" in METRICS[metric] for metric in columns):
         best_dice = ", best Dice on the test data themselves" if "pixel_best_dice" in columns else ""
         notes.append(f"The validation threshold was chosen on validation data{best_dice}.")
