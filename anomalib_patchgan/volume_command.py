@@ -24,6 +24,7 @@ _EPILOG = """\
   anomalib-patchgan volume --model model.ckpt --input FOLDER --output out
   anomalib-patchgan volume --model model.xml --input flair=F.nii.gz t1ce=T1CE.nii.gz t2=T2.nii.gz --output out
   anomalib-patchgan volume --model model.xml --input FOLDER_OF_DICOM --series "T2 FLAIR" --output out
+  anomalib-patchgan volume --model model.xml --input FOLDER --output out --masks 'FOLDER/*/{case}_seg.nii.gz'
 Cases that are done with this model are left as they are; `anomalib-patchgan view out --images FOLDER` makes pages of
 the results. Of DICOM each study is a case: it also gets a page and a DICOM segmentation, which belongs to the study and
 so holds the patient's name and ID as the study does; all other files and messages hold neither.
@@ -55,6 +56,12 @@ def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
         help="NIfTI file; folder of files, of cases or of DICOM; or MODALITY=FILE for each modality of the model",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="where results are written")
+    parser.add_argument(
+        "--masks",
+        metavar="PATH",
+        help="reference masks of the lesions: a folder, FOLDER/*/{case}_seg.nii.gz, or the file of a single case; "
+        "results are compared with them in OUTPUT/accuracy",
+    )
     parser.add_argument("--map_type", choices=("float32", "uint8"), default="float32", help="voxels of the heat map")
     parser.add_argument("--batch_size", type=int, default=4, metavar="N", help="slices per call (default: 4)")
     parser.add_argument(
@@ -87,31 +94,50 @@ def run_volume(namespace: argparse.Namespace) -> int:
     from rich.progress import track
 
     from anomalib_patchgan.data.prepare.writing import make_writable
+    from anomalib_patchgan.deploy.cohort_meter import CohortMeter
     from anomalib_patchgan.deploy.dicom.studies import DicomOptions
     from anomalib_patchgan.deploy.volume import VolumeInferencer
 
     inferencer = VolumeInferencer(namespace.model, batch_size=namespace.batch_size)
     options = DicomOptions(namespace.output, tuple(namespace.series), keep_identity=namespace.keep_identity)
     cases = choose_cases(namespace.input, inferencer.modalities, options, inferencer.limits)
+    meter = None
+    if namespace.masks:
+        meter = CohortMeter.of(namespace.masks, cases, inferencer, namespace.output, namespace.map_type)
     make_writable(namespace.output)
     sys.stderr.write(f"{describe_basis(inferencer)}\n")
     failed: dict[str, str] = {}
     for case in track(cases, "volumes", console=Console(stderr=True), disable=len(cases) == 1):
         try:
-            case.write_images(inferencer.limits)
-            if origin := case.describe():
-                sys.stderr.write(f"{case.name}: {origin}\n")
-            if not namespace.force and is_done(case, namespace.output, inferencer, namespace.map_type):
-                sys.stdout.write(f"{case.name}: done before\n")
-                continue
-            result = inferencer.predict(case)
-            path = case.save(result, namespace.output, namespace.map_type)
-            sys.stdout.write(f"{path}: patient score {result.patient_score:.3f}, {describe_verdict(result)}\n")
+            _do_case(case, namespace, inferencer)
         except PatchGanError as error:
             failed[case.name] = one_line(error)
+            continue
+        if meter is not None and (line := meter.measure(case)):
+            sys.stdout.write(f"{line}\n")
     for name, reason in failed.items():
         sys.stderr.write(f"failed {name}: {reason}\n")
-    return FAILURE if failed else 0
+    if meter is not None:
+        sys.stdout.write("".join(f"{line}\n" for line in meter.finish(failed)))
+        for name, reason in meter.not_measured.items():
+            sys.stderr.write(f"not measured {name}: {reason}\n")
+    return FAILURE if failed or (meter is not None and meter.not_measured) else 0
+
+
+def _do_case(case: "VolumeCase", namespace: argparse.Namespace, inferencer: "VolumeInferencer") -> None:
+    """Write the result of a case, unless it is there."""
+    from anomalib_patchgan.deploy.cohort_accuracy import remove_accuracy
+
+    case.write_images(inferencer.limits)
+    if origin := case.describe():
+        sys.stderr.write(f"{case.name}: {origin}\n")
+    if not namespace.force and is_done(case, namespace.output, inferencer, namespace.map_type):
+        sys.stdout.write(f"{case.name}: done before\n")
+        return
+    remove_accuracy(namespace.output)
+    result = inferencer.predict(case)
+    path = case.save(result, namespace.output, namespace.map_type)
+    sys.stdout.write(f"{path}: patient score {result.patient_score:.3f}, {describe_verdict(result)}\n")
 
 
 def describe_basis(inferencer: "VolumeInferencer") -> str:

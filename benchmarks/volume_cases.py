@@ -15,9 +15,13 @@ from anomalib_patchgan.data.prepare.brats.identity import identify
 from anomalib_patchgan.data.prepare.brats.names import parse_case
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.intensity import GreyScale
-from anomalib_patchgan.data.prepare.nifti import Volume, check_same_grid, parse_nifti, read_bytes
+from anomalib_patchgan.data.prepare.lesion_masks import read_lesion
+from anomalib_patchgan.data.prepare.nifti import Volume, parse_nifti, read_bytes
 from anomalib_patchgan.data.prepare.splits import splits_from_file
+from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
+from anomalib_patchgan.deploy.case_accuracy import label_volume
 from anomalib_patchgan.errors import DatasetNotFoundError
+from anomalib_patchgan.measure.volumes import LabelledVolume
 
 # In the plane: about as wide as PatchGan's default smooths its map, 2 map pixels of 2.5 mm at 192 pixels.
 SMOOTHING_MM = 5.0
@@ -45,16 +49,12 @@ class Content:
     """What is known of a case, `(X, Y, Z)` each, with axes to the left, back and top.
 
     Args:
-        brain: Voxels that are not background.
-        lesion: Voxels with any label.
+        volume: Brain and lesion.
         rules: Map of each rule, on a scale that is the same for all scans.
-        spacing_mm: Sides of a voxel.
     """
 
-    brain: NDArray[np.bool_]
-    lesion: NDArray[np.bool_]
+    volume: LabelledVolume
     rules: Mapping[str, NDArray[np.float32]]
-    spacing_mm: tuple[float, float, float]
 
 
 def split_cases(roots: Sequence[Path], split_file: Path, modalities: Sequence[str]) -> list[ScanCase]:
@@ -93,25 +93,26 @@ def folder_case(folder: Path, modalities: Sequence[str], *, healthy: bool = Fals
     return ScanCase(name=folder.name, patient=folder.name, files=files, segmentation=segmentation)
 
 
-def read_content(case: ScanCase) -> Content:
+def read_content(case: ScanCase, recipe: VolumeRecipe) -> Content:
     """Read a case and what the rules say of it: how bright it is, alone and smoothed within the brain.
+
+    Args:
+        case: The case.
+        recipe: How the models see volumes.
 
     Raises:
         DataError: A file cannot be used, or the labels lie on another grid.
     """
     path = next(iter(case.files.values()))
     scan = parse_nifti(read_bytes(path), path)
-    background = Background.of(scan.voxels)
-    brain = background.foreground(scan.voxels)
-    lesion = np.zeros(brain.shape, bool)
+    lesion = np.zeros(scan.voxels.shape, bool)
     if case.segmentation is not None:
-        labels = parse_nifti(read_bytes(case.segmentation), case.segmentation)
-        check_same_grid(scan, labels, path, case.segmentation)
-        lesion = labels.voxels != 0
-    scale = GreyScale(scan.voxels, "robust", path, background)
-    brightness = ((scan.voxels - scale.low) / (scale.high - scale.low)).astype(np.float32) * brain
-    rules = {"brightness": brightness, "smoothed_brightness": _smooth(brightness, brain, scan)}
-    return Content(brain=brain, lesion=lesion, rules=rules, spacing_mm=scan.spacing_mm)
+        lesion = read_lesion(case.segmentation, scan, path)
+    volume = label_volume(scan, path, lesion, recipe)
+    scale = GreyScale(scan.voxels, "robust", path, Background.of(scan.voxels))
+    brightness = ((scan.voxels - scale.low) / (scale.high - scale.low)).astype(np.float32) * volume.brain
+    rules = {"brightness": brightness, "smoothed_brightness": _smooth(brightness, volume.brain, scan)}
+    return Content(volume=volume, rules=rules)
 
 
 def _scan_case(case: Case, patient: str, modalities: Sequence[str]) -> ScanCase:

@@ -14,9 +14,9 @@ percentile first, which makes scans comparable. Smoothed brightness is smoothed 
 Several checkpoints are trainings with other seeds: every number is then their mean, a yes or no the share of yes, and
 intervals hold the randomness of training.
 
-Under `patients` stand AUROC and false-positive rate of patients. A case without any label, and one of `--healthy`, is a
-healthy patient; where there is none, as in BraTS, both are null with the reason, and the false-positive rate is that of
-the lesion-free parts of the scans.
+Under `patients` stand AUROC with its interval and false-positive rate of patients, whose visits are taken together. A
+case without any label, and one of `--healthy`, is a healthy patient; where there is none, as in BraTS, both are null
+with the reason, and the false-positive rate is that of the lesion-free parts of the scans.
 """
 
 import argparse
@@ -29,23 +29,27 @@ from typing import Any
 
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
-from volume_cases import Content, ScanCase, folder_case, read_content, split_cases
+from volume_cases import ScanCase, folder_case, read_content, split_cases
 
-from anomalib_patchgan.data.prepare.nifti import Volume
-from anomalib_patchgan.data.prepare.planes import turn_to_plane
 from anomalib_patchgan.data.prepare.writing import make_writable, write_json
-from anomalib_patchgan.deploy.model_card import THRESHOLD, installed_versions
+from anomalib_patchgan.deploy.case_accuracy import ABOVE_THRESHOLD, lesion_slices
+from anomalib_patchgan.deploy.model_card import installed_versions
 from anomalib_patchgan.deploy.volume import VolumeInferencer
 from anomalib_patchgan.deploy.volume_result import VolumeResult
 from anomalib_patchgan.errors import PatchGanError
-from anomalib_patchgan.measure.lesions import SMALLEST_MM3, SpotCounts, count_spots, operating_point
-from anomalib_patchgan.measure.localisation import pixel_metrics
+from anomalib_patchgan.measure.lesions import SMALLEST_MM3, SpotCounts, operating_point
 from anomalib_patchgan.measure.paired import pair
-from anomalib_patchgan.measure.patients import JudgedScan, judge_patients
+from anomalib_patchgan.measure.patients import JudgedScan, judge_patients, merge_scans, patient_auroc
+from anomalib_patchgan.measure.volumes import (
+    FALSE_PER_CASE,
+    MAP_THRESHOLDS,
+    LabelledVolume,
+    volume_spots,
+    voxel_metrics,
+)
 
-FALSE_PER_CASE = 1.0
-# Maps lie in [0, 1]; the brightest vessels of a scan are some times above the percentile that it is divided by.
-THRESHOLDS = np.concatenate([np.geomspace(8, 1, 48, endpoint=False), np.arange(128, 0, -1) / 128])
+# The brightest vessels of a scan are some times above the percentile that it is divided by.
+THRESHOLDS = np.concatenate([np.geomspace(8, 1, 48, endpoint=False), MAP_THRESHOLDS])
 MEASURES = ("voxel_AP", "best_dice", "lesion_sensitivity")
 
 Record = dict[str, Any]
@@ -90,24 +94,26 @@ def evaluate(models: Sequence[VolumeInferencer], cases: Sequence[ScanCase]) -> R
     # By model or rule, in the order of the cases.
     spots: dict[int | str, list[SpotCounts]] = {}
     for case in cases:
-        content = read_content(case)
+        content = read_content(case, models[0].recipe)
+        volume, most_false = content.volume, FALSE_PER_CASE * len(cases)
         of_rules: Record = {}
         for name, values in content.rules.items():
-            found = voxels(values, content, case.name, None)
-            of_rules |= {f"voxel_AP_of_{name}": found["pixel_AP"], f"best_dice_of_{name}": found["pixel_best_dice"]}
-            spots.setdefault(name, []).append(spots_of(values, content, len(cases)))
+            found = voxel_metrics(values, volume, None)
+            of_rules |= {f"{key}_of_{name}": found[key] for key in ("voxel_AP", "best_dice")}
+            spots.setdefault(name, []).append(volume_spots(values, volume, THRESHOLDS, most_false=most_false))
         for number, model in enumerate(models):
             result = model.predict(case.files)
-            in_plane = turn_to_plane(Volume(content.lesion, np.eye(4), 0), model.recipe.plane).voxels
-            lesion_slices = frozenset(np.flatnonzero(in_plane.any(axis=(0, 1))).tolist())
             scans[number].append(
                 JudgedScan(
-                    slice_scores=result.slice_scores, lesion_slices=lesion_slices, is_anomalous=result.is_anomalous
+                    slice_scores=result.slice_scores,
+                    lesion_slices=frozenset(lesion_slices(volume.lesion, model.recipe.plane)),
+                    is_anomalous=result.is_anomalous,
+                    patient=case.patient,
                 )
             )
             anomaly = as_read(result)
-            records.setdefault(case.name, []).append(measure(result, anomaly, content, scans[number][-1]) | of_rules)
-            spots.setdefault(number, []).append(spots_of(anomaly, content, len(cases)))
+            records.setdefault(case.name, []).append(measure(result, anomaly, volume, scans[number][-1]) | of_rules)
+            spots.setdefault(number, []).append(volume_spots(anomaly, volume, THRESHOLDS, most_false=most_false))
         print(case.name, json.dumps(mean_record(records[case.name]), indent=1), flush=True)
     thresholds = add_sensitivities(records, spots)
     judged = []
@@ -117,7 +123,7 @@ def evaluate(models: Sequence[VolumeInferencer], cases: Sequence[ScanCase]) -> R
         judged[-1]["patient_threshold_from"] = None if threshold is None else threshold.source
     written = {
         "cases": {name: mean_record(of_case) for name, of_case in records.items()},
-        "patients": mean_record(judged),
+        "patients": mean_record(judged) | auroc_of(scans),
         "spots": {
             "false_per_case": FALSE_PER_CASE,
             "smallest_mm3": SMALLEST_MM3,
@@ -138,31 +144,22 @@ def as_read(result: VolumeResult) -> np.ndarray:
     return apply_orientation(result.anomaly, turn)
 
 
-def voxels(values: np.ndarray, content: Content, case: str, threshold: float | None) -> dict[str, float | None]:
-    """Measure the voxels of the brain."""
-    brain = content.brain
-    return pixel_metrics(values[brain][None, None], content.lesion[brain][None, None], np.array([case]), threshold)
+def auroc_of(scans: Sequence[Sequence[JudgedScan]]) -> Record:
+    """AUROC of patients, mean over trainings, whose randomness its interval holds."""
+    patients = [merge_scans(of_model) for of_model in scans]
+    scores = np.array([[one.score for one in of_model] for of_model in patients])
+    auroc, interval = patient_auroc(scores, np.array([one.abnormal for one in patients[0]], bool))
+    return {"patient_AUROC": auroc, "patient_AUROC_interval": interval}
 
 
-def spots_of(values: np.ndarray, content: Content, cases: int) -> SpotCounts:
-    """Count hit lesions and false spots inside the brain."""
-    smallest = max(1, round(SMALLEST_MM3 / float(np.prod(content.spacing_mm))))
-    inside, lesion = np.where(content.brain, values, 0), content.lesion & content.brain
-    return count_spots(inside, lesion, THRESHOLDS, smallest=smallest, most_false=FALSE_PER_CASE * cases)
-
-
-def measure(result: VolumeResult, anomaly: np.ndarray, content: Content, patient: JudgedScan) -> Record:
+def measure(result: VolumeResult, anomaly: np.ndarray, volume: LabelledVolume, patient: JudgedScan) -> Record:
     """Compare one case's map, `(X, Y, Z)` with axes to the left, back and top, with its lesion."""
-    found = voxels(anomaly, content, result.case, THRESHOLD if result.has_thresholds else None)
-    lesion = content.lesion
-    spots = result.hot_spots
+    spots, lesion = result.hot_spots, volume.lesion
     in_file = result.grid.turn(lesion)
     hit = bool(in_file[tuple(result.grid.voxel_at(spots[0].world_mm))]) if spots and lesion.any() else None
     return {
-        "voxel_AP": found["pixel_AP"],
-        "best_dice": found["pixel_best_dice"],
-        "dice_at_threshold": found.get("pixel_dice"),
-        "lesion_share": float(lesion[content.brain].mean()),
+        **voxel_metrics(anomaly, volume, ABOVE_THRESHOLD if result.has_thresholds else None),
+        "lesion_share": volume.lesion_share,
         "slices": len(result.slice_scores),
         "patient_score": result.patient_score,
         "is_anomalous": result.is_anomalous,

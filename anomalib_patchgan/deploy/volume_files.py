@@ -85,7 +85,7 @@ def find_cases(source: Path, modalities: Sequence[str]) -> list[VolumeCase]:
             raise DataError(msg)
         known[modality] = path
     others = [path.relative_to(source).as_posix() for path in files if path not in named]
-    listing = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
+    listing = name_some(others)
     if not cases:
         expected = " and ".join(
             " or ".join(f"<case>_{word}.nii.gz" for word in words_for(modality)) for modality in modalities
@@ -97,6 +97,16 @@ def find_cases(source: Path, modalities: Sequence[str]) -> list[VolumeCase]:
     if others:
         logger.warning("%s: left out, since the model takes %s: %s", source, " and ".join(modalities), listing)
     return [VolumeCase(name=name, paths=paths) for name, paths in sorted(cases.items())]
+
+
+def name_some(names: Sequence[str]) -> str:
+    """Name the first of some files and how many more there are.
+
+    Example:
+        >>> name_some(list("abcdefg"))
+        'a, b, c, d, e and 2 more'
+    """
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def read_name(path: Path, folder: Path) -> VolumeName | None:

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from anomalib_patchgan.configs_command import find_config
 from tests.conftest import run
 from tests.fakes.benchmark import write_run
-from tests.fakes.volumes import make_voxels, write_volume
+from tests.fakes.volumes import lesion_voxels, make_voxels, write_volume
 from tests.runtime_environment import closure, make_environment, read_requirements
 
 HEAVY = ("torch", "torchvision", "lightning", "anomalib", "pandas", "matplotlib", "timm", "sklearn", "nncf", "onnx")
@@ -62,6 +62,7 @@ def scripts(requirements, wheel, tmp_path_factory):
 def cases(tmp_path):
     """A folder of a volume and one of two images."""
     write_volume(tmp_path / "in" / "case_flair.nii.gz", make_voxels())
+    write_volume(tmp_path / "masks" / "case_seg.nii.gz", lesion_voxels().astype(np.uint8))
     return tmp_path / "in"
 
 
@@ -120,6 +121,8 @@ def test_work_loads_nothing_heavy(exported, prepared, cases, tmp_path):
     images = prepared / "test" / "normal"
     for command in (
         ["volume", "--model", exported, "--input", cases, "--output", "out"],
+        ["volume", "--model", exported, "--input", cases, "--output", "out", "--masks", "masks"],
+        ["volume", "--model", exported, "--input", cases, "--output", "out", "--masks", "masks/{case}_seg.nii.gz"],
         ["view", "out", "--images", cases],
         ["images", "--model", exported, "--input", images, "--output", "slices"],
     ):
@@ -133,8 +136,11 @@ def test_volume_images_view_and_report_without_torch(scripts, exported, checkpoi
     find = "import sys\nfrom importlib.util import find_spec\nprint([name for name in sys.argv[1:] if find_spec(name)])"
     assert run(scripts / "python", "-I", "-c", find, *HEAVY, cwd=tmp_path) == "[]\n"
 
-    run(program, "volume", "--model", exported, "--input", cases, "--output", "out", cwd=tmp_path)
-    here(RUN, "volume", "--model", exported, "--input", cases, "--output", "full", cwd=tmp_path)
+    masks = ("--masks", "masks/{case}_seg.nii.gz")
+    run(program, "volume", "--model", exported, "--input", cases, "--output", "out", *masks, cwd=tmp_path)
+    here(RUN, "volume", "--model", exported, "--input", cases, "--output", "full", *masks, cwd=tmp_path)
+    tables = [(tmp_path / name / "accuracy" / "cases.csv").read_text() for name in ("out", "full")]
+    assert tables[0] == tables[1]
     records = [json.loads((tmp_path / name / "case.json").read_text()) for name in ("out", "full")]
     assert records[0] == records[1]
     for name in records[0]["outputs"].values():

@@ -209,6 +209,19 @@ class VolumeRecipe:
         """Turn a volume so that its third axis counts the slices."""
         return turn_to_plane(volume, self.plane)
 
+    def foreground(self, volume: Volume, path: Path) -> np.ndarray:
+        """Return what of a volume counts as brain, or head where images are not skull-stripped, `(X, Y, Z)` bool.
+
+        Args:
+            volume: The volume, not turned.
+            path: Its file, for messages.
+
+        Raises:
+            DataError: It holds no number, or no head is found in it.
+        """
+        voxels = self._without_air(volume, path).voxels
+        return Background.of(voxels).foreground(voxels)
+
     def _without_air(self, volume: Volume, path: Path) -> Volume:
         if volume.nonfinite == volume.voxels.size:
             msg = f"{path} holds no number, every voxel is NaN or infinite: replace the file or remove its case."

@@ -19,7 +19,7 @@ from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFo
 from anomalib_patchgan.volume_command import choose_cases
 from tests.fakes.dicom import NAME, PATIENT_ID, RAS_TO_LPS, write_series
 from tests.fakes.volume_command import volume
-from tests.fakes.volumes import AFFINE, make_voxels, write_volume
+from tests.fakes.volumes import AFFINE, lesion_voxels, make_voxels, write_volume
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -49,6 +49,17 @@ def run(model, source, out, *more):
 def canonical(path):
     image = nib.as_closest_canonical(nib.load(path))
     return image.get_fdata(), image.affine
+
+
+def test_a_mask_of_the_only_study_may_have_any_name(exported, tmp_path):
+    """Its case is named by hashes of UIDs, which nobody's masks have."""
+    _, image = scan(tmp_path)
+    write_series(tmp_path / "dicom", image)
+    mask = write_volume(tmp_path / "patient-7_seg.nii.gz", lesion_voxels().astype(np.uint8))
+    record = run(exported, tmp_path / "dicom", tmp_path / "out", "--masks", str(mask))
+    summary = json.loads((tmp_path / "out" / "accuracy" / "summary.json").read_text())
+    assert (summary["cases"], summary["at_threshold"]["lesions"]) == (1, 1)
+    assert (tmp_path / "out" / "accuracy" / "cases" / f"{record['case']}.json").is_file()
 
 
 ACQUISITIONS = {

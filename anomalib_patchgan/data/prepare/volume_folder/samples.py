@@ -8,6 +8,7 @@ import numpy as np
 
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.foreground import check_skull_stripped
+from anomalib_patchgan.data.prepare.lesion_masks import check_extent, check_mask
 from anomalib_patchgan.data.prepare.lesion_stack import LesionStack, read_volume, tile_samples
 from anomalib_patchgan.data.prepare.nifti import ReadLimits, Volume, check_same_grid
 from anomalib_patchgan.data.prepare.tiles import choose_for_split
@@ -18,10 +19,7 @@ from anomalib_patchgan.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-# Labels of parts of a lesion; intensities of an image and the labels of an atlas are above.
-MAX_LABEL = 255
-# Of the foreground. The largest gliomas fill a quarter of the brain; masks of the brain or its tissues fill all of it.
-MAX_LESION = 0.6
+_OPTION = "--data.mask"
 
 
 def make_samples(spec: VolumeFolderSpec, limits: ReadLimits, case: Case) -> Iterable[PreparedSlice]:
@@ -66,23 +64,14 @@ def read_stack(spec: VolumeFolderSpec, limits: ReadLimits, case: Case) -> Lesion
         path = case.sources[mask_name]
         mask = read_volume(path, limits, strict=spec.strict)
         check_same_grid(first, mask, first_path, path)
-        _check_mask(mask, path)
+        check_mask(mask, path, _OPTION)
         lesion = mask.voxels != 0
         _check_group(case, path, is_lesion_free=not lesion.any())
     stack = LesionStack.of(spec.recipe, volumes, Volume(lesion, first.affine, 0))
-    _check_extent(stack, case)
+    if mask_name is not None:
+        # There is some brain, or the scan could not have been scaled.
+        check_extent(stack.lesion, stack.images.slices.brain, case.sources[mask_name], _OPTION)
     return stack
-
-
-def _check_mask(mask: Volume, path: Path) -> None:
-    labelled = mask.voxels[mask.voxels != 0]
-    wrong = (labelled < 0) | (labelled > MAX_LABEL) | (labelled != np.rint(labelled))
-    if wrong.any():
-        msg = (
-            f"{path} is no mask, it holds {labelled[wrong][0]:g}: every voxel must be 0, or a whole number to "
-            f"{MAX_LABEL} for lesion, so threshold it or give another --data.mask."
-        )
-        raise DataError(msg)
 
 
 def _check_group(case: Case, path: Path, *, is_lesion_free: bool) -> None:
@@ -95,15 +84,3 @@ def _check_group(case: Case, path: Path, *, is_lesion_free: bool) -> None:
         raise DataError(msg)
     if is_lesion_free:
         logger.warning("%s marks no voxel: all of %s is taken for healthy", path, case.name)
-
-
-def _check_extent(stack: LesionStack, case: Case) -> None:
-    brain = stack.images.slices.brain
-    # There is some brain, or the scan could not have been scaled.
-    share = float(stack.lesion[brain].mean())
-    if share > MAX_LESION:
-        msg = (
-            f"{case.sources[case.plan['mask']]} marks {share:.0%} of the foreground as lesion: is it a mask of the "
-            "brain or its tissues? Give that of the lesion with --data.mask PATTERN."
-        )
-        raise DataError(msg)
