@@ -25,7 +25,9 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from anomalib_patchgan.data.prepare.writing import write_json
-from tests.data.fuzzing import ACCEPTED, KINDS, MAX_PEAK_BYTES, run_case
+from tests.data.fuzzing import ACCEPTED, KINDS, MAX_PEAK_BYTES, RUNNABLE, run_case
+
+READERS = ("anomalib-patchgan", "nibabel", "numpy", "pandas", "pillow", "pydicom", "python-gdcm")
 
 
 def resident_mib() -> float:
@@ -41,6 +43,8 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first case of each kind")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    if RUNNABLE != KINDS:
+        parser.error("DICOM needs the extra dicom: pip install '.[dicom]'")
 
     # Skipped and repaired files are reported by the thousand.
     logging.disable(logging.WARNING)
@@ -87,7 +91,7 @@ def main() -> int:
             "slowest_case_seconds": round(slowest, 2),
             "seconds": round(time.perf_counter() - started, 1),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-            "versions": {name: version(name) for name in ("anomalib-patchgan", "nibabel", "numpy", "pandas", "pillow")},
+            "versions": {name: version(name) for name in READERS},
         },
     )
     console.print(f"{n_untyped} untyped errors, peak {peak / 2**20:.1f} MiB, written to {args.out}")

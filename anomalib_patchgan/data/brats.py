@@ -64,6 +64,7 @@ class BraTS(PreparedArchive):
         image_size: Height and width of the images of `slices`, `None` for pixels of 1 mm; otherwise what whole slices
             are resized to before tiles are cut, `None` keeps 240.
         slice_range: First and last axial slice, counted from the bottom from 0; `None` takes all.
+            `volume` later takes what lies as far from the end of the brain, in millimetres.
         min_brain: Least brain of a slice, as a share of the volume's largest cross-section, in (0, 1].
         stratum: `large` or `small` keeps one lesion size of the abnormal tiles; `None` keeps all.
         test_tiles: `paper`: normal test tiles, and novel ones.

@@ -61,6 +61,7 @@ class VolumeFolder(PreparedArchive):
         field_mm: Side of the square around the foreground that images show, and tiles are cut from, in millimetres.
         image_size: Height and width of this square in pixels; `None` for pixels of 1 mm.
         slice_range: First and last slice, counted from 0; `None` takes all.
+            `volume` later takes what lies as far from the end of the brain, in millimetres.
         min_brain: Least foreground of a slice, as a share of the volume's largest cross-section, in (0, 1].
         stratum: `large` or `small` keeps one lesion size of the abnormal tiles; `None` keeps all.
         val_split_ratio: Share of patients for validation, in (0, 1); where healthy ones train, share of these.

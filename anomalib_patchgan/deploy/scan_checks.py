@@ -31,7 +31,8 @@ def check_volume(path: Path, volume: Volume, recipe: VolumeRecipe) -> None:
         recipe: How it is to become images.
 
     Raises:
-        DataError: It is a segmentation, or has fewer than 32 voxels along a side of its slices.
+        DataError: It is a segmentation, or has fewer than 32 voxels along a side of its slices and the model was not
+            trained on scans as coarse.
 
     Example:
         >>> check_volume(Path("a.nii"), Volume(np.eye(40).reshape(40, 40, 1), np.eye(4), 0), VolumeRecipe())
@@ -40,9 +41,10 @@ def check_volume(path: Path, volume: Volume, recipe: VolumeRecipe) -> None:
     """
     turned = recipe.turn(volume)
     sides = turned.voxels.shape[:2]
-    if min(sides) < MIN_SIDE:
+    is_known = recipe.training is not None and recipe.training.is_as_coarse(turned.spacing_mm[:2])
+    if min(sides) < MIN_SIDE and not (is_known and _shows_head(turned)):
         remedy = "give a whole scan"
-        if min(side * mm for side, mm in zip(sides, turned.spacing_mm[:2], strict=True)) >= MIN_HEAD_MM:
+        if _shows_head(turned):
             # Slices of another plane, far apart.
             voxel = " x ".join(f"{mm:.3g}" for mm in turned.spacing_mm)
             remedy = f"its voxels measure {voxel} mm there, so resample it to cubes of about 1 mm"
@@ -56,6 +58,11 @@ def check_volume(path: Path, volume: Volume, recipe: VolumeRecipe) -> None:
             listing = ", ".join(f"{value:g}" for value in values)
             msg = f"{path} holds only the values {listing}, as a segmentation does: give the image."
             raise DataError(msg)
+
+
+def _shows_head(volume: Volume) -> bool:
+    """Tell whether slices, of the first two axes, are wide enough for a whole head."""
+    return all(side * mm >= MIN_HEAD_MM for side, mm in zip(volume.voxels.shape, volume.spacing_mm[:2], strict=False))
 
 
 def describe_scan(
@@ -73,7 +80,7 @@ def describe_scan(
     for path, volume in volumes.items():
         remarks += volume.remarks(path.name)
     remarks += scan.slices.remarks
-    if recipe.slice_range is not None:
+    if recipe.slice_range is not None and (recipe.training is None or recipe.training.range_mm is None):
         first, last = recipe.slice_range
         remarks.append(f"the model takes slices {first} to {last}, counted from the first one of a whole scan")
     seen = zip(profile.extent_mm[:2], scan.spacing_mm[:2], scan.field.box_sides, strict=True)

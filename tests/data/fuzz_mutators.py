@@ -17,6 +17,15 @@ _JSON = (None, True, False, 0, -1, 1e308, 10**400, "", "x", "../../x", "a\0b", "
 _JSON = (*_JSON, [], [[]], {}, {"": 0}, [None])
 _KEYS = ("", "..", "/etc/passwd", "../../x", "a\0b", "skipped", "split", "train/normal/x.png", "x" * 300)
 
+# Of DICOM: who and what an image is, where it lies, and how it is stored.
+_ELEMENTS = ((0x8, 0x5), (0x8, 0x8), (0x8, 0x16), (0x8, 0x18), (0x8, 0x60), (0x8, 0x103E), (0x10, 0x10), (0x10, 0x20))
+_ELEMENTS = (*_ELEMENTS, (0x18, 0x50), (0x20, 0xD), (0x20, 0xE), (0x20, 0x11), (0x20, 0x13), (0x20, 0x52))
+_ELEMENTS = (*_ELEMENTS, *[(0x20, 0x32), (0x20, 0x37), (0x28, 0x30)] * 2, (0x28, 2), (0x28, 4), (0x28, 8), (0x28, 0x10))
+_ELEMENTS = (*_ELEMENTS, (0x28, 0x11), (0x28, 0x100), (0x28, 0x101), (0x28, 0x102), (0x28, 0x103), (2, 0x10))
+_VALUES = (b"", b"0", b"-1", b"nan", b"1e400", b"1\\2", b"0\\0\\0", b"1\\0\\0\\0\\1\\0", b"9" * 20, b"a" * 70, b"\0\0")
+_VALUES = (*_VALUES, b"\1\0", b"\10\0", b"\40\0", b"\xff\xff", b"MONOCHROME1", b"RGB", b"../x", b"SEG", b"\x1b$B\x80")
+_VALUES = (*_VALUES, b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.4.70", b"1.2.840.10008.1.2.5", b"ISO 2022 IR 87")
+
 
 def damage_bytes(rng: np.random.Generator, content: bytes) -> bytes:
     """Damage a file at one to four places."""
@@ -96,6 +105,33 @@ def damage_text(rng: np.random.Generator, content: bytes) -> bytes:
         text = text[:start] + _CELLS[rng.integers(len(_CELLS))] + text[end:]
     encoding = str(rng.choice(["utf-8", "utf-16", "utf-8-sig", "cp037"], p=[0.85, 0.05, 0.05, 0.05]))
     return text.encode(encoding, "replace")
+
+
+def damage_name(rng: np.random.Generator, name: str) -> str:
+    """Change some characters of a file's name; a name that no system takes stays as it was."""
+    letters = list(name)
+    for _ in range(rng.integers(1, 4)):
+        letters.insert(int(rng.integers(len(letters) + 1)), str(rng.choice(list("_-.:a1 \\\u202e{}*?"))))
+    damaged = "".join(letters)
+    return name if damaged.strip(".") == "" else damaged
+
+
+def damage_dicom(rng: np.random.Generator, content: bytes) -> bytes:
+    """Replace the values of some elements of a DICOM file in explicit little endian, or take the elements out."""
+    for _ in range(rng.integers(1, 4)):
+        tag = struct.pack("<2H", *_ELEMENTS[rng.integers(len(_ELEMENTS))])
+        starts = [start for start in range(132, len(content) - 8, 2) if content[start : start + 4] == tag]
+        if not starts:
+            continue
+        start = starts[rng.integers(len(starts))]
+        end = start + 8 + struct.unpack_from("<H", content, start + 6)[0]
+        if rng.random() < 0.2:
+            content = content[:start] + content[end:]
+            continue
+        value = _VALUES[rng.integers(len(_VALUES))]
+        value += b" " * (len(value) % 2)
+        content = content[: start + 6] + struct.pack("<H", len(value)) + value + content[end:]
+    return content
 
 
 def damage_json(rng: np.random.Generator, content: bytes) -> bytes:

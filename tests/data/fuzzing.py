@@ -10,7 +10,7 @@ import tempfile
 import time
 import tracemalloc
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +30,16 @@ from anomalib_patchgan.data.prepare.volume_folder.participants import read_parti
 from anomalib_patchgan.data.prepared_table import make_prepared_table
 from anomalib_patchgan.errors import PatchGanError
 from tests.data import fuzz_seeds
-from tests.data.fuzz_mutators import damage_bytes, damage_json, damage_nifti, damage_png, damage_text
+from tests.data.fuzz_mutators import damage_bytes, damage_json, damage_name, damage_nifti, damage_png, damage_text
+from tests.data.fuzzing_scans import HAS_DICOM, prepare_and_check, run_brats, run_dicom, write_files
 
-KINDS = ("nifti", "photograph", "mask", "csv", "split_file", "manifest", "participants", "cohort")
+KINDS = ("nifti", "photograph", "mask", "csv", "split_file", "manifest", "participants", "cohort", "brats", "dicom")
 LIMITS = ReadLimits(max_dimension=512, max_bytes=2**20, max_pixels=2**18)
 # Of Python's and NumPy's memory. The limits allow 1 MiB of voxels, of which floats need a second copy and a map of
 # what is finite; PIL's own limit on compressed text in PNG files is 64 MiB.
 MAX_PEAK_BYTES = 16 * 2**20
+# DICOM needs an extra.
+RUNNABLE = tuple(kind for kind in KINDS if kind != "dicom" or HAS_DICOM)
 ACCEPTED = "accepted"
 _DATE_NS = 10**18
 
@@ -191,12 +194,10 @@ def _prepare(root: Path) -> None:
 
 
 def _unpack(files: dict[str, bytes], folder: Path) -> None:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        # The records hold the dates of the sources.
-        os.utime(path, ns=(_DATE_NS, _DATE_NS))
+    write_files(folder, files)
+    # The records hold the dates of the sources.
+    for name in files:
+        os.utime(folder / name, ns=(_DATE_NS, _DATE_NS))
 
 
 @cache
@@ -233,11 +234,11 @@ def _run_cohort(rng: np.random.Generator, folder: Path) -> None:
         files[name] = damage_nifti(rng, files[name])
     for name in rng.choice(list(files), size=rng.integers(2), replace=False).tolist():
         start, _, last = name.rpartition("/")
-        files[f"{start}/{_damage_name(rng, last)}"] = files.pop(name)
+        files[f"{start}/{damage_name(rng, last)}"] = files.pop(name)
     if rng.random() < 0.3:
         table = b"participant_id,group\nsub-a,normal\nsub-b,abnormal\nsub-c,normal\nsub-d,normal\n"
         files["participants.tsv"] = damage_text(rng, table) if rng.integers(2) else table
-    _unpack(files, root)
+    write_files(root, files)
     patterns = {"image": "**/{case}_FLAIR.nii.gz", "mask": "**/{case}_dseg.nii.gz"}
     spec = VolumeFolderSpec(
         protocol=str(rng.choice(["slices", "tiles"])),
@@ -247,23 +248,7 @@ def _run_cohort(rng: np.random.Generator, folder: Path) -> None:
         **({} if is_bids else patterns),
     )
     preparation = plan_volume_folder(root, spec, LIMITS)
-    skip = rng.random() < 0.7
-    manifest = prepare_folder(folder / "prepared", preparation, workers=1, on_error="skip" if skip else "stop")
-    assert not manifest["missing"]
-    written = [path for path in folder.rglob("*.png") if path.is_file()]
-    assert all(path.is_relative_to(folder / "prepared") for path in written)
-    assert len(written) == sum(count for row in manifest["counts"].values() for count in row.values())
-    if any(manifest["counts"].values()):
-        make_prepared_table(folder / "prepared", id_pattern=r"^(.+)_slice-\d+")
-
-
-def _damage_name(rng: np.random.Generator, name: str) -> str:
-    """Change some characters of a file's name; a name that no system takes stays as it was."""
-    letters = list(name)
-    for _ in range(rng.integers(1, 4)):
-        letters.insert(int(rng.integers(len(letters) + 1)), str(rng.choice(list("_-.:a1 \\\u202e{}*?"))))
-    damaged = "".join(letters)
-    return name if damaged.strip(".") == "" else damaged
+    prepare_and_check(rng, folder, preparation, r"^(.+)_slice-\d+")
 
 
 RUNNERS = {
@@ -275,4 +260,6 @@ RUNNERS = {
     "manifest": _run_manifest,
     "participants": _run_participants,
     "cohort": _run_cohort,
+    "brats": partial(run_brats, limits=LIMITS),
+    "dicom": partial(run_dicom, limits=LIMITS),
 }

@@ -79,3 +79,12 @@ def test_an_empty_volume_is_refused():
 def test_odd_ranges_stay_within_8_bits(values):
     grey = to_grey(np.array(values, np.int16), "robust", PATH)
     assert np.array_equal(grey == 0, np.array(values) == 0)
+
+
+@pytest.mark.parametrize("values", [[-1.7e308, -1e308, 1e308, 1.7e308], [-1e300, -2e300, 1e300], [*[1e300] * 9, 2e300]])
+@pytest.mark.filterwarnings("error")
+def test_a_range_beyond_that_of_the_type(values):
+    grey = to_grey(np.array(values), "robust", PATH)
+    order = np.argsort(values, kind="stable")
+    assert (np.diff(grey[order].astype(int)) >= 0).all()
+    assert grey.max() == 255

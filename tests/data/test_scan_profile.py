@@ -1,6 +1,7 @@
 """A scan that is unlike those of the training is found by contrast, voxels and extent; one like them is not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,23 @@ def test_slices_are_evenly_spread():
     assert len(chosen) == 24
     assert (chosen[0], chosen[-1]) == (100, 199)
     assert set(np.diff(chosen)) <= {4, 5}
+
+
+def test_ranges_of_slices_are_put_together():
+    recipe = replace(RECIPE, slice_range=(20, 29))
+    volumes = []
+    for first in (5, 9):
+        voxels = np.zeros((80, 80, 60), np.float32)
+        voxels[20:60, 20:60, first:50] = np.random.default_rng(0).normal(400, 30, (40, 40, 50 - first))
+        volumes.append(Volume(voxels, np.diag([3.0, 3.0, 2.0, 1.0]), 0))
+    profiles = [recipe.open({Path("a.nii"): volume}).profile() for volume in volumes]
+    assert [profile.range_mm for profile in profiles] == [(30.0, 50.0), (22.0, 42.0)]
+    training = TrainingScans.of(profiles)
+    assert training.range_mm == (26.0, 46.0)
+    assert TrainingScans.from_dict(json.loads(json.dumps(training.as_dict()))) == training
+    records = [profile.as_dict() for profile in profiles]
+    del records[1]["range_mm"]  # prepared by an older version
+    assert TrainingScans.of(map(ScanProfile.from_dict, records)).range_mm is None
+    for wrong in ([1.0], "ab", [0, None], 3, [0.0, 1e9]):
+        with pytest.raises(DataError, match="range_mm|not valid"):
+            TrainingScans.from_dict(training.as_dict() | {"range_mm": wrong})

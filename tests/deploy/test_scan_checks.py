@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -74,6 +75,40 @@ def test_margins_change_nothing(inferencer, tmp_path):
             pytest.approx(spot.world_mm, abs=1e-3) for spot in whole.hot_spots
         ]
         assert other.training_data["note"] is None
+
+
+@pytest.fixture(scope="module")
+def ranged(exported, tmp_path_factory):
+    """A model of the slices 3 to 5 of whole scans."""
+    recipe = replace(RECIPE, slice_range=(3, 5))
+    folder = tmp_path_factory.mktemp("ranged")
+    paths = [write_volume(folder / f"{seed}.nii", make_voxels(seed=seed)) for seed in range(3)]
+    profiles = [recipe.open({path: parse_nifti(path.read_bytes(), path)}).profile() for path in paths]
+    return VolumeInferencer(exported, recipe=replace(recipe, training=TrainingScans.of(profiles)))
+
+
+@pytest.mark.parametrize(("below", "above"), [(0, 0), (-1, 0), (-1, -1), (4, 0), (30, 7)])
+def test_a_range_of_slices_is_that_of_the_anatomy(ranged, tmp_path, below, above):
+    voxels = np.pad(make_voxels(), ((0, 0), (0, 0), (max(below, 0), max(above, 0))))
+    voxels = voxels[:, :, max(-below, 0) : voxels.shape[2] - max(-above, 0)]
+    whole = ranged.predict(write(tmp_path / "whole_flair.nii", make_voxels()))
+    other = ranged.predict(write(tmp_path / "other_flair.nii", voxels, moved((0, 0, below))))
+    assert list(whole.slice_scores) == [3, 4, 5]
+    assert list(other.slice_scores) == [3 + below, 4 + below, 5 + below]
+    assert other.patient_score == pytest.approx(whole.patient_score, abs=1e-4)
+    assert other.remarks == []
+
+
+def test_a_range_of_slices_is_one_of_millimetres(ranged, tmp_path):
+    affine = AFFINE @ np.diag([1, 1, 0.5, 1])
+    thin = ranged.predict(write(tmp_path / "a_flair.nii", np.repeat(make_voxels(), 2, axis=2), affine))
+    assert list(thin.slice_scores) == [6, 7, 8, 9, 10, 11]
+
+
+def test_a_range_of_slices_whose_place_is_not_known_is_said(exported, tmp_path):
+    old = VolumeInferencer(exported, recipe=replace(RECIPE, slice_range=(3, 5)))
+    [remark] = old.predict(write(tmp_path / "a_flair.nii", make_voxels())).remarks
+    assert remark == "the model takes slices 3 to 5, counted from the first one of a whole scan"
 
 
 def test_other_voxels_change_little(inferencer, tmp_path):
@@ -248,3 +283,19 @@ def test_what_to_do_with_few_voxels(inferencer, tmp_path, shape, spacing, remedy
     affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
     with pytest.raises(DataError, match=remedy):
         inferencer.predict(write(tmp_path / "a_flair.nii", voxels, affine))
+
+
+@pytest.mark.parametrize("plane", ["coronal", "sagittal"])
+def test_few_rows_are_enough_for_a_model_of_such_scans(exported, tmp_path, plane):
+    # Slices of 5 mm, 26 of them: whole heads that were taken in axial slices.
+    voxels = np.repeat(make_voxels(), 3, axis=2)[:, :, 2:28]
+    path = write(tmp_path / "a_flair.nii", voxels)
+    recipe = replace(RECIPE, plane=plane)
+    profile = recipe.open({path: parse_nifti(path.read_bytes(), path)}).profile()
+    coarse = replace(recipe, training=TrainingScans.of([profile]))
+    assert VolumeInferencer(exported, recipe=coarse).predict(path).slice_scores
+    fine = replace(profile, spacing_mm=(2.0, 2.0, 2.0))
+    for training in (None, TrainingScans.of([fine])):
+        model = VolumeInferencer(exported, recipe=replace(recipe, training=training))
+        with pytest.raises(DataError, match=rf"{plane} slices of 64x26 voxels, fewer than 32: its voxels measure"):
+            model.predict(path)

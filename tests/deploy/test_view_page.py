@@ -287,7 +287,17 @@ def test_link_in_the_folder_of_images_leads_nowhere_else(tmp_path):
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / image.name).symlink_to(image)
     # What lies in the folder of the result is found all the same, and is not there.
-    with pytest.raises(DatasetNotFoundError):
+    with pytest.raises(DataError, match=rf"given.* by a symbolic link to {image}: give the folder that holds it"):
+        write_page(result, images=tmp_path / "given")
+
+
+def test_image_that_lies_elsewhere_than_in_the_folder_given_is_named(tmp_path):
+    result, image = elsewhere(tmp_path)
+    change(result, inputs={"image": str(image)})
+    (tmp_path / "given").mkdir()
+    with pytest.raises(
+        DataError, match=rf"inputs\.image is {image}, which is not in .* given: give"
+    ):
         write_page(result, images=tmp_path / "given")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomalib_patchgan.data.prepare.background import Background
+from anomalib_patchgan.data.prepare.field_of_view import extent
 from anomalib_patchgan.data.prepare.intensity import GreyScale, Scaling
 from anomalib_patchgan.data.prepare.nifti import Volume
 
@@ -72,10 +73,29 @@ class AxialImages:
             grey = [one * self.brain[index] for one in grey]
         return grey[0] if len(grey) == 1 else np.stack(grey, axis=-1)
 
-    def indices(self, slice_range: tuple[int, int] | None) -> range:
-        """Return the numbers of the slices from a first to a last one, or of all, as far as they are there."""
-        first, last = slice_range or (0, len(self.brain) - 1)
-        return range(first, min(last + 1, len(self.brain)))
+    def range_mm(self, slice_range: tuple[int, int], spacing_mm: float) -> tuple[float, float]:
+        """Return where a range of slices begins and ends, in millimetres from where the brain begins.
+
+        Args:
+            slice_range: First and last slice; what is beyond the scan does not count.
+            spacing_mm: Distance of the slices.
+
+        Example:
+            >>> brain = np.zeros((9, 4, 4), bool)
+            >>> brain[2:7] = True
+            >>> slices = AxialImages(channels=[], brain=brain)
+            >>> slices.range_mm((3, 5), 2.0), slices.between((2.0, 8.0), 2.0)
+            ((2.0, 8.0), [3, 4, 5])
+        """
+        start, _ = extent(self.brain, 0)
+        first, end = (min(number, len(self.brain)) for number in (slice_range[0], slice_range[1] + 1))
+        return (first - start) * spacing_mm, (end - start) * spacing_mm
+
+    def between(self, range_mm: tuple[float, float], spacing_mm: float) -> list[int]:
+        """Return the numbers of the slices whose middle lies in a range as `range_mm` returns it."""
+        start, _ = extent(self.brain, 0)
+        middles = (np.arange(len(self.brain)) + 0.5 - start) * spacing_mm
+        return [int(number) for number in np.flatnonzero((middles >= range_mm[0]) & (middles <= range_mm[1]))]
 
     def has_brain(self, min_brain: float) -> np.ndarray:
         """Tell which slices have at least this share of the largest cross-section, `(Z,)` bool."""

@@ -1,6 +1,7 @@
 """From a volume's intensities to 8 bits, the same for every case of an archive."""
 
 import logging
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -70,7 +71,7 @@ class GreyScale:
         else:
             self.low, self.floor = min(low, level), 1.0
             # All but a few voxels may have one negative value, which is then both percentiles.
-            self.high = high if high > self.low else max(highest, self.low + 1.0)
+            self.high = high if high > self.low else max(highest, self.low + 1.0, math.nextafter(self.low, math.inf))
         self._table: np.ndarray | None = None
 
     def __call__(self, voxels: np.ndarray) -> np.ndarray:
@@ -92,7 +93,9 @@ class GreyScale:
         return self._table[voxels.view(unsigned)]
 
     def _scale(self, values: np.ndarray) -> np.ndarray:
-        share = np.clip((values.astype(np.float64) - self.low) / (self.high - self.low), 0, 1)
+        # Halves, because the range of a damaged file may be beyond that of its type.
+        inside = np.clip(values.astype(np.float64), self.low, self.high) / 2
+        share = (inside - self.low / 2) / (self.high / 2 - self.low / 2)
         grey = np.rint(self.floor + share * (255.0 - self.floor)).astype(np.uint8)
         if self.background.kind != "noise":
             # Where the air is noise, the place of a voxel tells, see `Background.foreground`.

@@ -44,15 +44,22 @@ class ScanProfile:
             `(C, 48)` for C modalities.
         spacing_mm: Voxels along columns, rows and slices.
         extent_mm: Extent of the foreground along the same axes, without its outermost voxels.
+        range_mm: Where the range of slices that training takes begins and ends, from where the foreground begins;
+            `None` without such a range.
     """
 
     histogram: tuple[tuple[float, ...], ...]
     spacing_mm: tuple[float, ...]
     extent_mm: tuple[float, ...]
+    range_mm: tuple[float, ...] | None = None
 
     @classmethod
     def of(
-        cls, images: Sequence[NDArray[np.uint8]], foreground: NDArray[np.bool_], spacing_mm: Sequence[float]
+        cls,
+        images: Sequence[NDArray[np.uint8]],
+        foreground: NDArray[np.bool_],
+        spacing_mm: Sequence[float],
+        range_mm: Sequence[float] | None = None,
     ) -> "ScanProfile":
         """Describe a scan.
 
@@ -60,6 +67,7 @@ class ScanProfile:
             images: Some of its images, `(h, w)` or `(h, w, 3)`, 0 in the background.
             foreground: `(Z, H, W)`.
             spacing_mm: Voxels along the last, the middle and the first axis of the foreground.
+            range_mm: See the class.
 
         Example:
             >>> image = np.array([[0, 255], [1, 255]], np.uint8)
@@ -81,17 +89,19 @@ class ScanProfile:
             histogram=tuple(rows),
             spacing_mm=tuple(round(float(side), 4) for side in spacing_mm),
             extent_mm=tuple(round(size * side, 1) for size, side in zip(sizes, spacing_mm, strict=True)),
+            range_mm=None if range_mm is None else tuple(round(float(place), 2) for place in range_mm),
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return a record of plain values."""
         lists = {name: list(getattr(self, name)) for name in ("spacing_mm", "extent_mm")}
+        lists |= {} if self.range_mm is None else {"range_mm": list(self.range_mm)}
         return lists | {"histogram": [list(row) for row in self.histogram]}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "ScanProfile":
         """Read a record that `as_dict` made."""
-        sides = {name: tuple(record[name]) for name in ("spacing_mm", "extent_mm")}
+        sides = {name: tuple(record[name]) for name in ("spacing_mm", "extent_mm", "range_mm") if name in record}
         return cls(histogram=_rows(record["histogram"]), **sides)
 
 
@@ -115,6 +125,7 @@ class TrainingScans:
         distance_limit: Largest usual distance of a histogram to the mean one; `None` of under 3 scans.
         spacing_mm: Least and largest spacing along each axis, `(2, 3)`.
         extent_mm: Least and largest extent along each axis, `(2, 3)`.
+        range_mm: Mean beginning and end of the range of slices, see `ScanProfile`; `None` without such a range.
 
     Raises:
         DataError: A value is out of its range or of another type.
@@ -125,6 +136,7 @@ class TrainingScans:
     distance_limit: float | None
     spacing_mm: tuple[tuple[float, ...], ...]
     extent_mm: tuple[tuple[float, ...], ...]
+    range_mm: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -135,6 +147,7 @@ class TrainingScans:
             "distance_limit": self.distance_limit is None or _within(((self.distance_limit,),), 0.0, BRIGHTEST),
             "spacing_mm": _table(self.spacing_mm) == (2, 3) and _within(self.spacing_mm, 1e-6, 1e3),
             "extent_mm": _table(self.extent_mm) == (2, 3) and _within(self.extent_mm, 0.0, 1e6),
+            "range_mm": self.range_mm is None or (len(self.range_mm) == 2 and _within((self.range_mm,), -1e6, 1e6)),  # noqa: PLR2004
         }
         wrong = next((name for name, good in valid.items() if not good), None)
         if wrong is not None:
@@ -149,12 +162,14 @@ class TrainingScans:
             return None
         histograms = np.array([one.histogram for one in given])
         spacings, extents = (np.array([getattr(one, name) for one in given]) for name in ("spacing_mm", "extent_mm"))
+        ranges = [one.range_mm for one in given if one.range_mm is not None]
         return cls(
             scans=len(given),
             histogram=_tuples(histograms.mean(axis=0).round(5)),
             distance_limit=_limit(histograms),
             spacing_mm=_tuples(np.stack([spacings.min(axis=0), spacings.max(axis=0)])),
             extent_mm=_tuples(np.stack([extents.min(axis=0), extents.max(axis=0)])),
+            range_mm=_tuples(np.array(ranges).mean(axis=0, keepdims=True))[0] if len(ranges) == len(given) else None,
         )
 
     @classmethod
@@ -168,6 +183,7 @@ class TrainingScans:
             return cls(
                 scans=record["scans"],
                 distance_limit=record["distance_limit"],
+                range_mm=None if record.get("range_mm") is None else tuple(record["range_mm"]),
                 **{name: _rows(record[name]) for name in ("histogram", "spacing_mm", "extent_mm")},
             )
         except (KeyError, TypeError) as error:
@@ -177,7 +193,7 @@ class TrainingScans:
     def as_dict(self) -> dict[str, Any]:
         """Return a record of plain values."""
         lists = {name: [list(row) for row in getattr(self, name)] for name in ("histogram", "spacing_mm", "extent_mm")}
-        return asdict(self) | lists
+        return asdict(self) | lists | {"range_mm": None if self.range_mm is None else list(self.range_mm)}
 
     def differences(self, profile: ScanProfile) -> dict[str, str]:
         """Say in what a scan is unlike the training's and by how much: `intensity`, `spacing`, `field of view`.
@@ -216,6 +232,10 @@ class TrainingScans:
             ]
             found["field of view"] = f"the foreground is {' and '.join(parts)}"
         return found
+
+    def is_as_coarse(self, spacing_mm: Sequence[float]) -> bool:
+        """Tell whether slices of such voxels, along columns and rows, are no coarser than those of the training."""
+        return all(given <= _SPACING_FACTOR * high for given, high in zip(spacing_mm, self.spacing_mm[1], strict=False))
 
     def is_larger(self, profile: ScanProfile) -> bool:
         """Tell whether the slices of a scan show more than those of the training, as a head does beside a brain."""

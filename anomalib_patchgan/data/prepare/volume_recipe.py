@@ -38,6 +38,7 @@ class ScanImages:
         field: What images show of them.
         numbers: Slices with enough brain, from the bottom.
         spacing_mm: Voxels along columns, rows and slices.
+        range_mm: Where the recipe's range of slices begins and ends, from where the foreground begins; `None` without.
 
     Example:
         >>> volume = Volume(np.arange(1, 25, dtype=np.int16).reshape(2, 3, 4), np.eye(4), 0)
@@ -50,6 +51,7 @@ class ScanImages:
     field: FieldOfView
     numbers: list[int]
     spacing_mm: tuple[float, float, float]
+    range_mm: tuple[float, float] | None = None
 
     @property
     def pixel_mm2(self) -> float:
@@ -64,7 +66,7 @@ class ScanImages:
     def profile(self) -> ScanProfile:
         """Return the statistics of the scan; there must be a slice with enough brain."""
         images = [self.image(number) for number in choose_slices(self.numbers)]
-        return ScanProfile.of(images, self.slices.brain, self.spacing_mm)
+        return ScanProfile.of(images, self.slices.brain, self.spacing_mm, self.range_mm)
 
     def image(self, number: int) -> np.ndarray:
         """Return the image of a slice, `(h, w)` or `(h, w, 3)` uint8."""
@@ -83,7 +85,8 @@ class VolumeRecipe:
             otherwise when it is cropped, padded or of other voxels.
         image_size: Height and width of images in pixels; `None` makes pixels of 1 mm, or without `field_mm` keeps those
             of the scan.
-        slice_range: First and last slice, counted from 0, axial ones from the bottom; `None` for all.
+        slice_range: First and last slice, counted from 0, axial ones from the bottom; `None` for all. Where `training`
+            has its `range_mm`, the slices at these places of the foreground are taken instead.
         min_brain: Least area of brain in a slice, as a share of that in the largest cross-section, in [0, 1].
         plane: Of the slices, see `turn_to_plane`.
         skull_stripped: Whether the background is one value, such as 0. Otherwise the head is found, see
@@ -202,8 +205,23 @@ class VolumeRecipe:
             pixel_mm = height_mm, width_mm
             field = FieldOfView.around(slices.brain, pixel_mm, self.field_mm, self._side, str(path))
         enough = slices.has_brain(self.min_brain)
-        numbers = [number for number in slices.indices(self.slice_range) if enough[number]]
-        return ScanImages(slices=slices, field=field, numbers=numbers, spacing_mm=first.spacing_mm)
+        range_mm = self._range_mm(slices, first.spacing_mm[2])
+        chosen = range(len(enough)) if range_mm is None else slices.between(range_mm, first.spacing_mm[2])
+        numbers = [number for number in chosen if enough[number]]
+        return ScanImages(slices=slices, field=field, numbers=numbers, spacing_mm=first.spacing_mm, range_mm=range_mm)
+
+    def _range_mm(self, slices: AxialImages, spacing_mm: float) -> tuple[float, float] | None:
+        """Return where the range of slices begins and ends, in millimetres from where the foreground begins.
+
+        Numbers of slices are those of the scans of the training. In another scan, which may be cropped, padded or of
+        other slices, the same part of the anatomy is looked for.
+        """
+        if self.slice_range is None:
+            return None
+        if self.training is not None and self.training.range_mm is not None:
+            first, last = self.training.range_mm
+            return first, last
+        return slices.range_mm(self.slice_range, spacing_mm)
 
     def turn(self, volume: Volume) -> Volume:
         """Turn a volume so that its third axis counts the slices."""

@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
+from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DIRECTORY = "DICOMDIR"
 # A file begins with 128 bytes for any use, and these four.
 _PREAMBLE, _MAGIC = 128, b"DICM"
+# Of the elements that say how a file is encoded.
+_META_GROUP = 2
 # What files without them begin with: the first elements of the first group that an image has, in little endian.
 _BARE = tuple(bytes((8, 0, element, 0)) for element in (0x00, 0x05, 0x08, 0x16))
 
@@ -170,16 +172,32 @@ def _start(path: Path) -> bytes:
         return file.read(_PREAMBLE + len(_MAGIC))
 
 
+class _BoundedReader(BufferedReader):
+    """A file of which no more is read than it holds: Python takes memory for all that a damaged length asks for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read at most so many bytes."""
+        left = max(self._size - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
 def _read_header(path: Path) -> "FileDataset":
     from pydicom import dcmread
-    from pydicom.filereader import read_file_meta_info
+    from pydicom.filereader import read_dataset, read_preamble
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    # It would be inflated as a whole, however large it may become; hardly anything but reports is stored so.
-    has_meta = _start(path)[_PREAMBLE:] == _MAGIC
-    if has_meta and read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-        raise ValueError(DeflatedExplicitVRLittleEndian.name)
-    header = _complete(dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(_KEYWORDS)))
+    with _BoundedReader(path) as file:
+        if read_preamble(file, force=True):
+            # It would be inflated as a whole, however large it may become; hardly anything but reports is stored so.
+            meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != _META_GROUP)  # noqa: FBT003
+            if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+                raise ValueError(DeflatedExplicitVRLittleEndian.name)
+        file.seek(0)
+        header = _complete(dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(_KEYWORDS)))
     for keyword in _KEYWORDS:
         try:
             header.get(keyword)

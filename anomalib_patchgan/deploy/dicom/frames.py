@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Of a unit vector: what rounding does to the directions of rows and columns, and far less than a turned image.
 DIRECTION_TOLERANCE = 1e-3
+# The longest name of a transfer syntax has under 90 characters.
+_MAX_SYNTAX = 100
 # Where a file of several frames holds what one of a single image has at its root.
 _FUNCTIONAL_GROUPS = (
     "PlanePositionSequence",
@@ -119,7 +121,7 @@ def _check_kind(series: Series, file: DicomFile) -> None:
     except NotImplementedError:
         lacks = "which cannot be decoded"
     if lacks:
-        syntax = printable(UID(file.transfer_syntax).name)
+        syntax = printable(UID(file.transfer_syntax).name, _MAX_SYNTAX)
         remedy = f"{REMEDY}, or export it uncompressed"
         raise refusal(series, f"{name} is stored as {syntax}, {lacks}", remedy)
 
@@ -160,7 +162,11 @@ def _group(sources: Sequence["Dataset"], keyword: str) -> "Dataset":
 def _items(source: "Dataset", keyword: str) -> list["Dataset"]:
     from pydicom.sequence import Sequence as Items
 
-    value = source.get(keyword)
+    try:
+        value = source.get(keyword)
+    # Items are read when they are asked for, and those of a damaged file end in nearly every exception.
+    except Exception:  # noqa: BLE001
+        return []
     return list(value) if isinstance(value, Items) else []
 
 

@@ -112,9 +112,12 @@ def find_image(record: Path, key: str, stored: str, images: Path | None) -> Path
     if images is not None:
         places.insert(0, images / file_name(stored))
     allowed = [place for place in places if _is_inside(place, record.parent, images)]
-    if not allowed:
-        _refuse(record, f"inputs.{key}", places[-1], images)
-    return next((place for place in allowed if place.is_file()), allowed[0])
+    found = next((place for place in allowed if place.is_file()), None)
+    # One that is there, if only elsewhere or by a link, is what the user has to be told of.
+    elsewhere = [place for place in places if place not in allowed and place.is_file()]
+    if found is None and (elsewhere or not allowed):
+        _refuse(record, f"inputs.{key}", (elsewhere or places)[-1], images)
+    return found or allowed[0]
 
 
 def to_grey(voxels: np.ndarray) -> NDArray[np.uint8]:
@@ -177,7 +180,7 @@ def _is_inside(path: Path, *folders: Path | None) -> bool:
 
 
 def _refuse(record: Path, where: str, path: Path, images: Path | None) -> NoReturn:
-    link = " by a symbolic link" if path.is_symlink() else ""
+    link = f" by a symbolic link to {path.readlink()}" if path.is_symlink() else ""
     folders = "in the folder of the result" + ("" if images is None else f" or in {images}")
     remedy = "give the folder that holds it with --images FOLDER"
     msg = f"{record}: {where} is {path}, which is not {folders}{link}: {remedy}."

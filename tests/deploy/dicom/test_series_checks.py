@@ -2,6 +2,9 @@
 # ruff: noqa: E402 - what needs the extra is imported once it is there
 
 import gzip
+import re
+import struct
+import tracemalloc
 
 import nibabel as nib
 import numpy as np
@@ -181,6 +184,25 @@ def test_compressed_series(image, tmp_path, name):
     np.testing.assert_array_equal(np.asarray(voxels_of(case_of(tmp_path)).dataobj), np.asarray(image.dataobj))
 
 
+@pytest.mark.parametrize("process", ["JPEGLosslessProcess14", "JPEGLosslessProcess14_1", "JPEG2000Lossless"])
+def test_series_in_what_archives_compress_with(image, tmp_path, process):
+    gdcm = pytest.importorskip("gdcm", reason="needs the extra dicom")
+    paths = write_series(tmp_path, image)
+    for path in paths:
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(str(path))
+        assert reader.Read()
+        change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, process)))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        writer.SetFileName(str(path))
+        assert writer.Write()
+    assert pydicom.dcmread(paths[0]).file_meta.TransferSyntaxUID.is_compressed
+    np.testing.assert_array_equal(np.asarray(voxels_of(case_of(tmp_path)).dataobj), np.asarray(image.dataobj))
+
+
 @pytest.mark.parametrize("name", ["MPEG2MPML", "HTJ2KLossless", "DeflatedExplicitVRLittleEndian"])
 def test_encoding_that_cannot_be_decoded(image, tmp_path, name):
     syntax = getattr(pydicom.uid, name)
@@ -196,13 +218,45 @@ def test_encoding_that_cannot_be_decoded(image, tmp_path, name):
     assert expected in str(caught.value)
 
 
-def test_decoder_that_is_not_installed(image, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["RLELossless", "JPEGLossless", "JPEGLosslessSV1", "JPEG2000Lossless"])
+def test_decoder_that_is_not_installed(image, tmp_path, monkeypatch, name):
     from pydicom.pixels.decoders import base
 
+    syntax = getattr(pydicom.uid, name)
     for path in write_series(tmp_path, image):
-        recode(path, pydicom.uid.RLELossless)
+        dataset = pydicom.dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.PixelData = pydicom.encaps.encapsulate([bytes(8)])
+        dataset.save_as(path)
     monkeypatch.setattr(base.Decoder, "is_available", False)
-    with pytest.raises(DataError, match=r"RLE Lossless, no decoder is installed for it: pip install"):
+    expected = f"image 1 .* is stored as {re.escape(syntax.name)}, no decoder is installed for it: pip install "
+    with pytest.raises(DataError, match=expected):
+        case_of(tmp_path)
+
+
+def test_a_length_beyond_the_file_takes_no_memory(image, tmp_path):
+    first, *_ = write_series(tmp_path, image)
+    content = first.read_bytes()
+    place = content.index(b"OB", 132) + 4  # version of the file's own group
+    first.write_bytes(content[:place] + (2**31 - 2).to_bytes(4, "little") + content[place + 4 :])
+    tracemalloc.start()
+    try:
+        read_headers(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_item_that_ends_too_early(image, tmp_path):
+    [path] = write_series(tmp_path, image, enhanced=True)
+    content = path.read_bytes()
+    # The first sequence of the first frame, which is read when it is asked for: its only element ends in its header.
+    start = content.index(b"SQ", content.index(b"\x00\x52\x30\x92SQ") + 8) + 4
+    length = int.from_bytes(content[start : start + 4], "little")
+    short = struct.pack("<I2HI2H2s2x", 16, 0xFFFE, 0xE000, 8, 0x20, 0x32, b"UN")
+    filler = struct.pack("<2H2sH", 0x29, 0x10, b"LO", length - 24) + b" " * (length - 24)
+    path.write_bytes(content[:start] + short + filler + content[start + 4 + length :])
+    with pytest.raises(DataError, match="frame 1 has no valid ImagePositionPatient"):
         case_of(tmp_path)
 
 
