@@ -83,8 +83,7 @@ def describe_scan(
     if recipe.slice_range is not None and (recipe.training is None or recipe.training.range_mm is None):
         first, last = recipe.slice_range
         remarks.append(f"the model takes slices {first} to {last}, counted from the first one of a whole scan")
-    seen = zip(profile.extent_mm[:2], scan.spacing_mm[:2], scan.field.box_sides, strict=True)
-    if any(extent > side * mm for extent, mm, side in seen):
+    if scan.is_cut:
         remarks.append("the foreground is larger than what images show, its rim is not looked at")
     kinds = {scale.background.kind for _, scale in scan.slices.channels}
     too_large = recipe.plane == "axial" and scan.largest_cm2 > MAX_BRAIN_CM2

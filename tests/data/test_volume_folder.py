@@ -196,6 +196,13 @@ def test_nan_voxels_become_background_or_are_refused(copy, tmp_path, caplog, kin
         make(copy, tmp_path / "cache", strict=True, **BY)
 
 
+@pytest.mark.parametrize("field_mm", [32, 104])
+def test_a_field_that_does_not_show_all_is_said(cohort, tmp_path, caplog, field_mm):
+    make(cohort, tmp_path / "cache", field_mm=field_mm, **BY)
+    said = f"{cohort}/P02/P02_flair.nii.gz: the foreground is larger than what images show" in caplog.text
+    assert said == (field_mm == 32)
+
+
 def test_a_mask_of_zeros_says_that_all_is_healthy_unless_the_group_says_otherwise(copy, tmp_path, caplog):
     path = change(copy, "P02", np.zeros_like, "seg")
     data = make(copy, tmp_path / "cache", **BY)

@@ -295,9 +295,7 @@ def test_image_that_lies_elsewhere_than_in_the_folder_given_is_named(tmp_path):
     result, image = elsewhere(tmp_path)
     change(result, inputs={"image": str(image)})
     (tmp_path / "given").mkdir()
-    with pytest.raises(
-        DataError, match=rf"inputs\.image is {image}, which is not in .* given: give"
-    ):
+    with pytest.raises(DataError, match=rf"inputs\.image is {image}, which is not in .*/given: give"):
         write_page(result, images=tmp_path / "given")
 
 

@@ -49,6 +49,9 @@ class LesionStack:
         images = recipe.open(volumes)
         for remark in images.slices.remarks:
             logger.warning("%s", remark)
+        if images.is_cut:
+            path = next(iter(volumes))
+            logger.warning("%s: the foreground is larger than what images show, give a larger field_mm", path)
         return cls(images=images, lesion=recipe.turn(lesion).voxels.T)
 
     def prepared(self, name: str, split: str, *, abnormal: bool = False) -> Iterable[PreparedSlice]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from anomalib_patchgan.data.prepare.axial import AxialImages
 from anomalib_patchgan.data.prepare.background import Background
-from anomalib_patchgan.data.prepare.field_of_view import FieldOfView
+from anomalib_patchgan.data.prepare.field_of_view import FieldOfView, extent
 from anomalib_patchgan.data.prepare.intensity import Scaling
 from anomalib_patchgan.data.prepare.nifti import Volume
 from anomalib_patchgan.data.prepare.planes import Plane, turn_to_plane
@@ -62,6 +62,12 @@ class ScanImages:
     def largest_cm2(self) -> float:
         """Area of the foreground in the slice that has most of it."""
         return float(np.count_nonzero(self.slices.brain, axis=(1, 2)).max()) * self.pixel_mm2 / 100
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether images do not show all of the foreground."""
+        ranges = (extent(self.slices.brain, axis) for axis in (2, 1))
+        return any(end - start > side for (start, end), side in zip(ranges, self.field.box_sides, strict=True))
 
     def profile(self) -> ScanProfile:
         """Return the statistics of the scan; there must be a slice with enough brain."""
