@@ -242,6 +242,8 @@ def is_done(case: "VolumeCase", folder: Path, inferencer: "VolumeInferencer", ma
     return (
         record.get("model") == inferencer.model
         and record.get("map_type") == map_type
+        # A record of an older version does not say it, and cannot be shown unless it is axial.
+        and record.get("plane", "axial") == inferencer.recipe.plane
         and case.is_complete(record, folder, has_mask=inferencer.has_thresholds)
         # A record of an older version may hold a verdict by the threshold of slices.
         and all(name in record and record[name] == value for name, value in basis.items())

@@ -166,6 +166,7 @@ class VolumeInferencer:
             no_verdict=self.no_verdict or (card.patient.misfit(len(scores)) if card.patient else ""),
             training_data=compare_with_training(profile, self.recipe.training),
             remarks=remarks,
+            plane=self.recipe.plane,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalib_patchgan.data.prepare.planes import Plane
 from anomalib_patchgan.data.prepare.writing import write_atomically, write_json
 from anomalib_patchgan.deploy.hot_spots import HotSpot
 from anomalib_patchgan.deploy.model_card import THRESHOLD
@@ -31,7 +32,7 @@ class VolumeResult:
         grid: Voxel grid of the first file.
         anomaly: Map along the axes of that file, `(X, Y, Z)` float32 in [0, 1]; 0.5 is the threshold if the model has
             one, and 0 stands where nothing was processed.
-        slice_scores: Score in [0, 1] of each processed axial slice, by its number from the bottom.
+        slice_scores: Score in [0, 1] of each processed slice, by its number, see `turn_to_plane`.
         slice_centres: Its centre in millimetres right, anterior and superior, `(3,)`.
         hot_spots: The most anomalous patches, most anomalous first.
         model: Name, file and SHA-256 of the model.
@@ -42,6 +43,7 @@ class VolumeResult:
         training_data: Whether the scan is like those of the training, see `compare_with_training`.
         dicom: What the record says of the DICOM series that the files were made of, if they were.
         remarks: What else is to be known, such as that the background is not 0.
+        plane: Of the slices.
 
     Example:
         >>> from nibabel import Nifti1Header
@@ -71,6 +73,7 @@ class VolumeResult:
     training_data: Mapping[str, Any] = field(default_factory=dict)
     dicom: Mapping[str, Any] | None = None
     remarks: Sequence[str] = ()
+    plane: Plane = "axial"
 
     @property
     def patient_score(self) -> float:
@@ -110,6 +113,7 @@ class VolumeResult:
             "no_verdict": self.no_verdict or None,
             "training_data": dict(self.training_data),
             "remarks": list(self.remarks),
+            "plane": self.plane,
             "slices": [
                 {"slice": index, "score": round(score, 6), "world_mm": _rounded(self.slice_centres[index])}
                 for index, score in self.slice_scores.items()

@@ -293,7 +293,11 @@ def test_few_rows_are_enough_for_a_model_of_such_scans(exported, tmp_path, plane
     recipe = replace(RECIPE, plane=plane)
     profile = recipe.open({path: parse_nifti(path.read_bytes(), path)}).profile()
     coarse = replace(recipe, training=TrainingScans.of([profile]))
-    assert VolumeInferencer(exported, recipe=coarse).predict(path).slice_scores
+    result = VolumeInferencer(exported, recipe=coarse).predict(path)
+    record = json.loads(result.save(tmp_path / "out").read_text())
+    assert record["plane"] == plane
+    assert len(record["slices"]) > 20
+    assert main(["view", str(tmp_path / "out"), "--images", str(tmp_path)]) == 0
     fine = replace(profile, spacing_mm=(2.0, 2.0, 2.0))
     for training in (None, TrainingScans.of([fine])):
         model = VolumeInferencer(exported, recipe=replace(recipe, training=training))

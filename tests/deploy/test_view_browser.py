@@ -11,7 +11,7 @@ from PIL import Image
 
 from anomalib_patchgan.deploy.viewer import write_page
 from tests.deploy.chromium import CHROMIUM, SOFTWARE_WEBGL, run_chromium
-from tests.fakes.volume_results import SHAPE, write_result
+from tests.fakes.volume_results import SHAPE, SPOT, slice_of, write_result
 
 READY = "document.getElementById('status').textContent === 'ready'"
 # Copied at once after drawing: later the browser may have thrown the picture away.
@@ -26,7 +26,8 @@ PICTURE = """(() => {
 MM = "Array.from(nv.frac2mm(nv.scene.crosshairPos, 0, true)).slice(0, 3)"
 HEAT = f"nv.volumes[1].getValue(...nv.volumes[1].mm2vox([...{MM}, 1]))"
 SETTLED = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
-AXIAL = "nv.screenSlices.find(one => one.axCorSag === 0).leftTopWidthHeight.map(Math.round)"
+LARGE = "nv.screenSlices.find(one => one.axCorSag === {}).leftTopWidthHeight.map(Math.round)"
+AXIAL = LARGE.format(0)
 RESULT = "case_1.json"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the browser chromium, which is not installed")
@@ -189,6 +190,44 @@ def test_ways_to_another_slice(show):
     page.wheel("#canvas", 0.3, 0.5, 100)
     page.wait_for("document.getElementById('slice-value').textContent !== '19'")
     assert text(page, "slice-value") in {"18", "20"}
+    set_value(page, "slice", 1)
+    assert "slice not processed" in text(page, "position")
+
+
+PLANES = {
+    # NiiVue's number and axis, step of the next slice along it, where the spot is in the large picture, and Arrow left.
+    "coronal": (1, 1, -1.5, (0.7, 0.37), [2.0, 0, 0]),
+    "sagittal": (2, 0, -2.0, (0.37, 0.37), [0, 1.5, 0]),
+}
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_slices_of_another_plane(show, tmp_path, plane):
+    view, axis, step, (across, down), left = PLANES[plane]
+    page = show(plane=plane, axes="LPS")
+    assert mm(page) == pytest.approx(patches(tmp_path)[0], abs=0.01)
+    spot = slice_of(SPOT, plane)
+    assert text(page, "slice-value") == str(spot)
+    assert text(page, "slices-title").startswith(f"{plane.capitalize()} slice {spot} of 0 to {SHAPE[axis] - 1}")
+    # The large picture is that of the plane.
+    x, y, width, height = page.evaluate(LARGE.format(view))
+    assert width > 300
+    rows, columns = np.nonzero(warm(picture(page)[y : y + height, x : x + width]))
+    assert columns.mean() / width == pytest.approx(across, abs=0.1)
+    assert rows.mean() / height == pytest.approx(down, abs=0.1)
+    start = mm(page)
+    set_value(page, "slice", spot + 3)
+    assert mm(page) - start == pytest.approx([3 * step if one == axis else 0 for one in range(3)], abs=0.01)
+    page.click("#canvas", across=0.3, down=0.5)
+    before, number = mm(page), int(text(page, "slice-value"))
+    page.press("PageUp", 33)
+    assert text(page, "slice-value") == str(number + 1)
+    assert mm(page)[axis] - before[axis] == pytest.approx(step, abs=0.01)
+    before = mm(page)
+    page.press("ArrowLeft", 37)
+    assert mm(page) - before == pytest.approx(left, abs=0.01)
+    page.press("ArrowUp", 38)
+    assert mm(page)[2] - before[2] == pytest.approx(3, abs=0.01)
     set_value(page, "slice", 1)
     assert "slice not processed" in text(page, "position")
 

@@ -231,6 +231,32 @@ def test_maps_that_do_not_fit_are_refused(tmp_path):
         write_page(result)
 
 
+SIZES = {"axial": 24, "coronal": 48, "sagittal": 40}
+
+
+@pytest.mark.parametrize("plane", SIZES)
+def test_slices_are_of_any_plane(tmp_path, plane):
+    result = write_result(tmp_path, plane=plane, axes="SRA")
+    page = write_page(result).read_text()
+    assert f"{plane.capitalize()} slice" in page
+    assert f'"plane": "{plane}", "size": {SIZES[plane]}' in page
+    other = {"axial": "sagittal", "coronal": "axial", "sagittal": "coronal"}[plane]
+    change(result, plane=other)
+    with pytest.raises(DataError, match=r"the slice at .* mm is not in slice"):
+        write_page(result)
+    change(result, plane="oblique")
+    with pytest.raises(DataError, match="plane must be one of axial, coronal, sagittal, got 'oblique'"):
+        write_page(result)
+
+
+def test_result_of_an_older_version_is_axial(tmp_path):
+    result = write_result(tmp_path)
+    content = json.loads(result.read_text())
+    del content["plane"]
+    result.write_text(json.dumps(content))
+    assert "Axial slice" in write_page(result).read_text()
+
+
 def test_moved_images_are_found_in_the_folder_given(tmp_path):
     result = write_result(tmp_path)
     (tmp_path / "images").rename(tmp_path / "moved")

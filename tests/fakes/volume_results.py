@@ -25,6 +25,7 @@ def write_result(
     modalities: tuple[str, ...] = ("image",),
     mask: bool = True,
     tilt: float = 0.0,
+    plane: str = "axial",
     **changes: Any,
 ) -> Path:
     """Write image, anomaly map, mask and JSON file of one case.
@@ -36,6 +37,7 @@ def write_result(
         modalities: Names of the images.
         mask: Whether there is a mask.
         tilt: Turn of the files about the axis from left to right, in radians.
+        plane: Of the slices.
         changes: Values of the JSON file to replace.
 
     Returns:
@@ -76,11 +78,12 @@ def write_result(
         **PatientThreshold(value=0.62, source="lesion-free slices", patients=3, slices=20).as_record(),
         "is_anomalous": True,
         "no_verdict": None,
-        "slices": _slices(anomaly, affine),
+        "plane": plane,
+        "slices": _slices(anomaly, affine, plane),
         "patches": [
-            {"rank": 1, "score": 0.91, "slice": SPOT[2], "voxel": np.rint(voxel[:3]).astype(int).tolist(),
+            {"rank": 1, "score": 0.91, "slice": slice_of(SPOT, plane), "voxel": np.rint(voxel[:3]).astype(int).tolist(),
              "world_mm": world.tolist()},
-            {"rank": 2, "score": 0.44, "slice": 8, "voxel": [5, 5, 5],
+            {"rank": 2, "score": 0.44, "slice": slice_of((25, 20, 8), plane), "voxel": [5, 5, 5],
              "world_mm": (affine @ (25, 20, 8, 1))[:3].tolist()},
         ],
         "model": {"name": "PatchGan", "file": "model.xml", "sha256": "0123456789abcdef" * 4},
@@ -107,10 +110,20 @@ def _save(voxels: np.ndarray, affine: np.ndarray, axes: str, path: Path) -> nib.
     return turned
 
 
-def _slices(anomaly: np.ndarray, affine: np.ndarray) -> list[dict[str, Any]]:
-    x, y = ((size - 1) / 2 for size in anomaly.shape[:2])
-    return [
-        {"slice": k, "score": float(anomaly[:, :, k].max()), "world_mm": (affine @ (x, y, k, 1))[:3].tolist()}
-        # The lowest and highest slices were not processed.
-        for k in range(3, anomaly.shape[2] - 3)
-    ]
+def slice_of(index: tuple[int, int, int], plane: str) -> int:
+    """Return the slice of a voxel, of axes to the right, front and top: from the bottom, the front or the right."""
+    axis, backwards = {"axial": (2, False), "coronal": (1, True), "sagittal": (0, True)}[plane]
+    return SHAPE[axis] - 1 - index[axis] if backwards else index[axis]
+
+
+def _slices(anomaly: np.ndarray, affine: np.ndarray, plane: str) -> list[dict[str, Any]]:
+    axis = {"axial": 2, "coronal": 1, "sagittal": 0}[plane]
+    found = []
+    # The first and the last slices were not processed.
+    for number in range(3, SHAPE[axis] - 3):
+        middle = [(size - 1) / 2 for size in SHAPE]
+        middle[axis] = number
+        score = float(anomaly.take(number, axis).max())
+        index = slice_of((number,) * 3, plane)
+        found.append({"slice": index, "score": score, "world_mm": (affine @ (*middle, 1))[:3].tolist()})
+    return sorted(found, key=lambda one: one["slice"])

@@ -1,19 +1,30 @@
 """The three anatomical planes, as radiologists look at them."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from anomalib_patchgan.data.prepare.nifti import Volume
 
 Plane = Literal["axial", "coronal", "sagittal"]
+PLANES: tuple[Plane, ...] = get_args(Plane)
 # For columns, rows and slices: the axis of the volume (left, back, top), and whether it runs the other way.
 _AXES: dict[str, tuple[tuple[int, bool], ...]] = {
     "axial": ((0, False), (1, False), (2, False)),
     "coronal": ((0, False), (2, True), (1, False)),
     "sagittal": ((1, False), (2, True), (0, False)),
 }
+
+
+def slice_axis(plane: Plane) -> int:
+    """Return the axis of a volume, to the patient's left, back and top, that counts the slices of a plane.
+
+    Example:
+        >>> slice_axis("axial"), slice_axis("coronal"), slice_axis("sagittal")
+        (2, 1, 0)
+    """
+    return _AXES[plane][2][0]
 
 
 def turn_to_plane(volume: Volume, plane: Plane) -> Volume:

@@ -107,7 +107,15 @@
   }
   const THREE_PLANES = "3";
   const [AXIAL, CORONAL, SAGITTAL] = [0, 1, 2];
-  // The axial slice is the large one: it is what the model saw.
+  // The slice that the model saw is the large one. `axis` is NiiVue's that counts the slices, to the right, the front or
+  // the top, and `backwards` says that their numbers run the other way.
+  const PLANES = {
+    axial: { type: AXIAL, axis: 2, backwards: false, left: [1, 0, 0], up: [0, 1, 0], next: [0, 0, 1] },
+    coronal: { type: CORONAL, axis: 1, backwards: true, left: [1, 0, 0], up: [0, 0, 1], next: [0, -1, 0] },
+    sagittal: { type: SAGITTAL, axis: 0, backwards: true, left: [0, 1, 0], up: [0, 0, 1], next: [-1, 0, 0] },
+  };
+  const plane = PLANES[data.plane];
+  const [large, ...small] = [plane.type, ...[AXIAL, CORONAL, SAGITTAL].filter((type) => type !== plane.type)];
   const layOut = () => {
     const view = find("view").value;
     if (view !== THREE_PLANES) {
@@ -115,15 +123,15 @@
       nv.setSliceType(Number(view));
     } else if (canvas.clientWidth > 1.2 * canvas.clientHeight) {
       nv.setCustomLayout([
-        { sliceType: AXIAL, position: [0, 0.01, 0.59, 0.98] },
-        { sliceType: CORONAL, position: [0.6, 0.01, 0.39, 0.48] },
-        { sliceType: SAGITTAL, position: [0.6, 0.51, 0.39, 0.48] },
+        { sliceType: large, position: [0, 0.01, 0.59, 0.98] },
+        { sliceType: small[0], position: [0.6, 0.01, 0.39, 0.48] },
+        { sliceType: small[1], position: [0.6, 0.51, 0.39, 0.48] },
       ]);
     } else {
       nv.setCustomLayout([
-        { sliceType: AXIAL, position: [0.01, 0.01, 0.98, 0.64] },
-        { sliceType: CORONAL, position: [0.01, 0.67, 0.48, 0.32] },
-        { sliceType: SAGITTAL, position: [0.51, 0.67, 0.48, 0.32] },
+        { sliceType: large, position: [0.01, 0.01, 0.98, 0.64] },
+        { sliceType: small[0], position: [0.01, 0.67, 0.48, 0.32] },
+        { sliceType: small[1], position: [0.51, 0.67, 0.48, 0.32] },
       ]);
     }
     // A cross-hair thinner than a pixel of the smallest slice would not be drawn there.
@@ -153,8 +161,10 @@
     nv.createOnLocationChange();
     nv.drawScene();
   };
+  const within = (slice) => Math.min(Math.max(slice, 0), data.size - 1);
+  const onAxis = (fraction) => (plane.backwards ? 1 - fraction : fraction);
   const goToSlice = (slice) => {
-    nv.scene.crosshairPos[2] = (Math.min(Math.max(slice, 0), data.size - 1) + 0.5) / data.size;
+    nv.scene.crosshairPos[plane.axis] = onAxis((within(slice) + 0.5) / data.size);
     moved();
   };
   const goTo = (mm) => {
@@ -173,7 +183,7 @@
   const distance = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]);
   nv.onLocationChange = (location) => {
     const mm = location.mm;
-    const slice = Math.min(Math.floor(nv.scene.crosshairPos[2] * data.size), data.size - 1);
+    const slice = within(Math.floor(onAxis(nv.scene.crosshairPos[plane.axis]) * data.size));
     const score = data.slices.find((one) => one.slice === slice)?.score;
     const where = `${side(mm[0], "R", "L")}, ${side(mm[1], "A", "P")}, ${side(mm[2], "S", "I")} mm`;
     const parts = [where, `slice ${slice}`, `anomaly score ${location.values[HEAT].value.toFixed(2)}`];
@@ -186,15 +196,16 @@
     // Half a millimetre: NiiVue rounds to the voxel where the cross-hair is dragged.
     buttons.forEach((button, index) => button.setAttribute("aria-current", distance(mm, data.patches[index]) < 0.5));
   };
-  const steps = { ArrowLeft: [1, 0, 0], ArrowRight: [-1, 0, 0], ArrowUp: [0, 1, 0], ArrowDown: [0, -1, 0] };
-  const leaps = { PageUp: 1, PageDown: -1 };
+  const back = (step) => step.map((one) => -one);
+  const steps = { ArrowLeft: plane.left, ArrowUp: plane.up, PageUp: plane.next };
+  Object.assign(steps, { ArrowRight: back(plane.left), ArrowDown: back(plane.up), PageDown: back(plane.next) });
   // Before NiiVue's own keys, which would change the view behind the back of the controls.
   for (const kind of ["keydown", "keyup"]) {
     find("viewer").addEventListener(kind, (event) => {
       event.stopPropagation();
-      if (kind === "keyup" || !(event.key in steps || event.key in leaps)) return;
+      if (kind === "keyup" || !(event.key in steps)) return;
       event.preventDefault();
-      nv.moveCrosshairInVox(...(steps[event.key] ?? [0, 0, leaps[event.key]]));
+      nv.moveCrosshairInVox(...steps[event.key]);
     }, true);
   }
   canvas.addEventListener("webglcontextlost", () => fail("the browser took the graphics memory away. Load the page again."));

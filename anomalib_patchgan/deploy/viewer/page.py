@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from anomalib_patchgan.data.prepare.planes import slice_axis
 from anomalib_patchgan.data.prepare.writing import write_atomically
 from anomalib_patchgan.deploy.viewer.result import CaseResult, Triple, read_result
 from anomalib_patchgan.deploy.viewer.volumes import CaseVolumes, read_volumes
@@ -17,6 +18,8 @@ HERE = Path(__file__).parent
 NIIVUE = HERE / "niivue.umd.js"
 LICENSE = HERE / "NIIVUE-LICENSE.txt"
 SCRIPT = HERE / "page.js"
+# Where the first and the last slice of a plane lie.
+ENDS = {"axial": ("bottom", "top"), "coronal": ("front", "back"), "sagittal": ("right", "left")}
 
 
 def write_page(result: Path, out: Path | None = None, images: Path | None = None) -> Path:
@@ -81,6 +84,7 @@ def render_page(result: CaseResult, volumes: CaseVolumes) -> str:
         anomaly=volumes.anomaly,
         mask=volumes.mask,
         data=_page_data(result, volumes),
+        ends=ENDS[result.plane],
     )
 
 
@@ -105,7 +109,8 @@ def _page_data(result: CaseResult, volumes: CaseVolumes) -> dict[str, Any]:
         "patches": [one.world_mm for one in result.patches],
         "imageThreshold": result.image_threshold,
         "pixelThreshold": result.pixel_threshold,
-        "size": volumes.shape[2],
+        "plane": result.plane,
+        "size": volumes.shape[slice_axis(result.plane)],
     }
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PureWindowsPath
 
+from anomalib_patchgan.data.prepare.planes import PLANES, Plane
 from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS
 from anomalib_patchgan.data.prepare.volume_names import SUFFIXES, is_nifti
 from anomalib_patchgan.deploy.viewer.json_fields import Fields, read_fields
@@ -23,7 +24,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class SliceScore:
-    """Score of one axial slice, numbered from the bottom, and its centre in RAS+ millimetres."""
+    """Score of one slice, by its number, and its centre in RAS+ millimetres."""
 
     slice: int
     score: float
@@ -32,7 +33,7 @@ class SliceScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Patch:
-    """One of the most suspicious places: its rank, score, axial slice and centre in RAS+ millimetres."""
+    """One of the most suspicious places: its rank, score, slice and centre in RAS+ millimetres."""
 
     rank: int
     score: float
@@ -59,7 +60,8 @@ class CaseResult:
         no_verdict: Why it says nothing; empty where it does.
         unlike_training: In what the scan is unlike those of the training, as a sentence; empty if it is like them.
         remarks: What else is unusual about it.
-        slices: Processed slices, bottom to top.
+        plane: Of the slices.
+        slices: Processed slices in the order of their numbers.
         patches: Places by rank.
         model: Name, file and SHA-256 of the model.
         versions: Version of each package.
@@ -79,6 +81,7 @@ class CaseResult:
     no_verdict: str
     unlike_training: str
     remarks: list[str]
+    plane: Plane
     slices: list[SliceScore]
     patches: list[Patch]
     model: dict[str, str]
@@ -135,6 +138,7 @@ def read_result(path: Path) -> CaseResult:
         unlike_training=_unlike_training(fields),
         # Results of older versions have none.
         remarks=fields.texts("remarks") if "remarks" in fields.values else [],
+        plane=_plane(fields),
         slices=[
             SliceScore(slice=_slice(one), score=one.number("score", 0, 1), world_mm=_world(one))
             for one in fields.parts("slices")
@@ -195,6 +199,13 @@ def _unlike_training(fields: Fields) -> str:
         return ""
     compared = fields.part("training_data")
     return "" if compared.values.get("note") is None else compared.text("note")
+
+
+def _plane(fields: Fields) -> Plane:
+    # Results of older versions say nothing and are axial.
+    given = fields.text("plane") if "plane" in fields.values else "axial"
+    known = next((plane for plane in PLANES if plane == given), None)
+    return known if known is not None else fields.fail("plane", f"one of {', '.join(PLANES)}", given)
 
 
 def _patch(fields: Fields, shape: list[int]) -> Patch:

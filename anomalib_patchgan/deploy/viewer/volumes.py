@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalib_patchgan.data.prepare.nifti import Volume, check_same_grid, parse_nifti, read_bytes
+from anomalib_patchgan.data.prepare.planes import turn_to_plane
 from anomalib_patchgan.deploy.viewer.result import CaseResult, file_name
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
 
@@ -216,7 +217,8 @@ def _check_places(path: Path, result: CaseResult, volume: Volume) -> None:
         stored, actual = ("x".join(map(str, sizes)) for sizes in (result.shape, shape))
         msg = f"{path}: shape is {stored}, but {result.anomaly} has {actual} voxels: write the result again."
         raise DataError(msg)
-    inverse = np.linalg.inv(volume.affine)
+    turned = turn_to_plane(volume, result.plane)
+    shape, inverse = turned.voxels.shape, np.linalg.inv(turned.affine)
     for kind, places in (("slice", result.slices), ("patch", result.patches)):
         for place in places:
             index = (inverse @ (*place.world_mm, 1))[:3]
