@@ -16,8 +16,10 @@ from anomalib_patchgan.data.prepare.reading import hash_file
 from anomalib_patchgan.deploy.bundle import SUFFIX, read_bundle
 from anomalib_patchgan.deploy.exported import read_export
 from anomalib_patchgan.deploy.model_card import ModelCard, describe
+from anomalib_patchgan.deploy.plain_operations import use_plain_operations
 from anomalib_patchgan.deploy.resizing import resize_as_graph
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
+from anomalib_patchgan.telemetry import block_telemetry
 
 CPU_SETTINGS = {
     # Processors with bfloat16 would use it, and give other scores than torch.
@@ -110,16 +112,20 @@ class OpenVinoPredictor(SlicePredictor):
     def __init__(self, path: Path, batch_size: int = 4, public_key: Path | None = None) -> None:
         export = read_bundle(path, public_key) if path.suffix == SUFFIX else read_export(path)
         super().__init__(export.card, batch_size, path.name)
+        block_telemetry()
         import openvino
 
         try:
             # From memory: what was checked is what is run, and files of any name can be.
             model = openvino.Core().read_model(export.xml, export.weights)
             model.reshape([batch_size, 3, *self.card.image_size])
-            self._compiled = openvino.Core().compile_model(model, "CPU", CPU_SETTINGS)
+            self._compiled = _compile(model)
             self._requests = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         except RuntimeError as error:
-            msg = f"OpenVINO cannot run {path} ({str(error).strip().splitlines()[-1]}): export the model again."
+            msg = (
+                f"OpenVINO {openvino.__version__.partition('-')[0]} cannot run {path} on this processor "
+                f"({str(error).strip().splitlines()[-1]}): try another version or machine, or export the model again."
+            )
             raise DataError(msg) from error
 
     def _run(self, batches: Iterator[list[np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -248,6 +254,17 @@ def load_predictor(model: str | Path, batch_size: int = 4, public_key: str | Pat
         return TorchPredictor(path, batch_size)
     msg = f"{path} is neither a model.xml nor a bundle ({SUFFIX}) nor a .ckpt file: give one of them as the model."
     raise ConfigurationError(msg)
+
+
+def _compile(model: Any) -> Any:  # noqa: ANN401 - openvino's
+    """Compile a model of a fixed size."""
+    import openvino
+
+    try:
+        return openvino.Core().compile_model(model, "CPU", CPU_SETTINGS)
+    except RuntimeError:
+        use_plain_operations(model)
+        return openvino.Core().compile_model(model, "CPU", CPU_SETTINGS)
 
 
 def _outputs(request: Any, size: int) -> tuple[np.ndarray, np.ndarray]:  # noqa: ANN401 - openvino's request
