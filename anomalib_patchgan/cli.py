@@ -23,6 +23,7 @@ from anomalib_patchgan.compare_command import COMMAND as COMPARE
 from anomalib_patchgan.compare_command import DESCRIPTION as COMPARE_DESCRIPTION
 from anomalib_patchgan.compare_command import add_compare_arguments, run_compare
 from anomalib_patchgan.configs_command import run_configs
+from anomalib_patchgan.console import make_printable, use_utf8
 from anomalib_patchgan.edge_command import COMMAND as EDGE
 from anomalib_patchgan.edge_command import DESCRIPTION as EDGE_DESCRIPTION
 from anomalib_patchgan.edge_command import add_edge_arguments, run_edge
@@ -37,6 +38,7 @@ from anomalib_patchgan.prepare_command import add_prepare_arguments, read_option
 from anomalib_patchgan.report_command import COMMAND as REPORT
 from anomalib_patchgan.report_command import DESCRIPTION as REPORT_DESCRIPTION
 from anomalib_patchgan.report_command import add_report_arguments, run_report
+from anomalib_patchgan.telemetry import block_telemetry
 from anomalib_patchgan.version import __version__
 from anomalib_patchgan.view_command import COMMAND as VIEW
 from anomalib_patchgan.view_command import DESCRIPTION as VIEW_DESCRIPTION
@@ -90,6 +92,10 @@ def main(args: Sequence[str] | None = None) -> int:
         >>> main(["configs", "no-such-name"])
         2
     """
+    if args is None:
+        use_utf8()
+    make_printable()
+    block_telemetry()
     arguments = list(sys.argv[1:] if args is None else args)
     debug = os.environ.get(DEBUG_VARIABLE, "") not in {"", "0"}
     try:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from anomalib_patchgan.edge_bundle import BundlePlan, add_bundle_arguments, plan_bundle
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError, one_line
 
 COMMAND = "edge"
@@ -20,6 +21,10 @@ too much, their test images say what compression costs. Without data, FP32, FP16
 form that cannot be made is left out with a remark, unless --compression names it:
   anomalib-patchgan edge --ckpt_path CKPT --data PreparedFolder --data.root PATH --out edge
   anomalib-patchgan edge --ckpt_path CKPT --compression FP32 --out edge
+A bundle is one file to hand over, of a form that does not lose too much. Who has the public half of the key can check
+where it is from:
+  anomalib-patchgan edge --ckpt_path CKPT --compression FP32 --bundle model.zip --sign_key key.pem
+  anomalib-patchgan volume --model model.zip --public_key pub.pem --input FOLDER --output out
 """
 
 
@@ -49,6 +54,7 @@ def add_edge_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the timed image (default: the model's)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: one per core)")
     parser.add_argument("--repetitions", type=int, default=200, metavar="N", help="timed calls (default: 200)")
+    add_bundle_arguments(parser, COMPRESSIONS)
 
 
 def set_up(data: Any) -> None:  # noqa: ANN401 - anomalib's data modules
@@ -76,7 +82,7 @@ def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
         arguments: `--data`, `--data.OPTION` and `--config`, as for `train`.
 
     Returns:
-        The exit code: 0, or 1 when a form or its measurement failed; the table of the others is written.
+        The exit code: 0, or 1 when a form, its measurement or the bundle failed; the table of the others is written.
 
     Raises:
         ConfigurationError: The options cannot work together.
@@ -95,7 +101,8 @@ def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
         msg = "INT8_PTQ and INT8_ACQ need images to calibrate with: give --data, or other values of --compression."
         raise ConfigurationError(msg)
 
-    from anomalib_patchgan.data.prepare.writing import make_writable
+    bundle = plan_bundle(namespace)
+
     from anomalib_patchgan.deploy.edge import EdgeOptions, export_and_profile
     from anomalib_patchgan.deploy.edge_plan import check_installed
     from anomalib_patchgan.deploy.model_card import describe
@@ -110,11 +117,7 @@ def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
     # Says in a line that a model has no size of its own, before data are prepared.
     describe(module)
     data: Any = make_data_module(arguments) if arguments else None
-    make_writable(namespace.out)
-    # Those of a former run, too, which may be another user's.
-    for folder in namespace.out.iterdir():
-        if folder.name.removesuffix("_NETWORKS") in {*COMPRESSIONS, "rivals"}:
-            make_writable(folder)
+    _check_folders(namespace.out, bundle)
     if data is not None:
         set_up(data)
     options = EdgeOptions(
@@ -128,6 +131,22 @@ def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
     )
     result = export_and_profile(module, data, options)
     sys.stdout.write((namespace.out / "edge.md").read_text(encoding="utf-8"))
-    for name, reason in result.failed.items():
+    failed = dict(result.failed)
+    if bundle is not None and (reason := bundle.write(result.usable)):
+        failed["bundle"] = reason
+    for name, reason in failed.items():
         sys.stderr.write(f"failed {name}: {reason}\n")
-    return FAILURE if result.failed else 0
+    return FAILURE if failed else 0
+
+
+def _check_folders(out: Path, bundle: BundlePlan | None) -> None:
+    """Find out before any work whether everything can be written."""
+    from anomalib_patchgan.data.prepare.writing import make_writable
+
+    make_writable(out)
+    if bundle is not None:
+        make_writable(bundle.path.parent)
+    # Those of a former run, too, which may be another user's.
+    for folder in out.iterdir():
+        if folder.name.removesuffix("_NETWORKS") in {*COMPRESSIONS, "rivals"}:
+            make_writable(folder)

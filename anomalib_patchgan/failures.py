@@ -48,6 +48,8 @@ def describe(error: Exception) -> tuple[str, int]:
         where = "" if name is None else f"{name}: "
         return f"{where}{error.strerror}", FAILURE
     name, message = type(error).__name__, one_line(error)
+    if message == "Could not determine home directory.":
+        return "a path begins with ~, and there is no home folder: write it out, or set HOME", FAILURE
     if is_refusal(error):
         if name == "UnpicklingError":
             # torch's message goes on for ten lines about how to turn the protection off.

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from anomalib_patchgan.errors import PatchGanError, one_line
+from anomalib_patchgan.volume_command import add_model_arguments
 
 COMMAND = "images"
 DESCRIPTION = "Find lesions in PNG or JPEG images: a heat map over each, and one table of their scores."
@@ -30,9 +31,7 @@ def add_images_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "--model", required=True, type=Path, metavar="FILE", help="model.xml of an export, or a checkpoint (.ckpt)"
-    )
+    add_model_arguments(parser)
     parser.add_argument(
         "--input", required=True, type=Path, metavar="PATH", help="folder of images at any depth, or one image"
     )
@@ -63,7 +62,7 @@ def run_images(namespace: argparse.Namespace) -> int:
     from anomalib_patchgan.deploy.score_table import remove_scores, write_scores
 
     output, with_map = namespace.output, namespace.maps
-    predictor = load_predictor(namespace.model, namespace.batch_size)
+    predictor = load_predictor(namespace.model, namespace.batch_size, namespace.public_key)
     cases = find_image_cases(namespace.input.expanduser(), output)
     make_writable(output)
     if not predictor.has_thresholds:

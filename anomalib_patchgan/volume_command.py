@@ -22,6 +22,7 @@ FAILURE = 1
 _EPILOG = """\
   anomalib-patchgan volume --model edge/FP32/model.xml --input case_flair.nii.gz --output out
   anomalib-patchgan volume --model model.ckpt --input FOLDER --output out
+  anomalib-patchgan volume --model bundle.zip --public_key pub.pem --input FOLDER --output out
   anomalib-patchgan volume --model model.xml --input flair=F.nii.gz t1ce=T1CE.nii.gz t2=T2.nii.gz --output out
   anomalib-patchgan volume --model model.xml --input FOLDER_OF_DICOM --series "T2 FLAIR" --output out
   anomalib-patchgan volume --model model.xml --input FOLDER --output out --masks 'FOLDER/*/{case}_seg.nii.gz'
@@ -45,9 +46,7 @@ def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "--model", required=True, type=Path, metavar="FILE", help="model.xml of an export, or a checkpoint (.ckpt)"
-    )
+    add_model_arguments(parser)
     parser.add_argument(
         "--input",
         required=True,
@@ -77,6 +76,24 @@ def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="also do the cases that are done")
 
 
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name a model, which `images` has, too.
+
+    Args:
+        parser: Parser of the command.
+    """
+    parser.add_argument(
+        "--model",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="model.xml of an export, a bundle (.zip), or a checkpoint (.ckpt)",
+    )
+    parser.add_argument(
+        "--public_key", type=Path, metavar="PEM", help="refuse a bundle that is not signed with this key's private half"
+    )
+
+
 def run_volume(namespace: argparse.Namespace) -> int:
     """Run the command.
 
@@ -98,7 +115,7 @@ def run_volume(namespace: argparse.Namespace) -> int:
     from anomalib_patchgan.deploy.dicom.studies import DicomOptions
     from anomalib_patchgan.deploy.volume import VolumeInferencer
 
-    inferencer = VolumeInferencer(namespace.model, batch_size=namespace.batch_size)
+    inferencer = VolumeInferencer(namespace.model, batch_size=namespace.batch_size, public_key=namespace.public_key)
     options = DicomOptions(namespace.output, tuple(namespace.series), keep_identity=namespace.keep_identity)
     cases = choose_cases(namespace.input, inferencer.modalities, options, inferencer.limits)
     meter = None

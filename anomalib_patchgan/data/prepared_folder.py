@@ -1,5 +1,6 @@
 """Data module for any prepared folder of images, split by patient."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from anomalib.data.utils import Split, TestSplitMode, ValSplitMode
 from torchvision.transforms.v2 import Transform
 
 from anomalib_patchgan.data.prepare.folder import COMPARABLE, MANIFEST
+from anomalib_patchgan.data.prepare.reading import hash_file
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.data.prepare.writing import read_json
 from anomalib_patchgan.data.prepared_table import make_prepared_table
@@ -152,12 +154,27 @@ class PreparedFolder(AnomalibDataModule):
         self.folds = folds
         self.fold = fold
         self.category = self.root.absolute().name
+        # Reading them all takes a while, and every checkpoint asks.
+        self._training_images: dict[str, Any] | None = None
 
     @property
     def volume_recipe(self) -> dict[str, Any] | None:
         """How volumes became these images, for a model to remember; `None` where the manifest does not say."""
         recipe = VolumeRecipe.from_manifest(read_json(self.root / MANIFEST))
         return None if recipe is None else recipe.as_dict()
+
+    @property
+    def training_images(self) -> dict[str, Any] | None:
+        """Fingerprint of the training images, for a model to remember; `None` before `setup`.
+
+        `count` is their number and `sha256` the SHA-256 of their SHA-256s, sorted and written in hexadecimal digits one
+        after the other: it tells whether two models had the same images, whatever their names, and nothing else.
+        """
+        if self._training_images is None and hasattr(self, "train_data"):
+            digests = sorted(hash_file(Path(path)) for path in self.train_data.samples.image_path)
+            text = "".join(digests).encode()
+            self._training_images = {"count": len(digests), "sha256": hashlib.sha256(text).hexdigest()}
+        return None if self._training_images is None else dict(self._training_images)
 
     @property
     def comparable_intensities(self) -> bool:
@@ -179,6 +196,7 @@ class PreparedFolder(AnomalibDataModule):
             fold=self.fold,
         )
         table = self._select(table)
+        self._training_images = None
         self.train_data = PreparedFolderDataset(table, Split.TRAIN, self.category)
         self.val_data = PreparedFolderDataset(table, Split.VAL, self.category)
         self.test_data = PreparedFolderDataset(table, Split.TEST, self.category)

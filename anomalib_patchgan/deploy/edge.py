@@ -57,10 +57,12 @@ class EdgeResult:
     Args:
         rows: The table's rows by model.
         failed: Why an export or its measurement failed, by its name.
+        usable: XML file by form, see `FormExporter`.
     """
 
     rows: Mapping[str, Mapping[str, float | None]]
     failed: Mapping[str, str]
+    usable: Mapping[str, Path]
 
 
 def export_and_profile(module: "PluginModule", data: "AnomalibDataModule | None", options: EdgeOptions) -> EdgeResult:
@@ -122,7 +124,7 @@ def export_and_profile(module: "PluginModule", data: "AnomalibDataModule | None"
     except OSError as error:
         msg = f"the table cannot be written to {options.out} ({error.strerror or error}): check space and permissions."
         raise DataError(msg) from error
-    return EdgeResult(rows=rows, failed=exports.failed)
+    return EdgeResult(rows=rows, failed=exports.failed, usable=exports.usable)
 
 
 def _export_rivals(options: EdgeOptions, size: tuple[int, int], remarks: list[str]) -> dict[str, Path]:

@@ -32,6 +32,7 @@ class FormExporter:
 
     Attributes:
         models: XML file by name.
+        usable: XML file by form: of one that loses too much, the one with less quantized, or none if that does, too.
         accuracies: Metrics on the test images by name.
         remarks: What is to be said below the table.
         failed: Why a form failed, by its name.
@@ -43,6 +44,7 @@ class FormExporter:
         self._out = out
         self._plan = plan
         self.models: dict[str, Path] = {}
+        self.usable: dict[str, Path] = {}
         self.accuracies: dict[str, Accuracy] = {}
         self.remarks: list[str] = []
         self.failed: dict[str, str] = {}
@@ -57,6 +59,7 @@ class FormExporter:
             PatchGanError: Single precision, which the others are compared with, cannot be exported or run.
         """
         self._full = self._add(FULL, FULL, self._out / FULL)
+        self.usable[FULL] = self.models[FULL]
         quantized = [form for form in self._plan.forms if form in QUANTIZED]
         if quantized and self._plan.validation is not None and self._full is not None:
             lose = "loses" if len(quantized) == 1 else "lose"
@@ -66,6 +69,8 @@ class FormExporter:
             )
         for form in self._plan.forms[1:]:
             lost = self._attempt(form, form, self._out / form)
+            if not lost and form in self.models:
+                self.usable[form] = self.models[form]
             if lost is not None and form in QUANTIZED:
                 self._judge(form, lost)
 
@@ -78,6 +83,8 @@ class FormExporter:
         folder = self._out / f"{form}_NETWORKS"
         still = self._attempt(form, f"{form}, networks only", folder, networks_only=True)
         remark = f"{form} loses {lost} on the validation images, more than allowed"
+        if still == "":
+            self.usable[form] = folder / XML
         if still is not None:
             verdict = f"still loses {still}, do not use it" if still else "is within the limits"
             remark += (

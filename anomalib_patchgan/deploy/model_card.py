@@ -6,6 +6,7 @@ The hashes prove integrity and not origin: whoever can change a model can write 
 import contextlib
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -14,9 +15,9 @@ from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any
 
 from anomalib_patchgan.data.prepare.reading import hash_file
-from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
-from anomalib_patchgan.data.prepare.writing import read_json, write_json
-from anomalib_patchgan.errors import DataError, DatasetNotFoundError
+from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe, is_count
+from anomalib_patchgan.data.prepare.writing import parse_json, write_json
+from anomalib_patchgan.errors import DataError
 from anomalib_patchgan.patient import PatientThreshold
 from anomalib_patchgan.version import __version__
 
@@ -28,7 +29,8 @@ FORMAT_VERSION = 1
 # anomalib's post-processor in the graph moves both thresholds here.
 THRESHOLD = 0.5
 MAX_SIDE = 4096
-_REMEDY = "export the model again with `anomalib-patchgan edge`"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+REMEDY = "export the model again with `anomalib-patchgan edge`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,9 @@ class ModelCard:
         patient: Threshold of the score of a patient, made of normalised scores; `None` if none was found, as in models
             of older versions. In the file its entries stand beside the others.
         recipe: How a volume becomes the images that the model was trained on; `None` if that is not known.
+        training_images: Fingerprint of the images that it was trained on, see
+            `anomalib_patchgan.data.PreparedFolder.training_images`; `None` if that is not known, as in models of older
+            versions.
         sha256: Hash of each file by its name.
         versions: Of the packages that exported it.
 
@@ -61,6 +66,7 @@ class ModelCard:
     sha256: Mapping[str, str]
     versions: Mapping[str, str]
     patient: PatientThreshold | None = None
+    training_images: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -73,10 +79,11 @@ class ModelCard:
             "compression": isinstance(self.compression, str),
             "sha256": _holds_texts(self.sha256) and all(Path(name).name == name for name in self.sha256),
             "versions": _holds_texts(self.versions),
+            "training_images": self.training_images is None or _is_fingerprint(self.training_images),
         }
         wrong = next((name for name, good in valid.items() if not good), None)
         if wrong is not None:
-            msg = f"the model card is not valid, {wrong} is {getattr(self, wrong)!r}: {_REMEDY}."
+            msg = f"the model card is not valid, {wrong} is {getattr(self, wrong)!r}: {REMEDY}."
             raise DataError(msg)
 
     @property
@@ -127,6 +134,16 @@ def _holds_texts(value: object) -> bool:
     return isinstance(value, Mapping) and all(isinstance(text, str) for text in value.values())
 
 
+def _is_fingerprint(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and value.keys() == {"count", "sha256"}
+        and is_count(value["count"])
+        and isinstance(value["sha256"], str)
+        and _SHA256.fullmatch(value["sha256"]) is not None
+    )
+
+
 def describe(module: "PluginModule", compression: str = "FP32") -> ModelCard:
     """Describe a model, without its files.
 
@@ -163,6 +180,7 @@ def describe(module: "PluginModule", compression: str = "FP32") -> ModelCard:
         raw_thresholds=None if any(map(math.isnan, thresholds)) else thresholds,
         patient=module.patient_threshold,
         recipe=None if module.volume_recipe is None else VolumeRecipe.from_dict(module.volume_recipe),
+        training_images=module.training_images,
         sha256={},
         versions=installed_versions(),
     )
@@ -199,27 +217,19 @@ def write_card(card: ModelCard, xml: Path) -> ModelCard:
     return card
 
 
-def read_card(xml: Path) -> ModelCard:
-    """Read the card of an OpenVINO model, and check that its files are the ones that were exported.
+def parse_card(content: bytes, path: Path) -> ModelCard:
+    """Make a card of the content of its file.
 
     Args:
-        xml: The model's XML file.
-
-    Returns:
-        The card.
+        content: What the file holds.
+        path: The file, for messages.
 
     Raises:
-        DatasetNotFoundError: The model or its card is not there.
-        DataError: The card is damaged, of another format, or a file was changed since.
+        DataError: It is damaged or of another format.
     """
-    path = xml.with_name(CARD)
-    for needed in (xml, xml.with_suffix(".bin"), path):
-        if not needed.is_file():
-            msg = f"{needed} does not exist: {_REMEDY}, and keep {xml.name}, its .bin file and {CARD} together."
-            raise DatasetNotFoundError(msg)
-    record = read_json(path)
+    record = parse_json(content)
     if record is None or record.get("format") != FORMAT_VERSION:
-        msg = f"{path} is no model card of format {FORMAT_VERSION}: {_REMEDY}."
+        msg = f"{path} is no model card of format {FORMAT_VERSION}: {REMEDY}."
         raise DataError(msg)
     known: dict[str, Any] = {field.name: record.get(field.name) for field in fields(ModelCard)}
     try:
@@ -227,12 +237,7 @@ def read_card(xml: Path) -> ModelCard:
             known[name] = None if known[name] is None else tuple(known[name])
         known["recipe"] = None if known["recipe"] is None else VolumeRecipe.from_dict(known["recipe"])
         known["patient"] = PatientThreshold.from_record(record)
-        card = ModelCard(**known)
+        return ModelCard(**known)
     except (TypeError, AttributeError, DataError) as error:
-        msg = f"{path} is not valid ({error}): {_REMEDY}."
+        msg = f"{path} is not valid ({error}): {REMEDY}."
         raise DataError(msg) from error
-    for file in (xml, xml.with_suffix(".bin")):
-        if hash_file(file) != card.sha256.get(file.name):
-            msg = f"{file} is not the file that was exported (its SHA-256 differs from {path}): {_REMEDY}."
-            raise DataError(msg)
-    return card

@@ -13,9 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalib_patchgan.data.prepare.reading import hash_file
-from anomalib_patchgan.deploy.model_card import ModelCard, describe, read_card
+from anomalib_patchgan.deploy.bundle import SUFFIX, read_bundle
+from anomalib_patchgan.deploy.exported import read_export
+from anomalib_patchgan.deploy.model_card import ModelCard, describe
+from anomalib_patchgan.deploy.plain_operations import use_plain_operations
 from anomalib_patchgan.deploy.resizing import resize_as_graph
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
+from anomalib_patchgan.telemetry import block_telemetry
 
 CPU_SETTINGS = {
     # Processors with bfloat16 would use it, and give other scores than torch.
@@ -64,14 +68,14 @@ class SlicePredictor(ABC):
         return self.card.raw_thresholds is not None
 
     @staticmethod
-    def load(model: str | Path, batch_size: int = 4) -> "SlicePredictor":
+    def load(model: str | Path, batch_size: int = 4, public_key: str | Path | None = None) -> "SlicePredictor":
         """Load a model, see `load_predictor`.
 
         Example:
             >>> predictor = SlicePredictor.load("edge/FP32/model.xml")  # doctest: +SKIP
             >>> [prediction.score for prediction in predictor.predict([pixels])]  # doctest: +SKIP
         """
-        return load_predictor(model, batch_size)
+        return load_predictor(model, batch_size, public_key)
 
     def predict(self, images: Iterable[np.ndarray]) -> Iterator[SlicePrediction]:
         """Predict images in their order.
@@ -95,25 +99,33 @@ class OpenVinoPredictor(SlicePredictor):
     """A model that `anomalib-patchgan edge` exported, run asynchronously.
 
     Args:
-        xml: Its XML file, with its BIN file and model card beside it.
+        path: Its XML file, with its BIN file and model card beside it, or the bundle that holds all of them.
         batch_size: Images per call.
+        public_key: PEM file of the key that must have signed the bundle; `None` checks no signature.
 
     Raises:
+        ConfigurationError: A key is given without a bundle, or `cryptography` is not installed.
         DatasetNotFoundError: A file is missing.
-        DataError: A file was changed since the export, or OpenVINO cannot read it.
+        DataError: A file was changed since the export, the bundle is refused, or OpenVINO cannot read the model.
     """
 
-    def __init__(self, xml: Path, batch_size: int = 4) -> None:
-        super().__init__(read_card(xml), batch_size, xml.name)
+    def __init__(self, path: Path, batch_size: int = 4, public_key: Path | None = None) -> None:
+        export = read_bundle(path, public_key) if path.suffix == SUFFIX else read_export(path)
+        super().__init__(export.card, batch_size, path.name)
+        block_telemetry()
         import openvino
 
         try:
-            model = openvino.Core().read_model(xml)
+            # From memory: what was checked is what is run, and files of any name can be.
+            model = openvino.Core().read_model(export.xml, export.weights)
             model.reshape([batch_size, 3, *self.card.image_size])
-            self._compiled = openvino.Core().compile_model(model, "CPU", CPU_SETTINGS)
+            self._compiled = _compile(model)
             self._requests = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         except RuntimeError as error:
-            msg = f"OpenVINO cannot run {xml} ({str(error).strip().splitlines()[-1]}): export the model again."
+            msg = (
+                f"OpenVINO {openvino.__version__.partition('-')[0]} cannot run {path} on this processor "
+                f"({str(error).strip().splitlines()[-1]}): try another version or machine, or export the model again."
+            )
             raise DataError(msg) from error
 
     def _run(self, batches: Iterator[list[np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -201,42 +213,58 @@ def check_checkpoint(path: Path) -> None:
         ConfigurationError: What loads checkpoints is not installed.
     """
     if not path.is_file():
-        msg = f"{path} does not exist: give the checkpoint of a training, or the model.xml of an export."
+        msg = f"{path} does not exist: give the checkpoint of a training, or the model.xml or bundle of an export."
         raise DatasetNotFoundError(msg)
     missing = [name for name in ("anomalib", "lightning", "torch") if find_spec(name) is None]
     if missing:
         msg = (
             f"{path} is a checkpoint, which takes {', '.join(missing)} to load: pip install anomalib-patchgan with "
-            "all it depends on, or give the model.xml that `anomalib-patchgan edge` exports of it."
+            "all it depends on, or give the model.xml or bundle that `anomalib-patchgan edge` makes of it."
         )
         raise ConfigurationError(msg)
 
 
-def load_predictor(model: str | Path, batch_size: int = 4) -> SlicePredictor:
+def load_predictor(model: str | Path, batch_size: int = 4, public_key: str | Path | None = None) -> SlicePredictor:
     """Load a model.
 
     Args:
-        model: `model.xml` of an export, or a checkpoint (`.ckpt`).
+        model: `model.xml` of an export, a bundle (`.zip`), or a checkpoint (`.ckpt`).
         batch_size: Images per call.
+        public_key: PEM file of the Ed25519 key that must have signed the bundle; `None` checks no signature.
 
     Raises:
-        ConfigurationError: The file has another ending, or is a checkpoint where exported models only can be run.
+        ConfigurationError: The file has another ending, is a checkpoint where exported models only can be run, or is no
+            bundle though a key is given.
         DatasetNotFoundError: A file is missing.
         DataError: It is not usable.
 
     Example:
         >>> load_predictor("model.onnx")
         Traceback (most recent call last):
-        anomalib_patchgan.errors.ConfigurationError: model.onnx is neither a model.xml nor a .ckpt file: give one of
-        them as the model.
+        anomalib_patchgan.errors.ConfigurationError: model.onnx is neither a model.xml nor a bundle (.zip) nor a .ckpt
+        file: give one of them as the model.
     """
     path = Path(model).expanduser()
-    if path.suffix == ".xml":
-        return OpenVinoPredictor(path, batch_size)
+    if public_key is not None and path.suffix != SUFFIX:
+        msg = f"{path} is no bundle ({SUFFIX}), which alone can be signed: give one, or no public key."
+        raise ConfigurationError(msg)
+    if path.suffix in {".xml", SUFFIX}:
+        return OpenVinoPredictor(path, batch_size, None if public_key is None else Path(public_key).expanduser())
     if path.suffix == ".ckpt":
         return TorchPredictor(path, batch_size)
-    msg = f"{path} is neither a model.xml nor a .ckpt file: give one of them as the model."
+    msg = f"{path} is neither a model.xml nor a bundle ({SUFFIX}) nor a .ckpt file: give one of them as the model."
     raise ConfigurationError(msg)
+
+
+def _compile(model: Any) -> Any:  # noqa: ANN401 - openvino's
+    """Compile a model of a fixed size."""
+    import openvino
+
+    try:
+        return openvino.Core().compile_model(model, "CPU", CPU_SETTINGS)
+    except RuntimeError:
+        use_plain_operations(model)
+        return openvino.Core().compile_model(model, "CPU", CPU_SETTINGS)
 
 
 def _outputs(request: Any, size: int) -> tuple[np.ndarray, np.ndarray]:  # noqa: ANN401 - openvino's request

@@ -61,7 +61,8 @@ def write_scores(
     }
     try:
         write_json(folder / JSON, record)
-        write_atomically(folder / CSV, text.getvalue().encode())
+        # A name that is not UTF-8 stands in both tables as escapes.
+        write_atomically(folder / CSV, text.getvalue().encode(errors="backslashreplace"))
     except OSError as error:
         msg = f"the scores cannot be written to {folder} ({error.strerror}): check space and permissions."
         raise DataError(msg) from error

@@ -27,13 +27,15 @@ class VolumeInferencer:
     """Runs a model on volumes.
 
     Args:
-        model: `model.xml` that `anomalib-patchgan edge` exported, or a checkpoint of `PatchGan` (`.ckpt`).
+        model: `model.xml` or bundle (`.zip`) that `anomalib-patchgan edge` made, or checkpoint of `PatchGan` (`.ckpt`).
         batch_size: Slices per call of the model.
         recipe: How volumes become images; `None` takes what the model was trained with. A model that does not know is
             given single-channel axial slices as `BraTS2019` makes them, with a warning.
         limits: Bounds of what is read from a file.
+        public_key: PEM file of the Ed25519 key that must have signed the bundle; `None` checks no signature.
 
     Raises:
+        ConfigurationError: A key is given without a bundle, or `cryptography` is not installed.
         DatasetNotFoundError: There is no such model.
         DataError: It cannot be used.
 
@@ -49,8 +51,9 @@ class VolumeInferencer:
         batch_size: int = 4,
         recipe: VolumeRecipe | None = None,
         limits: ReadLimits = DEFAULT_LIMITS,
+        public_key: str | Path | None = None,
     ) -> None:
-        self.predictor: SlicePredictor = load_predictor(model, batch_size)
+        self.predictor: SlicePredictor = load_predictor(model, batch_size, public_key)
         card = self.predictor.card
         self.limits = limits
         self.recipe = recipe or card.recipe or VolumeRecipe()

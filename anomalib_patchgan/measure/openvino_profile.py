@@ -12,9 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import openvino
 
 from anomalib_patchgan.measure.cost import status_mib
+from anomalib_patchgan.telemetry import block_telemetry
+
+block_telemetry()
+
+import openvino  # noqa: E402 - without its telemetry
 
 WARMUP = 10
 GEMM_SIDE = 1024

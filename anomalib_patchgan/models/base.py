@@ -19,6 +19,8 @@ from anomalib_patchgan.patient import PatientThreshold
 
 # Entry of a checkpoint, and attribute of a data module that knows it.
 RECIPE = "volume_recipe"
+# The same.
+TRAINING_IMAGES = "training_images"
 
 # anomalib lists the direct subclasses of `AnomalibModule` only: a model derives from it itself, after the class here,
 # which would hide the model if it derived from it too. To a type checker it does.
@@ -42,6 +44,8 @@ class PluginModule(_Base):
         resized: Height and width of the images that the model gets, if its own settings say so.
         volume_recipe: How volumes became the images that it was trained on, as a record of
             `anomalib_patchgan.data.prepare.volume_recipe.VolumeRecipe`; ``None`` if that is not known.
+        training_images: Fingerprint of the images that it was trained on, see
+            `anomalib_patchgan.data.PreparedFolder.training_images`; ``None`` if that is not known.
         patient_threshold: Threshold of the score of a patient, found by the last validation; ``None`` if the validation
             images are not known to be slices of patients, and in checkpoints of older versions.
     """
@@ -65,6 +69,7 @@ class PluginModule(_Base):
         )
         self.resized = resized
         self.volume_recipe: dict[str, Any] | None = None
+        self.training_images: dict[str, Any] | None = None
         self.patient_threshold: PatientThreshold | None = None
         self._validated = SliceScores()
         self._tested = SliceScores()
@@ -123,14 +128,16 @@ class PluginModule(_Base):
         """
         check_checkpoint(self, checkpoint)
         self.volume_recipe = checkpoint.get(RECIPE)
+        self.training_images = checkpoint.get(TRAINING_IMAGES)
         self.patient_threshold = PatientThreshold.from_record(checkpoint)
         super().on_load_checkpoint(checkpoint)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember how the images of the training were made, and from which score on a patient is anomalous."""
+        """Remember the training's images, how they were made, and from which score on a patient is anomalous."""
         super().on_save_checkpoint(checkpoint)
         data = getattr(self._trainer, "datamodule", None)
         checkpoint[RECIPE] = getattr(data, RECIPE, None) or self.volume_recipe
+        checkpoint[TRAINING_IMAGES] = getattr(data, TRAINING_IMAGES, None) or self.training_images
         if self.patient_threshold is not None:
             checkpoint.update(self.patient_threshold.as_record())
 

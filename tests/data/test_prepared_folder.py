@@ -50,6 +50,24 @@ def test_validation_takes_whole_patients_with_their_lesions(template):
     assert (data.name, data.category) == ("PreparedFolder", "brains")
 
 
+def test_fingerprint_is_of_the_content_of_the_training_images(template, root):
+    data = setup(template)
+    found = data.training_images
+    assert found["count"] == len(data.train_data)
+    assert setup(root).training_images == found
+    assert setup(template, seed=3).training_images["sha256"] != found["sha256"]
+    image = Path(data.train_data.samples.image_path.iloc[0])
+    copy = root / image.relative_to(template)
+    Image.fromarray(255 - np.asarray(Image.open(copy))).save(copy)
+    changed = setup(root).training_images
+    assert changed["count"] == found["count"]
+    assert changed["sha256"] != found["sha256"]
+    # Images of validation and test do not count.
+    shutil.rmtree(root / "test")
+    shutil.copytree(template / "test" / "normal", root / "test" / "normal")
+    assert setup(root).training_images == changed
+
+
 def test_items_have_three_channels_and_a_binary_mask(template):
     data = setup(template, eval_batch_size=16)
     batch = next(iter(data.test_dataloader()))

@@ -15,7 +15,7 @@ from anomalib_patchgan.deploy.accuracy import Accuracy, LabelledImages, Predicte
 from anomalib_patchgan.deploy.edge_plan import make_plan
 from anomalib_patchgan.deploy.edge_table import write_edge_table
 from anomalib_patchgan.deploy.export import export_model
-from anomalib_patchgan.deploy.model_card import read_card
+from anomalib_patchgan.deploy.exported import read_export
 from anomalib_patchgan.deploy.predictor import load_checkpoint, load_predictor
 from anomalib_patchgan.deploy.profile import Cost
 from anomalib_patchgan.deploy.quantize import SENSITIVE, image_layers, smoothing_layers
@@ -49,7 +49,7 @@ def test_command_exports_measures_and_writes_the_table(checkpoint, prepared, tmp
     assert list(rows)[:3] == ["FP32", "FP16", "INT8_PTQ"]
     assert list(rows)[-1] == "Small Padim"
     for name in ("FP32", "FP16", "INT8_PTQ"):
-        assert read_card(out / name / "model.xml").compression == name
+        assert read_export(out / name / "model.xml").card.compression == name
         assert float(rows[name]["image_AUROC"]) > 0.8
         assert float(rows[name]["pixel_AP"]) > 0.1
         assert 0 < float(rows[name]["p50_ms"]) <= float(rows[name]["p95_ms"]) <= float(rows[name]["p99_ms"])

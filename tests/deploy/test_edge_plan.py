@@ -89,6 +89,15 @@ def test_fallback_is_decided_on_validation_images(monkeypatch):
     assert "INT8_PTQ loses 1.000 image AUROC and" in said
     assert "on the validation images, more than allowed" in said
     assert "is within the limits there" in said
+    names = {form: path.parent.name for form, path in exports.usable.items()}
+    assert names == {"FP32": "FP32", "INT8_PTQ": "INT8_PTQ_NETWORKS"}
+
+
+def test_form_that_loses_too_much_in_every_way_is_not_usable(monkeypatch):
+    splits = {"validation": make_images("validation"), "test": make_images("test")}
+    Forms(monkeypatch, bad={("INT8_PTQ", "validation"), ("INT8_PTQ_NETWORKS", "validation")})
+    exports = export(["FP32", "INT8", "INT8_PTQ", "INT8_ACQ"], **splits)
+    assert exports.usable == {name: Path("out") / name / "model.xml" for name in ("FP32", "INT8", "INT8_ACQ")}
 
 
 def test_a_loss_on_test_images_is_said_and_decides_nothing(monkeypatch):
@@ -115,6 +124,7 @@ def test_one_form_that_fails_takes_no_other_with_it(monkeypatch):
     assert exports.failed == dict.fromkeys(("FP16", "INT8_ACQ, networks only"), "first line second line")
     assert "FP16 failed and is left out: first line second line" in exports.remarks
     assert forms.exported[-1] == "INT8_ACQ_NETWORKS"
+    assert list(exports.usable) == ["FP32", "INT8", "INT8_PTQ"]
 
 
 def test_failure_leaves_the_table_of_the_others(checkpoint, tmp_path, monkeypatch, capsys):

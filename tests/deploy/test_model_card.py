@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from anomalib_patchgan import Autoencoder, PatchGan
 from anomalib_patchgan.deploy.export import export_model
-from anomalib_patchgan.deploy.model_card import CARD, describe, read_card
+from anomalib_patchgan.deploy.exported import read_export
+from anomalib_patchgan.deploy.model_card import CARD, describe
 from anomalib_patchgan.deploy.predictor import load_checkpoint, load_predictor
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
 from tests.deploy.conftest import RECIPE
-from tests.models.conftest import SIZE
+from tests.models.conftest import SIZE, make_data
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def copy(exported, tmp_path):
 
 
 def test_card_says_what_a_program_needs(exported, checkpoint):
-    card = read_card(exported)
+    card = read_export(exported).card
     module = load_checkpoint(checkpoint)
     assert card.model == "PatchGan"
     assert card.image_size == SIZE
@@ -39,6 +40,21 @@ def test_card_says_what_a_program_needs(exported, checkpoint):
     written = json.loads((exported.parent / CARD).read_text())
     assert written["outputs"]["anomaly_map"]["threshold"] == 0.5
     assert written["input"]["range"] == [0, 1]
+
+
+def test_card_names_the_images_of_the_training(exported, prepared):
+    data = make_data(prepared)
+    assert data.training_images is None
+    data.setup()
+    assert read_export(exported).card.training_images == data.training_images
+
+
+def test_card_of_an_older_version(copy):
+    path = copy.with_name(CARD)
+    record = json.loads(path.read_text())
+    del record["training_images"]
+    path.write_text(json.dumps(record))
+    assert read_export(copy).card.training_images is None
 
 
 def test_card_stands_in_the_graph_too(exported):
@@ -68,7 +84,7 @@ def test_changed_file_is_noticed(copy):
     text = copy.read_text().replace('version="11"', 'version="11" ')
     copy.write_text(text)
     with pytest.raises(DataError, match="is not the file that was exported"):
-        read_card(copy)
+        read_export(copy)
 
 
 def test_weights_of_another_export_are_noticed(copy):
@@ -103,13 +119,16 @@ def test_missing_file(copy, name):
         ({"recipe": {"scaling": "none"}}, "scaling is"),
         ({"recipe": 3}, "is not valid"),
         ({"model": None}, "model is"),
+        ({"training_images": {"count": 3}}, "training_images is"),
+        ({"training_images": {"count": -1, "sha256": "0" * 64}}, "training_images is"),
+        ({"training_images": {"count": 3, "sha256": "0" * 63 + "x"}}, "training_images is"),
     ],
 )
 def test_damaged_card_is_one_line(copy, change, match):
     path = copy.with_name(CARD)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(DataError, match=match) as caught:
-        read_card(copy)
+        read_export(copy)
     assert "\n" not in str(caught.value)
 
 
@@ -117,7 +136,7 @@ def test_damaged_card_is_one_line(copy, change, match):
 def test_card_that_is_no_json(copy, text):
     copy.with_name(CARD).write_text(text)
     with pytest.raises(DataError, match="is no model card"):
-        read_card(copy)
+        read_export(copy)
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
@@ -137,7 +156,7 @@ def test_any_value_in_a_card_is_refused_or_harmless(exported, data):
         copied.with_name(CARD).write_text(json.dumps(record))
         message, card = "", None
         try:
-            card = read_card(copied)
+            card = read_export(copied).card
         except PatchGanError as error:
             message = str(error)
     assert "\n" not in message
@@ -147,7 +166,7 @@ def test_any_value_in_a_card_is_refused_or_harmless(exported, data):
 
 
 def test_models_that_are_none(tmp_path, trained):
-    with pytest.raises(ConfigurationError, match="neither a model.xml nor a .ckpt"):
+    with pytest.raises(ConfigurationError, match="neither a model.xml nor a bundle"):
         load_predictor(tmp_path / "model.onnx")
     with pytest.raises(DatasetNotFoundError, match="does not exist"):
         load_predictor(tmp_path / "model.ckpt")

@@ -7,6 +7,7 @@ import sys
 import zipfile
 from email import message_from_bytes
 from importlib.metadata import requires
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from anomalib_patchgan.configs_command import find_config
+from anomalib_patchgan.deploy.bundle import write_bundle
 from tests.conftest import run
 from tests.fakes.benchmark import write_run
 from tests.fakes.volumes import lesion_voxels, make_voxels, write_volume
@@ -89,11 +91,13 @@ def test_bounds_are_those_of_the_package(requirements, needs):
         assert one.specifier == (expected | stock)[one.name], one
 
 
-def test_needs_of_dicom_are_those_of_the_extra(requirements, needs):
-    lines = requirements.read_text(encoding="utf-8").split("# DICOM")[1].splitlines()[1:]
-    extra = [one for one in needs if one.marker is not None and one.marker.evaluate({"extra": "dicom"})]
-    named = [Requirement(line.removeprefix("# ")) for line in lines]
-    assert {(one.name, one.specifier) for one in named} == {(one.name, one.specifier) for one in extra}
+@pytest.mark.parametrize(("heading", "extra"), [("# DICOM", "dicom"), ("# Signatures", "sign")])
+def test_further_needs_are_those_of_an_extra(requirements, needs, heading, extra):
+    lines = requirements.read_text(encoding="utf-8").split(heading)[1].splitlines()[1:]
+    # Up to the next heading.
+    named = [Requirement(line.removeprefix("# ")) for line in takewhile(lambda line: not line.endswith(":"), lines)]
+    wanted = [one for one in needs if one.marker is not None and one.marker.evaluate({"extra": extra})]
+    assert {(one.name, one.specifier) for one in named} == {(one.name, one.specifier) for one in wanted}
 
 
 def test_requirements_lead_to_nothing_heavy(requirements):
@@ -119,12 +123,14 @@ def test_help_loads_nothing_heavy(command, tmp_path):
 
 def test_work_loads_nothing_heavy(exported, prepared, cases, tmp_path):
     images = prepared / "test" / "normal"
+    write_bundle(exported, tmp_path / "model.zip")
     for command in (
         ["volume", "--model", exported, "--input", cases, "--output", "out"],
         ["volume", "--model", exported, "--input", cases, "--output", "out", "--masks", "masks"],
         ["volume", "--model", exported, "--input", cases, "--output", "out", "--masks", "masks/{case}_seg.nii.gz"],
         ["view", "out", "--images", cases],
         ["images", "--model", exported, "--input", images, "--output", "slices"],
+        ["volume", "--model", "model.zip", "--input", cases, "--output", "of a bundle"],
     ):
         *_, code, loaded = here(RUN, *command, cwd=tmp_path)
         assert (code, loaded) == ("0", "[]"), command

@@ -139,11 +139,24 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read a JSON object; `None` when it is not there or, after a crash of the disk, not whole."""
     try:
-        content = json.loads(path.read_bytes())
-    # Deep nesting and huge integers end in the last two.
-    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError):
+        return parse_json(path.read_bytes())
+    except FileNotFoundError:
         return None
-    return content if isinstance(content, dict) else None
+
+
+def parse_json(content: bytes) -> dict[str, Any] | None:
+    """Read a JSON object; `None` when it is none.
+
+    Example:
+        >>> parse_json(b'{"a": 1}'), parse_json(b"[1]"), parse_json(b"{")
+        ({'a': 1}, None, None)
+    """
+    try:
+        found = json.loads(content)
+    # Deep nesting and huge integers end in the last two.
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -239,6 +239,8 @@ def _plain_name(fields: Fields, key: str) -> str:
 
 def _image(fields: Fields, key: str) -> str:
     path = fields.text(key)
-    if not is_nifti(file_name(path)) or not path.isprintable():
+    # Of a name that is not UTF-8, Python has these for the other bytes.
+    known = "".join(one for one in path if not "\udc80" <= one <= "\udcff")
+    if not is_nifti(file_name(path)) or not known.isprintable():
         fields.fail(key, f"the path of a file that ends in {' or '.join(SUFFIXES)}", path)
     return path

@@ -1,0 +1,102 @@
+"""Ed25519 signatures, made and checked by `cryptography`, which is an extra."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
+from anomalib_patchgan.errors import ConfigurationError, DataError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+_LIMITS = ReadLimits(max_bytes=1 << 16)
+
+
+def require_cryptography() -> None:
+    """Check that `cryptography` is installed.
+
+    Raises:
+        ConfigurationError: It is not, or cannot be imported.
+    """
+    try:
+        import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401 - whether it can be
+    except ImportError as error:
+        msg = f"signatures need cryptography ({error}): pip install cryptography"
+        raise ConfigurationError(msg) from error
+
+
+def read_private_key(path: Path) -> "Ed25519PrivateKey":
+    """Read the key that signs.
+
+    Args:
+        path: PEM file as `openssl genpkey -algorithm ed25519` makes it, not encrypted.
+
+    Raises:
+        ConfigurationError: `cryptography` is not installed.
+        DatasetNotFoundError: There is no such file.
+        DataError: It holds no such key.
+    """
+    require_cryptography()
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    remedy = "make one with `openssl genpkey -algorithm ed25519 -out key.pem`"
+    try:
+        key = load_pem_private_key(read_bytes(path, _LIMITS), password=None)
+    # What it raises where a password is needed.
+    except TypeError as error:
+        msg = f"{path} is encrypted: give a copy without a password (`openssl pkey -in {path.name} -out PLAIN.pem`)."
+        raise DataError(msg) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        msg = f"{path} holds no private key in PEM: {remedy}."
+        raise DataError(msg) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        msg = f"{path} holds a key of another kind than Ed25519: {remedy}."
+        raise DataError(msg)
+    return key
+
+
+def read_public_key(path: Path) -> "Ed25519PublicKey":
+    """Read the key that checks signatures.
+
+    Args:
+        path: PEM file as `openssl pkey -pubout` makes it.
+
+    Raises:
+        ConfigurationError: `cryptography` is not installed.
+        DatasetNotFoundError: There is no such file.
+        DataError: It holds no such key.
+    """
+    require_cryptography()
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    remedy = "ask who signed for theirs, made with `openssl pkey -in key.pem -pubout -out pub.pem`"
+    try:
+        key = load_pem_public_key(read_bytes(path, _LIMITS))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        msg = f"{path} holds no public key in PEM: {remedy}."
+        raise DataError(msg) from error
+    if not isinstance(key, Ed25519PublicKey):
+        msg = f"{path} holds a key of another kind than Ed25519: {remedy}."
+        raise DataError(msg)
+    return key
+
+
+def is_signature(signature: bytes, content: bytes, key: "Ed25519PublicKey") -> bool:
+    """Tell whether something was signed with the private half of a key.
+
+    Args:
+        signature: Ed25519's 64 bytes.
+        content: What was signed.
+        key: The public half.
+    """
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        key.verify(signature, content)
+    except InvalidSignature:
+        return False
+    return True
