@@ -207,7 +207,8 @@ def test_missing_fields_are_named(tmp_path):
     result = write_result(tmp_path)
     content = json.loads(result.read_text())
     # The page does not need the spacing, which is in the volumes, and hashes only prove that an image is the one.
-    optional = {key for key in content if key.startswith("patient_threshold")} | {"no_verdict"}
+    # Records of before coronal and sagittal models have no plane.
+    optional = {key for key in content if key.startswith("patient_threshold")} | {"no_verdict", "plane"}
     for key in content.keys() - {"spacing_mm", "inputs_sha256"} - optional:
         result.write_text(json.dumps({name: value for name, value in content.items() if name != key}))
         with pytest.raises(DataError, match=rf"case_1\.json: {key} is missing"):
