@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anomalib_patchgan.data.prepare.brats.names import parse_case
+from anomalib_patchgan.data.prepare.volume_names import bids_participant
 from anomalib_patchgan.data.prepare.writing import write_atomically, write_json
 from anomalib_patchgan.deploy.case_accuracy import FOLDER, FORMAT, CaseAccuracy
 from anomalib_patchgan.deploy.model_card import THRESHOLD
@@ -26,7 +26,6 @@ COLUMNS = (
     *("case", "patient", "mask", "lesion_ml", "lesions", "voxel_AP", "best_dice", "dice", "lesions_found"),
     *("false_spots", "lesions_found_at_1_false", "false_spots_at_1_false", "patient_score", "is_anomalous", "error"),
 )
-_SUBJECT = re.compile(r"(sub-[^_]+)(_.*)?", re.DOTALL)
 
 Row = dict[str, Any]
 
@@ -67,10 +66,7 @@ def patient_of(case: str) -> str:
         ('BraTS-GLI-00012', 'sub-01', 'case_2')
     """
     known = parse_case(case)
-    if known is not None:
-        return known.patient
-    match = _SUBJECT.fullmatch(case)
-    return match[1] if match else case
+    return known.patient if known is not None else bids_participant(case) or case
 
 
 def write_accuracy(folder: Path, cases: Sequence[MeasuredCase], failed: Mapping[str, str]) -> Row:

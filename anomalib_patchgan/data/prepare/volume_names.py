@@ -81,3 +81,14 @@ def words_for(modality: str) -> list[str]:
         (['flair', 't2f'], ['pet'])
     """
     return [modality, *(new for new, old in NEW_WORDS.items() if old == modality)]
+
+
+def bids_participant(name: str) -> str | None:
+    """Return the participant that a name in BIDS begins with; `None` if it begins otherwise.
+
+    Example:
+        >>> bids_participant("sub-01_ses-2_FLAIR"), bids_participant("case_2")
+        ('sub-01', None)
+    """
+    match = re.match(r"sub-[^_]+", name)
+    return match[0] if match else None

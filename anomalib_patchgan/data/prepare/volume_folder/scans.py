@@ -1,7 +1,6 @@
 """The scans of a cohort: which files below a folder are images, which are masks, and which belong together."""
 
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,13 @@ from anomalib_patchgan.data.prepare.csv_files import check_id
 from anomalib_patchgan.data.prepare.volume_folder.bids import DERIVATIVES, BidsName, is_raw, parse_bids
 from anomalib_patchgan.data.prepare.volume_folder.patterns import PathPattern
 from anomalib_patchgan.data.prepare.volume_folder.spec import VolumeFolderSpec
-from anomalib_patchgan.data.prepare.volume_names import ENDING, canonical_modality, parse_name, words_for
+from anomalib_patchgan.data.prepare.volume_names import (
+    ENDING,
+    bids_participant,
+    canonical_modality,
+    parse_name,
+    words_for,
+)
 from anomalib_patchgan.data.prepare.walk import WalkLimits, is_folder, walk
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
 
@@ -158,8 +163,7 @@ def _patient(found: Mapping[str, str]) -> str:
     """Return the participant; without a word of its own, that of a name of BIDS, or the case."""
     if "participant" in found:
         return found["participant"]
-    bids = re.match(r"sub-[^_]+", found["case"])
-    return bids[0] if bids else found["case"]
+    return bids_participant(found["case"]) or found["case"]
 
 
 def _add(root: Path, scans: dict[str, Scan], new: Scan, modality: str, path: str) -> None:
