@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from anomalib_patchgan.deploy.fused import fused, inner_weights
 from anomalib_patchgan.deploy.model_card import ModelCard, describe, write_card
 from anomalib_patchgan.errors import ConfigurationError, DataError
 
@@ -60,13 +61,14 @@ def export_model(
     kinds = {"FP16": CompressionType.FP16, "INT8": CompressionType.INT8}
     try:
         with tempfile.TemporaryDirectory() as name:
-            xml = module.to_openvino(
-                name, compression_type=kinds.get(compression), onnx_kwargs={"opset_version": 18, "verbose": False}
-            )
+            with fused(module) as ready:
+                xml = ready.to_openvino(
+                    name, compression_type=kinds.get(compression), onnx_kwargs={"opset_version": 18, "verbose": False}
+                )
             if data is not None and compression in {"INT8_PTQ", "INT8_ACQ"}:
                 from anomalib_patchgan.deploy.quantize import quantize
 
-                quantize(xml, data, card.image_size, compression, networks_only=networks_only)
+                quantize(xml, data, card.image_size, compression, inner_weights(module) if networks_only else None)
             return _install(xml, folder, card)
     except OSError as error:
         msg = f"the model cannot be written to {folder} ({error.strerror or error}): check space and permissions."

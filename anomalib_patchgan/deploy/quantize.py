@@ -4,7 +4,7 @@ anomalib 2.7 offers both, but neither leaves a part of the graph in float, and i
 what it may lose, without resetting its metric in between.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,13 +24,6 @@ Method = Literal["INT8_PTQ", "INT8_ACQ"]
 # nncf's own advice; more change nothing and take time.
 CALIBRATION_IMAGES = 300
 MAX_DROP = 0.01
-# Of an image, red, green and blue.
-CHANNELS = 3
-# What follows the networks: residual, context, ranking and normalisation divide small numbers by small numbers.
-SENSITIVE = (
-    "Abs", "AvgPool", "Clamp", "CumSum", "Divide", "Greater", "Less", "Log", "Maximum", "MaxPool", "Minimum",
-    "Multiply", "Power", "ReduceMean", "ReduceSum", "Select", "Sigmoid", "Subtract", "TopK",
-)  # fmt: skip
 
 
 def quantize(
@@ -38,8 +31,7 @@ def quantize(
     data: "AnomalibDataModule",
     size: tuple[int, int],
     method: Method = "INT8_PTQ",
-    *,
-    networks_only: bool = False,
+    weights: Collection[str] | None = None,
 ) -> None:
     """Quantize an exported model in place.
 
@@ -49,8 +41,8 @@ def quantize(
         size: Height and width of the images that the graph gets.
         method: `INT8_ACQ` takes layers back to float until the image AUROC of the validation images is at most 0.01
             below that of the model in float.
-        networks_only: Leave in float what the residual is made with: the layers that see an image or make one, the
-            smoothing and everything in `SENSITIVE`.
+        weights: Names of the weights whose convolutions are quantized, and what lies between them: the layers that see
+            an image or make one, residual, smoothing, ranking and map stay in float. `None` quantizes all that can be.
 
     Raises:
         DataError: There are no validation images, or for `INT8_ACQ` they are all normal.
@@ -59,10 +51,11 @@ def quantize(
     model = openvino.Core().read_model(xml)
     # Batches of one: the graph is read with any size, and nncf would take the first for the only one.
     model.reshape([1, 3, *size])
-    names = [*smoothing_layers(model), *image_layers(model)]
-    scope = nncf.IgnoredScope(names=names, types=list(SENSITIVE), validate=False)
+    scope = None
+    if weights is not None:
+        scope = nncf.IgnoredScope(names=outside_of_networks(model, weights), validate=False)
     arguments: dict[str, Any] = {
-        "ignored_scope": scope if networks_only else None,
+        "ignored_scope": scope,
         "subset_size": len(images),
         # What a leaky ReLU lets through is not symmetric.
         "preset": nncf.QuantizationPreset.MIXED,
@@ -99,24 +92,42 @@ def quantize(
         target.with_suffix(suffix).replace(xml.with_suffix(suffix))
 
 
-def smoothing_layers(model: "openvino.Model") -> list[str]:
-    """Name the convolutions of one channel, which are filters and no layers of a network.
+def outside_of_networks(model: "openvino.Model", weights: Collection[str]) -> list[str]:
+    """Name the operations of a graph that are not between two convolutions that have some weights.
+
+    Not by their kind: an activation has the operations of a residual, and one that is left out within a network has
+    its quantized neighbours lose more than quantizing everything does.
 
     Args:
         model: Graph.
+        weights: Names of the parameters of the inner layers of networks.
     """
-    convolutions = [node for node in model.get_ops() if node.get_type_name() == "Convolution"]
-    return [node.get_friendly_name() for node in convolutions if list(node.input(1).get_shape())[:2] == [1, 1]]
+    convolutions = {node for node in model.get_ops() if node.get_type_name().endswith("Convolution")}
+    inner = {node for node in convolutions if _weight_of(node).get_friendly_name() in weights}
+    after = _reach(
+        inner, convolutions - inner, lambda node: [i.get_node() for o in node.outputs() for i in o.get_target_inputs()]
+    )
+    before = _reach(inner, convolutions - inner, lambda node: [value.get_node() for value in node.input_values()])
+    inside = inner | (after & before)
+    return [node.get_friendly_name() for node in model.get_ops() if node not in inside]
 
 
-def image_layers(model: "openvino.Model") -> list[str]:
-    """Name the convolutions that see an image or make one; their errors go straight into the residual.
+def _reach(start: set[Any], border: set[Any], neighbours: Callable[[Any], list[Any]]) -> set[Any]:
+    """Return what is reached from some nodes without passing a border."""
+    reached, waiting = set(start), list(start)
+    while waiting:
+        found = set(neighbours(waiting.pop())) - border - reached
+        reached |= found
+        waiting += found
+    return reached
 
-    Args:
-        model: Graph.
-    """
-    convolutions = [node for node in model.get_ops() if node.get_type_name() == "Convolution"]
-    return [node.get_friendly_name() for node in convolutions if CHANNELS in list(node.input(1).get_shape())[:2]]
+
+def _weight_of(convolution: Any) -> Any:  # noqa: ANN401 - openvino's
+    """Return the constant that a convolution's weights are made of."""
+    node = convolution.input_value(1).get_node()
+    while node.get_type_name() != "Constant" and node.get_input_size():
+        node = node.input_value(0).get_node()
+    return node
 
 
 def _validation_images(data: "AnomalibDataModule", size: tuple[int, int]) -> tuple[list[np.ndarray], Sequence[bool]]:

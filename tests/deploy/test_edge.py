@@ -18,7 +18,6 @@ from anomalib_patchgan.deploy.export import export_model
 from anomalib_patchgan.deploy.exported import read_export
 from anomalib_patchgan.deploy.predictor import load_checkpoint, load_predictor
 from anomalib_patchgan.deploy.profile import Cost
-from anomalib_patchgan.deploy.quantize import SENSITIVE, image_layers, smoothing_layers
 from anomalib_patchgan.deploy.rivals import export_rival, read_rivals
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
 from anomalib_patchgan.measure.cost import run_profile
@@ -145,8 +144,9 @@ def test_a_model_that_loses_too_much_keeps_its_sensitive_parts(checkpoint, data,
 
     everything, networks = (quantized(models[name]) for name in list(models)[1:])
     assert "Convolution" in networks
-    assert everything & set(SENSITIVE)
-    assert not networks & set(SENSITIVE)
+    of_a_residual = {"Abs", "AvgPool", "Divide", "MaxPool", "ReduceMean", "Subtract"}
+    assert everything & of_a_residual
+    assert not networks & of_a_residual
 
 
 def test_losses_are_named():
@@ -211,19 +211,6 @@ def test_accuracy_aware_quantization_needs_lesions(checkpoint, prepared, tmp_pat
     module.val_data.samples = module.val_data.samples[module.val_data.samples.label_index == 0].reset_index(drop=True)
     with pytest.raises(DataError, match="needs normal and abnormal validation images"):
         export_model(load_checkpoint(checkpoint), tmp_path, "INT8_ACQ", module)
-
-
-def test_smoothing_is_told_from_layers(exported):
-    model = openvino.Core().read_model(exported)
-    names = smoothing_layers(model)
-    assert len(names) >= 1
-    kinds = {node.get_friendly_name(): node for node in model.get_ops()}
-    assert all(kinds[name].get_type_name() == "Convolution" for name in names)
-    convolutions = [node for node in model.get_ops() if node.get_type_name() == "Convolution"]
-    ends = image_layers(model)
-    assert [list(kinds[name].input(1).get_shape())[:2] for name in sorted(ends)].count([8, 3]) == 1  # R's first
-    assert [list(kinds[name].input(1).get_shape())[:2] for name in sorted(ends)].count([3, 8]) == 1  # R's last
-    assert len(convolutions) > len(names) + len(ends)
 
 
 @pytest.mark.parametrize(

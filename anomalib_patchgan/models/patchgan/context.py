@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.models.patchgan.filters import make_blur
@@ -126,7 +127,7 @@ class Context(nn.Module):
         depth = self._depth(foreground) * (DEPTHS - 1)
         knots = torch.arange(DEPTHS, device=maps.device).view(1, -1, 1, 1)
         near = (1.0 - (depth - knots).abs()).clamp(min=0.0)
-        return maps * (near * self.rim.view(1, -1, 1, 1)).sum(dim=1, keepdim=True) * foreground
+        return maps * F.conv2d(near, self.rim.view(1, -1, 1, 1)) * foreground
 
 
 def level_of(maps: Tensor, foreground: Tensor) -> Tensor:

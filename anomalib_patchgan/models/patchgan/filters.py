@@ -7,6 +7,9 @@ from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError
 
+# What is taken for the logarithm of 0.
+SMALLEST = 1e-30
+
 
 def make_blur(sigma: float) -> nn.Module:
     """Make a Gaussian filter of standard deviation `sigma` in pixels for maps of shape ``(B, 1, H, W)``; 0 for none.
@@ -57,6 +60,21 @@ def box_mean(images: Tensor, side: int) -> Tensor:
         padding = [along // 2 for along in kernel]
         images = F.avg_pool2d(images, kernel, stride=1, padding=padding, count_include_pad=False)
     return images
+
+
+def power_of(values: Tensor, exponent: float) -> Tensor:
+    """Raise non-negative values to a positive power.
+
+    By logarithms, which OpenVINO works out for many values at a time, and a power for one.
+
+    Example:
+        >>> import torch
+        >>> power_of(torch.tensor([0.0, 4.0]), 0.5)
+        tensor([0., 2.])
+    """
+    if exponent == 1:
+        return values
+    return (values.clamp(min=SMALLEST).log() * exponent).exp() * (values > 0)
 
 
 def local_range(images: Tensor, size: int = 5) -> Tensor:

@@ -196,4 +196,6 @@ class ConditionalDiscriminator(FoldedUNet):
         seen = F.conv2d(pair, torch.cat((here, mirrored)), padding=1)
         here, there = seen.chunk(2, dim=1)
         rim = F.conv2d(torch.ones_like(pair[:1, :1]), exposure, padding=1)
-        return here + there.flip(-1) + level.log() * rim
+        features = here + there.flip(-1) + level.log() * rim
+        # An exported one has a bias, of the batch normalisation that follows otherwise.
+        return features if self.first.bias is None else features + self.first.bias.view(1, -1, 1, 1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.models.patchgan.context import Context
+from anomalib_patchgan.models.patchgan.filters import power_of
 
 # Of the normal foreground pixels, the share whose evidence lies below the scale.
 QUANTILE = 0.99
@@ -112,4 +113,4 @@ class Evidence(nn.Module, ABC):
         The weight stands for what normal tissue reaches at its most conspicuous, before it is corrected by its context.
         """
         corrected: Tensor = self.context(self.raw(view), view.foreground)
-        return self.weight * (corrected / self.scale) ** self.power
+        return self.weight * power_of(corrected / self.scale, self.power)
