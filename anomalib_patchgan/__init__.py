@@ -76,7 +76,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(msg)
     # Where models only run, this says what is missing; the import would name the first module that it does not find.
     check_anomalib_version()
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    # Kept: the parser of a command line asks hundreds of times, and each time the version would be read from the disk.
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -78,3 +78,12 @@ def test_public_names():
         assert getattr(anomalib_patchgan, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = anomalib_patchgan.nothing
+
+
+def test_a_public_name_is_looked_up_once(monkeypatch):
+    monkeypatch.delitem(vars(anomalib_patchgan), "PatchGan", raising=False)
+    checks = []
+    monkeypatch.setattr(anomalib_patchgan, "check_anomalib_version", lambda: checks.append(1))
+    first = anomalib_patchgan.PatchGan
+    assert anomalib_patchgan.PatchGan is first
+    assert checks == [1]
