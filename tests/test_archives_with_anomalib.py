@@ -10,8 +10,9 @@ from anomalib_patchgan.cli import main
 from tests.fakes.brats2019 import write_brats2019
 from tests.fakes.isic2016 import write_isic2016
 
-SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"]
-SHORT += ["--trainer.limit_test_batches", "1", "--trainer.accelerator", "cpu", "--trainer.devices", "1"]
+# Batches: 1 would be taken for the share 1.0, which is all of them.
+SHORT = [word for part in ("train", "val", "test") for word in (f"--trainer.limit_{part}_batches", "2")]
+SHORT += ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--trainer.devices", "1"]
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 

@@ -1,5 +1,6 @@
 """Training through the command line: seeds, saved configurations, and how a failing run ends."""
 
+import shutil
 from pathlib import Path
 
 import onnx
@@ -54,8 +55,31 @@ def run_folder(root: Path) -> Path:
 def train(config: Path, root: Path, *arguments: str, subcommand: str = "fit") -> dict:
     """Train, and return the weights and buffers that were saved."""
     assert main([subcommand, "--config", str(config), "--default_root_dir", str(root), *arguments]) == 0
-    checkpoint = run_folder(root) / "weights" / "lightning" / "model.ckpt"
+    return weights(run_folder(root))
+
+
+def weights(folder: Path) -> dict:
+    """The weights and buffers that a run saved."""
+    checkpoint = folder / "weights" / "lightning" / "model.ckpt"
     return torch.load(checkpoint, weights_only=True, map_location="cpu")["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory) -> Path:
+    """The folder of one training, in which nothing may be changed."""
+    root = tmp_path_factory.mktemp("finished")
+    train(config, root)
+    return root
+
+
+def copy_training(finished: Path, root: Path) -> Path:
+    """Copy what a training left, to go on from there; returns the folder of its run."""
+    shutil.copytree(finished, root, symlinks=True, dirs_exist_ok=True)
+    folder = run_folder(root)
+    # anomalib's link holds a whole path, that of the original.
+    (folder.parent / "latest").unlink()
+    (folder.parent / "latest").symlink_to(folder)
+    return folder
 
 
 def same(first: dict, second: dict) -> bool:
@@ -71,9 +95,9 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others(config, tmp_pa
     torch.rand(7)  # the second run must not depend on the state that the process is in
     assert same(first, train(config, tmp_path / "second", "--seed_everything", "3", subcommand="train"))
     other = train(config, tmp_path / "other", "--seed_everything", "4")
-    weights = [name for name in first if name.endswith("weight")]
-    assert weights
-    assert not any(torch.equal(first[name], other[name]) for name in weights)
+    names = [name for name in first if name.endswith("weight")]
+    assert names
+    assert not any(torch.equal(first[name], other[name]) for name in names)
 
 
 def test_a_seed_that_was_drawn_is_saved_and_repeats_the_run(config, tmp_path, monkeypatch):
@@ -85,9 +109,8 @@ def test_a_seed_that_was_drawn_is_saved_and_repeats_the_run(config, tmp_path, mo
     assert same(drawn, train(saved, tmp_path / "again"))
 
 
-def test_test_leaves_the_configuration_of_the_training(config, tmp_path):
-    train(config, tmp_path)
-    folder = run_folder(tmp_path)
+def test_test_leaves_the_configuration_of_the_training(config, finished, tmp_path):
+    folder = copy_training(finished, tmp_path)
     before = (folder / "config.yaml").read_text(encoding="utf-8")
     checkpoint = folder / "weights" / "lightning" / "model.ckpt"
     arguments = ["--config", str(config), "--default_root_dir", str(tmp_path), "--ckpt_path", str(checkpoint)]
@@ -96,8 +119,8 @@ def test_test_leaves_the_configuration_of_the_training(config, tmp_path):
     assert (folder / "config-test.yaml").is_file()
 
 
-def test_a_resumed_training_tests_the_weights_that_it_ends_with(config, tmp_path, monkeypatch):
-    old = train(config, tmp_path, subcommand="fit")
+def test_a_resumed_training_tests_the_weights_that_it_ends_with(config, finished, tmp_path, monkeypatch):
+    old = weights(copy_training(finished, tmp_path))
     tested = {}
 
     def remember(module):
@@ -192,9 +215,8 @@ def test_checkpoint_that_is_cut_off(config, tmp_path, capsys, share):
     assert f"{cut} is no checkpoint, or only the beginning of one" in last_line(capsys)
 
 
-def test_checkpoint_that_does_not_fit(config, tmp_path, capsys):
-    train(config, tmp_path)
-    checkpoint = str(run_folder(tmp_path) / "weights" / "lightning" / "model.ckpt")
+def test_checkpoint_that_does_not_fit(config, finished, tmp_path, capsys):
+    checkpoint = str(run_folder(finished) / "weights" / "lightning" / "model.ckpt")
     arguments = ["--ckpt_path", checkpoint, "--default_root_dir", str(tmp_path)]
     assert main(["test", "--config", str(config), "--model.init_args.width", "8", *arguments]) == FAILURE
     assert "does not fit this PatchGan" in last_line(capsys)
@@ -207,9 +229,8 @@ def test_checkpoint_that_does_not_fit(config, tmp_path, capsys):
     assert "does not fit the model: it belongs to another model" in last_line(capsys)
 
 
-def test_export_writes_the_onnx_version_that_it_asks_for(config, tmp_path, caplog):
-    train(config, tmp_path)
-    checkpoint = run_folder(tmp_path) / "weights" / "lightning" / "model.ckpt"
+def test_export_writes_the_onnx_version_that_it_asks_for(finished, tmp_path, caplog):
+    checkpoint = run_folder(finished) / "weights" / "lightning" / "model.ckpt"
     arguments = ["--model", "PatchGan", "--ckpt_path", str(checkpoint), "--export_root", str(tmp_path / "exported")]
     assert main(["export", "--export_type", "onnx", *arguments]) == 0
     (path,) = (tmp_path / "exported").rglob("model.onnx")

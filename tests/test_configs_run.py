@@ -10,15 +10,24 @@ from tests.fakes.cohort import write_bids
 from tests.fakes.isic2016 import write_isic2016
 from tests.fakes.prepared import write_prepared_folder
 
-SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "2"]
-SHORT += ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.check_val_every_n_epoch", "1"]
+# Batches: 1 would be taken for the share 1.0, which is all of them.
+SHORT = [word for part in ("train", "val", "test") for word in (f"--trainer.limit_{part}_batches", "2")]
+SHORT += ["--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1"]
+SHORT += ["--trainer.accelerator", "cpu", "--trainer.devices", "1"]
+SMALL_BATCHES = {"train_batch_size": 8, "eval_batch_size": 8}
 SMALL_PHANTOM = {"train_subjects": 2, "val_subjects": 2, "test_subjects": 1, "slices_per_subject": 4}
 
 BRATS = ("brats2019_slices", "brats2019_tiles", "brats2019_tiles_paper_preset", "brats2019_paper")
 BRATS += ("brats_slices", "brats_tiles", "brats_modalities")
 ISIC = ("isic2016_images", "isic2016_tiles", "isic2016_tiles_paper_preset", "isic2016_paper", "isic2016_diagnosis")
 
-pytestmark = pytest.mark.usefixtures("clean_environment")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("clean_environment")]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Prepared folders, one for each way of preparing data, which several configurations share."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
@@ -58,8 +67,8 @@ def test_every_configuration_is_covered(repo_root):
     }
 
 
-def test_quickstart(run, repo_root, tmp_path):
-    phantom = options_of(SMALL_PHANTOM | {"cache_dir": tmp_path / "phantom"})
+def test_quickstart(run, repo_root, cache):
+    phantom = options_of(SMALL_PHANTOM | {"cache_dir": cache})
     assert run("--config", str(repo_root / "configs/quickstart.yaml"), *phantom) >= 3
 
 
@@ -84,8 +93,8 @@ def archives(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", [*BRATS, *ISIC])
-def test_archives_on_fakes(run, repo_root, tmp_path, archives, name):
-    options = {"root": archives[name.split("_")[0]], "cache_dir": tmp_path / "cache", "train_batch_size": 8}
+def test_archives_on_fakes(run, repo_root, cache, archives, name):
+    options = SMALL_BATCHES | {"root": archives[name.split("_")[0]], "cache_dir": cache}
     if name.endswith("_paper"):
         options |= {"test_tiles": 4, "val_tiles": 3}
     config = repo_root / f"configs/experiment/{name}.yaml"
@@ -93,8 +102,8 @@ def test_archives_on_fakes(run, repo_root, tmp_path, archives, name):
     assert (images > 0) == name.endswith(("slices", "images", "diagnosis", "modalities"))
 
 
-def test_a_cohort_in_bids_and_by_patterns(run, repo_root, tmp_path, archives):
-    options = {"root": archives["volume_folder"], "cache_dir": tmp_path / "cache", "train_batch_size": 8}
+def test_a_cohort_in_bids_and_by_patterns(run, repo_root, cache, archives):
+    options = SMALL_BATCHES | {"root": archives["volume_folder"], "cache_dir": cache}
     config = ["--config", str(repo_root / "configs/experiment/volume_folder.yaml")]
     assert run(*config, *options_of(options)) > 0
     patterns = {"image": "**/{case}_FLAIR.nii.gz", "mask": "**/{case}_label-L_mask.nii.gz", "plane": "coronal"}
@@ -118,13 +127,13 @@ def test_a_cohort_in_bids_and_by_patterns(run, repo_root, tmp_path, archives):
         ("ocsvm", "brain_phantom"),
     ],
 )
-def test_model_and_data_configs_combine(run, repo_root, tmp_path, archives, preset, data):
+def test_model_and_data_configs_combine(run, repo_root, tmp_path, cache, archives, preset, data):
     if data == "prepared_folder":
         small = {"root": write_prepared_folder(tmp_path / "slices", slices=2)}
     elif data == "brain_phantom":
-        small = SMALL_PHANTOM | {"cache_dir": tmp_path / "phantom"}
+        small = SMALL_PHANTOM | {"cache_dir": cache}
     else:
-        small = {"root": archives[data], "cache_dir": tmp_path / "cache", "train_batch_size": 8}
+        small = SMALL_BATCHES | {"root": archives[data], "cache_dir": cache}
     options = ["--model", str(repo_root / f"configs/model/{preset}.yaml")]
     options += ["--data", str(repo_root / f"configs/data/{data}.yaml"), *options_of(small)]
     options += ["--model.init_args.visualizer", "true"]
