@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from anomalib_patchgan.cli import main
-from anomalib_patchgan.deploy import edge, edge_forms, quantize
+from anomalib_patchgan.deploy import edge, edge_forms, profile, quantize
 from anomalib_patchgan.deploy.accuracy import Accuracy, LabelledImages, Predicted, compare, losses
 from anomalib_patchgan.deploy.edge_plan import make_plan
 from anomalib_patchgan.deploy.edge_table import write_edge_table
@@ -34,7 +34,9 @@ def data(prepared):
 
 
 @pytest.mark.slow
-def test_command_exports_measures_and_writes_the_table(checkpoint, prepared, tmp_path, capsys):
+def test_command_exports_measures_and_writes_the_table(checkpoint, prepared, tmp_path, monkeypatch, capsys):
+    # For how long images are counted is not tested, and takes every core, for each model twice.
+    monkeypatch.setattr(profile, "SECONDS", 0.2)
     rivals = tmp_path / "rivals.yaml"
     rivals.write_text("- {name: Small Padim, class_path: Padim, init_args: {backbone: resnet18, pre_trained: false}}\n")
     options = ["--repetitions", "3", "--threads", "1", "--rivals", str(rivals), "--out", str(tmp_path / "out")]
