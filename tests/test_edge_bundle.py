@@ -6,12 +6,8 @@ from anomalib_patchgan.cli import main
 from anomalib_patchgan.deploy import edge_forms
 from anomalib_patchgan.deploy.bundle import read_bundle
 from anomalib_patchgan.errors import DataError
-from tests.deploy.conftest import checkpoint
 from tests.deploy.test_edge import no_profile
 from tests.fakes.keys import write_keys
-from tests.models.conftest import prepared, trained
-
-__all__ = ["checkpoint", "prepared", "trained"]
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.fakes.brats2019 import AFFINE, HGG, LGG, write_brats2019
 from tests.fakes.isic2016 import write_isic2016
+from tests.trained_model import make_once
 
 TILE = 32
 
@@ -138,3 +139,21 @@ def test_isic_depends_on_id_and_seed_only(isic, tmp_path):
     assert contents(few).items() <= contents(isic).items()
     other = write_isic2016(tmp_path / "other", training=2, test=1, seed=1, diagnoses=False)
     assert all(contents(other)[name] != content for name, content in contents(few).items())
+
+
+def test_what_tests_share_is_made_once_whole(tmp_path_factory):
+    calls = []
+
+    def make(folder):
+        calls.append(sorted(path.name for path in folder.iterdir()))
+        (folder / "half").touch()
+        if len(calls) == 1:
+            raise OSError
+
+    with pytest.raises(OSError):  # noqa: PT011 - of this test
+        make_once(tmp_path_factory, "of-a-test", make)
+    first = make_once(tmp_path_factory, "of-a-test", make)
+    assert make_once(tmp_path_factory, "of-a-test", make) == first
+    # What the failed attempt left is gone before the second one.
+    assert calls == [[], []]
+    assert (first / "half").is_file()

@@ -1,17 +1,14 @@
-"""A tiny data set and one model trained on it, shared by the tests of this folder."""
+"""The small model that many tests share, and what it takes to train one like it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import torch
 from anomalib.engine import Engine
-from lightning import seed_everything
 
 from anomalib_patchgan import PatchGan, PreparedFolder
 from anomalib_patchgan.models.patchgan.corruption import CoarseNoise
 from anomalib_patchgan.models.patchgan.evidence import Restoration
-from tests.fakes.prepared import write_prepared_folder
 
 SIZE = (64, 64)
 
@@ -63,31 +60,12 @@ class Trained:
     """What a training left behind."""
 
     checkpoint: Path
-    root: Path
     metrics: dict[str, float]
     lesion_images: list[Path]
 
     def load(self) -> PatchGan:
         """A fresh copy of the trained model, in evaluation mode."""
         return PatchGan.load_from_checkpoint(self.checkpoint, map_location="cpu").eval()
-
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory) -> Path:
-    """Prepared folder of 64-pixel slices, which nothing may change."""
-    return write_prepared_folder(tmp_path_factory.mktemp("prepared"), slices=4, size=64, seed=0)
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory, prepared) -> Trained:
-    """A model after 20 epochs, enough for any seed, which tells lesions from brains."""
-    seed_everything(0, verbose=False)
-    root = tmp_path_factory.mktemp("trained")
-    engine = make_engine(root, max_epochs=20)
-    engine.fit(make_model(), datamodule=make_data(prepared))
-    metrics = {name: float(value) for name, value in engine.trainer.callback_metrics.items()}
-    images = sorted((prepared / "test" / "abnormal").iterdir())
-    return Trained(Path(engine.best_model_path), root, metrics, images)
 
 
 def load_checkpoint(path: Path) -> dict:
