@@ -1,5 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
+# In as many processes as there are cores, up to eight, each of a gigabyte; the tests of a file share what they make.
+PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 RUN := results/PatchGan/BrainPhantom/latest
 
