@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from anomalib_patchgan.telemetry import block_telemetry
+
+# As the command line does, before a test imports anomalib: each report would start a process, as large as this one.
+block_telemetry()
 os.environ.setdefault("MPLBACKEND", "Agg")
 # The models of the tests are tiny: more threads wait for each other longer than they compute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
