@@ -84,12 +84,14 @@ def find_results(folder: Path) -> list[Path]:
         Traceback (most recent call last):
         anomalib_patchgan.errors.DatasetNotFoundError: no-such-folder does not exist: name the folder with the results.
     """
+    from anomalib_patchgan.deploy.watch.status import is_status
+
     if not folder.exists():
         msg = f"{folder} does not exist: name the folder with the results."
         raise DatasetNotFoundError(msg)
     if not folder.is_dir():
         return [folder]
-    results = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+    results = sorted(path for path in folder.glob("[!.]*.json") if not is_status(path))
     if not results:
         msg = f"{folder} holds no <case>.json: name the folder with the results."
         raise DatasetNotFoundError(msg)

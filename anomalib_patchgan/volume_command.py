@@ -4,16 +4,15 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anomalib_patchgan.errors import ConfigurationError, DatasetNotFoundError, PatchGanError, one_line
+from anomalib_patchgan.watch_command import add_watch_arguments, check_watch_options, run_watch
 
 if TYPE_CHECKING:
     from anomalib_patchgan.data.prepare.reading import ReadLimits
     from anomalib_patchgan.deploy.dicom.studies import DicomOptions
-    from anomalib_patchgan.deploy.volume import VolumeInferencer
     from anomalib_patchgan.deploy.volume_case import VolumeCase
-    from anomalib_patchgan.deploy.volume_result import VolumeResult
 
 COMMAND = "volume"
 DESCRIPTION = "Find lesions in NIfTI volumes or DICOM series: a heat map, a mask and the scores of each case."
@@ -26,9 +25,12 @@ _EPILOG = """\
   anomalib-patchgan volume --model model.xml --input flair=F.nii.gz t1ce=T1CE.nii.gz t2=T2.nii.gz --output out
   anomalib-patchgan volume --model model.xml --input FOLDER_OF_DICOM --series "T2 FLAIR" --output out
   anomalib-patchgan volume --model model.xml --input FOLDER --output out --masks 'FOLDER/*/{case}_seg.nii.gz'
+  anomalib-patchgan volume --model model.xml --watch FOLDER --output out
 Cases that are done with this model are left as they are; `anomalib-patchgan view out --images FOLDER` makes pages of
 the results. Of DICOM each study is a case: it also gets a page and a DICOM segmentation, which belongs to the study and
 so holds the patient's name and ID as the study does; all other files and messages hold neither.
+--watch says in OUTPUT/status.json how it is, and in OUTPUT/failed why a case failed, which is tried again when its
+files change. SIGTERM ends it after the case at hand.
 """
 
 
@@ -47,12 +49,15 @@ def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     add_model_arguments(parser)
-    parser.add_argument(
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
         "--input",
-        required=True,
         nargs="+",
         metavar="PATH",
         help="NIfTI file; folder of files, of cases or of DICOM; or MODALITY=FILE for each modality of the model",
+    )
+    source.add_argument(
+        "--watch", type=Path, metavar="FOLDER", help="process the cases of this folder as they arrive, until SIGTERM"
     )
     parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="where results are written")
     parser.add_argument(
@@ -74,6 +79,7 @@ def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep_identity", action="store_true", help="name DICOM cases by patient, and files in messages (default: no)"
     )
     parser.add_argument("--force", action="store_true", help="also do the cases that are done")
+    add_watch_arguments(parser)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,10 +113,15 @@ def run_volume(namespace: argparse.Namespace) -> int:
         ConfigurationError: The options contradict the model.
         PatchGanError: The model, the input or the output folder cannot be used.
     """
+    check_watch_options(namespace)
+    if namespace.watch is not None:
+        return run_watch(namespace)
+
     from rich.console import Console
     from rich.progress import track
 
     from anomalib_patchgan.data.prepare.writing import make_writable
+    from anomalib_patchgan.deploy.case_run import describe_basis, run_case
     from anomalib_patchgan.deploy.cohort_meter import CohortMeter
     from anomalib_patchgan.deploy.dicom.studies import DicomOptions
     from anomalib_patchgan.deploy.volume import VolumeInferencer
@@ -126,7 +137,10 @@ def run_volume(namespace: argparse.Namespace) -> int:
     failed: dict[str, str] = {}
     for case in track(cases, "volumes", console=Console(stderr=True), disable=len(cases) == 1):
         try:
-            _do_case(case, namespace, inferencer)
+            if origin := case.describe():
+                sys.stderr.write(f"{case.name}: {origin}\n")
+            line = run_case(case, namespace.output, inferencer, namespace.map_type, force=namespace.force)
+            sys.stdout.write(f"{line or f'{case.name}: done before'}\n")
         except PatchGanError as error:
             failed[case.name] = one_line(error)
             continue
@@ -139,40 +153,6 @@ def run_volume(namespace: argparse.Namespace) -> int:
         for name, reason in meter.not_measured.items():
             sys.stderr.write(f"not measured {name}: {reason}\n")
     return FAILURE if failed or (meter is not None and meter.not_measured) else 0
-
-
-def _do_case(case: "VolumeCase", namespace: argparse.Namespace, inferencer: "VolumeInferencer") -> None:
-    """Write the result of a case, unless it is there."""
-    from anomalib_patchgan.deploy.cohort_accuracy import remove_accuracy
-
-    case.write_images(inferencer.limits)
-    if origin := case.describe():
-        sys.stderr.write(f"{case.name}: {origin}\n")
-    if not namespace.force and is_done(case, namespace.output, inferencer, namespace.map_type):
-        sys.stdout.write(f"{case.name}: done before\n")
-        return
-    remove_accuracy(namespace.output)
-    result = inferencer.predict(case)
-    path = case.save(result, namespace.output, namespace.map_type)
-    sys.stdout.write(f"{path}: patient score {result.patient_score:.3f}, {describe_verdict(result)}\n")
-
-
-def describe_basis(inferencer: "VolumeInferencer") -> str:
-    """Say by which threshold patients are judged and where it is from, or why they are not."""
-    threshold = inferencer.patient_threshold
-    if threshold is None:
-        mask = "" if inferencer.has_thresholds else " and no mask"
-        return f"no verdict{mask}, only scores and heat maps: {inferencer.no_verdict}"
-    return f"a patient score above {threshold.value:.3f} is called anomalous: {threshold.origin}"
-
-
-def describe_verdict(result: "VolumeResult") -> str:
-    """Say in words what the model calls a case, and whether it knows such scans."""
-    verdict = f"no verdict: {result.no_verdict}"
-    if result.is_anomalous is not None:
-        verdict = "anomalous" if result.is_anomalous else "normal"
-    note = result.training_data.get("note")
-    return f"{verdict}; {note}" if note else verdict
 
 
 def choose_cases(
@@ -246,23 +226,3 @@ def _named_case(paths: Mapping[str, Path], options: "DicomOptions", limits: "Rea
         msg = f"{others} is a folder that holds no DICOM or NIfTI files beside it: give MODALITY=FILE, or --series."
         raise ConfigurationError(msg)
     return VolumeCase(name=case_name(next(iter(paths.values())), tuple(paths)), paths=paths)
-
-
-def is_done(case: "VolumeCase", folder: Path, inferencer: "VolumeInferencer", map_type: str) -> bool:
-    """Tell whether the results of a case are there, of this model and of these files."""
-    from anomalib_patchgan.data.prepare.writing import read_json
-    from anomalib_patchgan.deploy.volume_files import hash_inputs
-    from anomalib_patchgan.deploy.volume_result import verdict_basis
-
-    record: Any = read_json(folder / f"{case.name}.json") or {}
-    basis = verdict_basis(inferencer.patient_threshold, has_thresholds=inferencer.has_thresholds)
-    return (
-        record.get("model") == inferencer.model
-        and record.get("map_type") == map_type
-        # A record of an older version does not say it, and cannot be shown unless it is axial.
-        and record.get("plane", "axial") == inferencer.recipe.plane
-        and case.is_complete(record, folder, has_mask=inferencer.has_thresholds)
-        # A record of an older version may hold a verdict by the threshold of slices.
-        and all(name in record and record[name] == value for name, value in basis.items())
-        and record.get("inputs_sha256") == hash_inputs(case, inferencer.limits)
-    )

@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,11 +72,7 @@ def find_cases(source: Path, modalities: Sequence[str]) -> list[VolumeCase]:
         msg = f"{source} does not exist: give a NIfTI file or a folder of them as --input."
         raise DatasetNotFoundError(msg)
     files = {path: name for path in sorted(source.rglob("*")) if (name := read_name(path, source)) and path.is_file()}
-    if tuple(modalities) == (UNNAMED,):
-        # Of what the model takes, a name says nothing.
-        named = {path: UNNAMED for path, name in files.items() if name.is_image}
-    else:
-        named = {path: name.word for path, name in files.items() if name.word in modalities}
+    named = choose_files(files, modalities)
     cases: dict[str, dict[str, Path]] = {}
     for path, modality in named.items():
         known = cases.setdefault(case_name(path, modalities), {})
@@ -97,6 +93,19 @@ def find_cases(source: Path, modalities: Sequence[str]) -> list[VolumeCase]:
     if others:
         logger.warning("%s: left out, since the model takes %s: %s", source, " and ".join(modalities), listing)
     return [VolumeCase(name=name, paths=paths) for name, paths in sorted(cases.items())]
+
+
+def choose_files(files: Mapping[Path, VolumeName], modalities: Sequence[str]) -> dict[Path, str]:
+    """Return the modality of each file that a model takes, by what their names say.
+
+    Args:
+        files: What the name of each file says.
+        modalities: Modalities of the model.
+    """
+    if tuple(modalities) == (UNNAMED,):
+        # Of what the model takes, a name says nothing.
+        return {path: UNNAMED for path, name in files.items() if name.is_image}
+    return {path: name.word for path, name in files.items() if name.word in modalities}
 
 
 def name_some(names: Sequence[str]) -> str:

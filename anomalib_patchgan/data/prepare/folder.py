@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from anomalib_patchgan.data.prepare.parallel import run_parallel
 from anomalib_patchgan.data.prepare.samples import digest_samples, write_samples
 from anomalib_patchgan.data.prepare.scan_profile import ScanProfile, TrainingScans
 from anomalib_patchgan.data.prepare.volume_recipe import TRAINING_SCANS
-from anomalib_patchgan.data.prepare.writing import count_files, read_json, write_json
+from anomalib_patchgan.data.prepare.writing import TEMPORARY, count_files, read_json, remove_temporary_files, write_json
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
 from anomalib_patchgan.version import __version__
 
@@ -24,7 +23,6 @@ MANIFEST = "manifest.json"
 COMPARABLE = "comparable_intensities"
 # Of samples.csv, whose rows say which images belong to the folder.
 DIGEST = "samples_sha256"
-_STALE_SECONDS = 3600
 _SAMPLE_BYTES = 4096
 OnError = Literal["stop", "skip"]
 PlanCases = Callable[[Path, Sequence[Case], int | None, bool], Sequence[Case]]
@@ -158,13 +156,6 @@ def _fingerprint(path: Path) -> tuple[int, str]:
         return size, hashlib.sha256(file.read(_SAMPLE_BYTES)).hexdigest()
 
 
-def _remove_temporary_files(root: Path) -> None:
-    """Remove what killed processes left; younger files may be another machine's at work."""
-    for path in root.rglob(".*.tmp"):
-        if path.is_file() and time.time() - path.stat().st_mtime > _STALE_SECONDS:
-            path.unlink(missing_ok=True)
-
-
 def _check_arguments(workers: int | None, shard: tuple[int, int] | None) -> None:
     if workers is not None and workers < 1:
         msg = f"workers must be at least 1, or none for one per core, got {workers}."
@@ -201,7 +192,7 @@ def _write_manifest(root: Path, head: Mapping[str, Any], preparation: Preparatio
             break
         records = found
     if not manifest["missing"]:
-        _remove_temporary_files(root)
+        remove_temporary_files(root.rglob(TEMPORARY))
     for name, reason in manifest["skipped"].items():
         logger.warning("Skipped %s: %s", name, reason)
     return manifest

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +16,9 @@ from PIL import Image
 from anomalib_patchgan.errors import DataError
 
 RECORDS = ".cases"
+# What `write_atomically` writes, and leaves behind where the process is killed.
+TEMPORARY = ".*.tmp"
+_STALE_SECONDS = 3600
 # The case in the name of a slice or tile, see `slice_stem`.
 CASE_OF_SLICE = r"^(.+)_slice-\d+"
 # zlib's run-length strategy: on slices with a black background half the time of the default, and smaller files.
@@ -172,6 +176,17 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary_files(paths: Iterable[Path]) -> None:
+    """Remove what killed processes left; younger files may be another process's at work.
+
+    Args:
+        paths: Files that match `TEMPORARY`.
+    """
+    for path in paths:
+        if path.is_file() and time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            path.unlink(missing_ok=True)
 
 
 def make_writable(folder: Path) -> None:

@@ -3,7 +3,7 @@
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
@@ -105,15 +105,7 @@ def read_headers(source: Path, skip: Path | None = None, *, name_files: bool = F
         DataError: No file can be read.
     """
     source = source.parent if source.name.upper() == DIRECTORY else source
-    found: list[DicomFile] = []
-    unreadable: list[Path] = []
-    with quiet_dicom():
-        for path in filter(is_dicom, walk(source, skip)):
-            try:
-                found.append(DicomFile(path, _read_header(path)))
-            # A damaged file ends in nearly every exception somewhere in the parser.
-            except Exception:  # noqa: BLE001, PERF203
-                unreadable.append(path)
+    found, unreadable = read_files(filter(is_dicom, walk(source, skip)))
     if not unreadable and not found:
         problem = "holds no DICOM file" if source.exists() else "does not exist"
         msg = f"{source} {problem}: give the folder of a series as --input."
@@ -126,6 +118,27 @@ def read_headers(source: Path, skip: Path | None = None, *, name_files: bool = F
             raise DataError(msg)
         logger.warning("%s", msg)
     return found
+
+
+def read_files(paths: Iterable[Path]) -> tuple[list[DicomFile], list[Path]]:
+    """Read the headers of files.
+
+    Args:
+        paths: DICOM files.
+
+    Returns:
+        What can be read, and the paths of what cannot, both in their order.
+    """
+    found: list[DicomFile] = []
+    unreadable: list[Path] = []
+    with quiet_dicom():
+        for path in paths:
+            try:
+                found.append(DicomFile(path, _read_header(path)))
+            # A damaged file ends in nearly every exception somewhere in the parser.
+            except Exception:  # noqa: BLE001, PERF203
+                unreadable.append(path)
+    return found, unreadable
 
 
 def load_file(path: Path, limits: ReadLimits) -> "FileDataset":

@@ -1,12 +1,12 @@
 """Finds the cases of DICOM folders."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits
 from anomalib_patchgan.deploy.dicom.case import DicomCase, failed_case, make_case
-from anomalib_patchgan.deploy.dicom.files import holds_dicom, read_headers
+from anomalib_patchgan.deploy.dicom.files import holds_dicom, read_files, read_headers
 from anomalib_patchgan.deploy.dicom.geometry import stack_series
 from anomalib_patchgan.deploy.dicom.library import quiet_dicom, require_dicom
 from anomalib_patchgan.deploy.dicom.series import Series, choose_series, group_series, list_series
@@ -104,6 +104,32 @@ def dicom_case_of(sources: Mapping[str, Path], options: DicomOptions, limits: Re
             msg = f"--input names folders of {len(uids)} studies: give the series of one study."
             raise ConfigurationError(msg)
         return _case({modality: found[source][0] for modality, source in sources.items()}, wanted, options, limits)
+
+
+def dicom_case_of_files(
+    paths: Iterable[Path], modalities: Sequence[str], options: DicomOptions, limits: ReadLimits = DEFAULT_LIMITS
+) -> DicomCase:
+    """Make the case of the files of one study.
+
+    Args:
+        paths: All of its files.
+        modalities: Modalities of the model.
+        options: Which series, and where to.
+        limits: Bounds of the volumes.
+
+    Raises:
+        ConfigurationError: pydicom or highdicom is missing, or the study needs another `--series`.
+        DatasetNotFoundError: There is no image.
+        DataError: A series cannot be used.
+    """
+    require_dicom()
+    with quiet_dicom():
+        studies = group_series(read_files(paths)[0])
+        if not studies:
+            msg = "the study holds no image: send its images, too."
+            raise DatasetNotFoundError(msg)
+        wanted = wanted_series(options.series, modalities)
+        return _case(dict.fromkeys(modalities, studies[0]), wanted, options, limits)
 
 
 def wanted_series(texts: Sequence[str], modalities: Sequence[str]) -> dict[str, str]:
