@@ -2,12 +2,16 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anomalib_patchgan.edge_bundle import BundlePlan, add_bundle_arguments, plan_bundle
+from anomalib_patchgan.edge_rivals import plan_rivals
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError, one_line
+
+if TYPE_CHECKING:
+    from anomalib_patchgan.deploy.edge_table import Row
 
 COMMAND = "edge"
 DESCRIPTION = "Export a trained PatchGan to OpenVINO in several precisions, and measure speed and accuracy of each."
@@ -21,6 +25,8 @@ too much, their test images say what compression costs. Without data, FP32, FP16
 form that cannot be made is left out with a remark, unless --compression names it:
   anomalib-patchgan edge --ckpt_path CKPT --data PreparedFolder --data.root PATH --out edge
   anomalib-patchgan edge --ckpt_path CKPT --compression FP32 --out edge
+Other models beside it, those of a benchmark with what they reached on the same test images:
+  anomalib-patchgan edge --ckpt_path CKPT --data PreparedFolder --data.root PATH --rivals RUN_FOLDER
 A bundle is one file to hand over, of a form that does not lose too much. Who has the public half of the key can check
 where it is from:
   anomalib-patchgan edge --ckpt_path CKPT --compression FP32 --bundle model.zip --sign_key key.pem
@@ -50,7 +56,12 @@ def add_edge_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compression", nargs="+", choices=COMPRESSIONS, metavar="FORM", help=f"of {', '.join(COMPRESSIONS)}"
     )
-    parser.add_argument("--rivals", type=Path, metavar="FILE", help="YAML list of other models to be timed beside")
+    parser.add_argument(
+        "--rivals",
+        type=Path,
+        metavar="FILE_OR_RUN",
+        help="other models to be timed beside: a YAML list, or the run folder of a benchmark, with their quality",
+    )
     parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the timed image (default: the model's)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: one per core)")
     parser.add_argument("--repetitions", type=int, default=200, metavar="N", help="timed calls (default: 200)")
@@ -107,36 +118,59 @@ def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
     from anomalib_patchgan.deploy.edge_plan import check_installed
     from anomalib_patchgan.deploy.model_card import describe
     from anomalib_patchgan.deploy.predictor import load_checkpoint
-    from anomalib_patchgan.deploy.rivals import check_rivals, read_rivals
     from anomalib_patchgan.prepare_command import make_data_module
 
-    rivals = read_rivals(namespace.rivals) if namespace.rivals else {}
-    check_rivals(rivals, namespace.rivals, COMPRESSIONS)
+    plan = plan_rivals(namespace.rivals, COMPRESSIONS, has_data=bool(arguments), side=namespace.size)
     check_installed(namespace.compression or [])
     module = load_checkpoint(namespace.ckpt_path)
     # Says in a line that a model has no size of its own, before data are prepared.
-    describe(module)
+    card = describe(module)
     data: Any = make_data_module(arguments) if arguments else None
     _check_folders(namespace.out, bundle)
     if data is not None:
         set_up(data)
+    rivals, remarks = plan.choose(data, card.image_size)
     options = EdgeOptions(
         out=namespace.out,
         compressions=wanted,
         named=namespace.compression is not None,
         rivals=rivals,
+        remarks=remarks,
         side=namespace.size,
         threads=namespace.threads,
         repetitions=namespace.repetitions,
     )
     result = export_and_profile(module, data, options)
-    sys.stdout.write((namespace.out / "edge.md").read_text(encoding="utf-8"))
+    _show(result.rows, (namespace.out / "edge.md").read_text(encoding="utf-8"))
     failed = dict(result.failed)
     if bundle is not None and (reason := bundle.write(result.usable)):
         failed["bundle"] = reason
     for name, reason in failed.items():
         sys.stderr.write(f"failed {name}: {reason}\n")
     return FAILURE if failed else 0
+
+
+def _show(rows: Mapping[str, "Row"], markdown: str) -> None:
+    """Print the table: drawn on a terminal, otherwise as it is written."""
+    from anomalib_patchgan.deploy.edge_table import text_table
+
+    if not sys.stdout.isatty():
+        sys.stdout.write(markdown)
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    headings, cells = text_table(rows)
+    table = Table(box=box.SIMPLE)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == headings[0] else "right", overflow="fold")
+    for line in cells:
+        # As text, because a bracket in a name is no markup.
+        table.add_row(*map(Text, line))
+    Console().print(table)
+    sys.stdout.writelines(f"{line}\n" for line in markdown.splitlines() if not line.startswith("|") and line)
 
 
 def _check_folders(out: Path, bundle: BundlePlan | None) -> None:

@@ -20,9 +20,18 @@ def build(spec: JobSpec) -> tuple[AnomalibModule, AnomalibDataModule]:
     Raises:
         ConfigurationError: The model or the data module refuses its arguments.
     """
-    parser = _parser(model=True)
-    objects = parser.instantiate_classes(parser.parse_object(_arguments(spec)))
+    objects = _instantiate(spec, "model", "data")
     return objects.model, objects.data
+
+
+def build_model(spec: JobSpec) -> AnomalibModule:
+    """Build a job's model alone, as `build` does.
+
+    Raises:
+        ConfigurationError: The model refuses its arguments.
+    """
+    model: AnomalibModule = _instantiate(spec, "model").model
+    return model
 
 
 def build_data(spec: JobSpec) -> AnomalibDataModule:
@@ -31,9 +40,7 @@ def build_data(spec: JobSpec) -> AnomalibDataModule:
     Raises:
         ConfigurationError: The data module refuses its arguments.
     """
-    parser = _parser(model=False)
-    objects = parser.instantiate_classes(parser.parse_object({"data": copy.deepcopy(dict(spec.data_config))}))
-    data: AnomalibDataModule = objects.data
+    data: AnomalibDataModule = _instantiate(spec, "data").data
     return data
 
 
@@ -46,7 +53,7 @@ def resolve(spec: JobSpec) -> jsonargparse.Namespace:
     Raises:
         jsonargparse.ArgumentError: A class does not exist or does not take an argument.
     """
-    return _parser(model=True).parse_object(_arguments(spec))
+    return _parser("model", "data").parse_object(_arguments(spec))
 
 
 def import_class(class_path: str) -> type:
@@ -56,12 +63,18 @@ def import_class(class_path: str) -> type:
     return found
 
 
-def _parser(*, model: bool) -> jsonargparse.ArgumentParser:
-    """Make a parser of a model, if wanted, and a data module."""
+def _instantiate(spec: JobSpec, *parts: str) -> jsonargparse.Namespace:
+    """Build the `model`, the `data` or both of a job."""
+    parser, arguments = _parser(*parts), _arguments(spec)
+    return parser.instantiate_classes(parser.parse_object({part: arguments[part] for part in parts}))
+
+
+def _parser(*parts: str) -> jsonargparse.ArgumentParser:
+    """Make a parser of a `model`, a `data` module or both."""
+    kinds = {"model": AnomalibModule, "data": AnomalibDataModule}
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    if model:
-        parser.add_subclass_arguments(AnomalibModule, "model", fail_untyped=False, required=True)
-    parser.add_subclass_arguments(AnomalibDataModule, "data", fail_untyped=False, required=True)
+    for part in parts:
+        parser.add_subclass_arguments(kinds[part], part, fail_untyped=False, required=True)
     return parser
 
 

@@ -26,6 +26,9 @@ EXAMPLES = "examples"
 _EXAMPLE = "example"
 # Bins of the pixel counts; the report's intervals use them, the metrics themselves do not.
 PIXEL_BINS = 256
+# Fields of a job: numbers by name, and anything by name.
+_NUMBERS = ("metrics", "thresholds", "cost")
+_RECORDS = ("spec", "strata", "training", "environment", "code")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,11 +140,28 @@ def read_result(path: Path) -> JobResult | None:
     except TypeError as error:
         msg = f"{path} is not a whole job of a benchmark ({error}): delete it and run the benchmark again"
         raise DataError(msg) from error
+    if wrong := _wrong_fields(result):
+        msg = f"{path} is not a whole job of a benchmark ({wrong}): delete it and run the benchmark again"
+        raise DataError(msg)
     # Its images are looked for under this name and embedded into the report: it must not lead elsewhere.
     if result.id != path.stem:
         msg = f"{path} is the job {result.id!a}, not that of its name: delete it and run the benchmark again"
         raise DataError(msg)
     return result
+
+
+def _wrong_fields(result: JobResult) -> str:
+    """Name the fields that a job's file has in another form; an empty text for none."""
+    kinds: dict[type, tuple[str, ...]] = {str: ("model", "data", "fold"), int: ("seed",), dict: (*_NUMBERS, *_RECORDS)}
+    wrong = [name for kind, names in kinds.items() for name in names if not isinstance(getattr(result, name), kind)]
+    wrong += [
+        f"{name}: {key}"
+        for name in _NUMBERS
+        if name not in wrong
+        for key, value in getattr(result, name).items()
+        if not isinstance(value, int | float | None)
+    ]
+    return ", ".join(wrong)
 
 
 def read_results(run: Path) -> list[JobResult]:
@@ -196,12 +216,16 @@ def read_run(run: Path) -> tuple[dict[str, Any], list[JobResult]]:
 
     Raises:
         DatasetNotFoundError: The folder holds no run or no job.
-        DataError: A job's file is not usable.
+        DataError: `run.json` or a job's file is not usable.
     """
     description = read_json(run / RUN)
     if description is None:
         msg = f"No benchmark run at {run.absolute()}: it holds no {RUN}; give the --out of `benchmark`"
         raise DatasetNotFoundError(msg)
+    wrong = [name for name in ("jobs", "models", "older_code") if not isinstance(description.get(name, []), list)]
+    if wrong:
+        msg = f"{run / RUN} is not of a benchmark ({', '.join(wrong)} must be a list): run the benchmark again"
+        raise DataError(msg)
     results = read_results(run)
     if not results:
         msg = f"No finished job in {run.absolute() / JOBS}: run the benchmark first"

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from anomalib_patchgan.benchmark.backbones import describe_backbone, register_offline_backbone
 from anomalib_patchgan.benchmark.build import build
 from anomalib_patchgan.benchmark.check import set_up
+from anomalib_patchgan.benchmark.export_model import export_for_one_image
 from anomalib_patchgan.benchmark.networks import KeepNetworks, TakeNetworks, networks_file
 from anomalib_patchgan.benchmark.plan import JobSpec
 from anomalib_patchgan.benchmark.raw_predictions import MONITOR, Predictions, RawPredictions
@@ -230,9 +231,7 @@ def measure_model(
         "openvino_MB": None,
     }
     try:
-        # For one image, as it is timed: for any number of them, Patchcore and Fre cannot always be exported.
-        settings = {"opset_version": 18, "dynamic_shapes": None}
-        xml = model.to_openvino(folder, input_size=size, onnx_kwargs=settings)
+        xml = export_for_one_image(model, size, folder)
         latency = openvino_latency(xml, size, torch.get_num_threads())
     except Exception as error:  # noqa: BLE001 - no exporter says what it raises; a model without export keeps its scores
         return found, f"{type(error).__name__}: {one_line(error)}"[:500]

@@ -11,11 +11,11 @@ from anomalib_patchgan.data.prepare.parallel import available_cores
 from anomalib_patchgan.data.prepare.writing import write_json
 from anomalib_patchgan.deploy.edge_forms import FormExporter
 from anomalib_patchgan.deploy.edge_plan import make_plan
-from anomalib_patchgan.deploy.edge_table import write_edge_table
+from anomalib_patchgan.deploy.edge_table import Row, write_edge_table
 from anomalib_patchgan.deploy.export import Compression
 from anomalib_patchgan.deploy.model_card import describe, installed_versions
-from anomalib_patchgan.deploy.profile import profile
-from anomalib_patchgan.deploy.rivals import export_rival, folder_name
+from anomalib_patchgan.deploy.profile import Cost, profile
+from anomalib_patchgan.deploy.rivals import Rival
 from anomalib_patchgan.errors import DataError, PatchGanError, one_line
 from anomalib_patchgan.measure.cost import run_profile
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule
 
     from anomalib_patchgan.models.base import PluginModule
+
+# By how much the size of an export may change with versions of what exports it, which write the graph.
+SIZE_TOLERANCE, SMALL_MB = 0.05, 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +38,8 @@ class EdgeOptions:
         out: Folder of the exports and of the table.
         compressions: Forms, see `anomalib_patchgan.deploy.export.Compression`.
         named: Whether the user named the forms: one that cannot be made is an error then, and left out otherwise.
-        rivals: Other models to time, see `anomalib_patchgan.deploy.rivals`.
+        rivals: Other models to time, by name.
+        remarks: What is to be said of them.
         side: Side of the timed image in pixels; `None` for the model's size.
         threads: Threads; `None` for one per core.
         repetitions: Timed calls of each model.
@@ -44,7 +48,8 @@ class EdgeOptions:
     out: Path
     compressions: Sequence[Compression] = ("FP32",)
     named: bool = True
-    rivals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rivals: Mapping[str, Rival] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
     side: int | None = None
     threads: int | None = None
     repetitions: int = 200
@@ -60,7 +65,7 @@ class EdgeResult:
         usable: XML file by form, see `FormExporter`.
     """
 
-    rows: Mapping[str, Mapping[str, float | None]]
+    rows: Mapping[str, Row]
     failed: Mapping[str, str]
     usable: Mapping[str, Path]
 
@@ -87,23 +92,29 @@ def export_and_profile(module: "PluginModule", data: "AnomalibDataModule | None"
     size = (options.side, options.side) if options.side else (height, width)
     plan = make_plan(module, data, options.compressions, named=options.named)
     exports = FormExporter(module, data, options.out, plan)
-    exports.remarks += plan.remarks
+    exports.remarks += [*plan.remarks, *options.remarks]
     # First, because this is where a model that does not take the size shows, and the rest takes minutes.
     rivals = _export_rivals(options, size, exports.remarks)
     exports.export_all()
     threads = options.threads or available_cores()
-    costs, failed = profile(exports.models | rivals, size, threads, options.repetitions)
+    own_sizes = {name: rival.size for name, rival in options.rivals.items() if rival.size}
+    costs, failed = profile(exports.models | rivals, size, threads, options.repetitions, own_sizes)
     exports.failed |= {name: reason for name, reason in failed.items() if name in exports.models}
     exports.remarks += [f"{name} could not be measured to the end: {reason}" for name, reason in failed.items()]
+    qualities = {name: asdict(accuracy) for name, accuracy in exports.accuracies.items()}
+    qualities |= {name: dict(rival.quality) for name, rival in options.rivals.items() if rival.quality}
     rows = {
-        name: (asdict(costs[name]) if name in costs else {})
-        | (asdict(exports.accuracies[name]) if name in exports.accuracies else {})
-        for name in exports.models | rivals
-        if name in costs or name in exports.accuracies
+        name: (asdict(costs[name]) | _relative(costs[name], costs.get("FP32")) if name in costs else {})
+        | ({"size": "x".join(map(str, own_sizes.get(name, size)))} if own_sizes else {})
+        | qualities.get(name, {})
+        for name in dict.fromkeys([*exports.models, *options.rivals])
+        if name in costs or name in qualities
     }
+    exports.remarks += _unlike(options.rivals, costs)
     machine = f"{platform.machine()}, {threads} threads, OpenVINO {installed_versions()['openvino']}"
+    which = f"Images of {size[0]}x{size[1]}" + (" or the size in the table" if own_sizes else "")
     measured = (
-        f"Images of {size[0]}x{size[1]} at batch 1, {options.repetitions} calls of each in turns; {machine}. All in "
+        f"{which} at batch 1, {options.repetitions} calls of each in turns; {machine}. All in "
         f"float32 but AUTO, which takes bfloat16 where the processor has it."
     )
     operations, speed = _operations(exports.models["FP32"], size, threads, options.repetitions)
@@ -130,13 +141,33 @@ def export_and_profile(module: "PluginModule", data: "AnomalibDataModule | None"
 def _export_rivals(options: EdgeOptions, size: tuple[int, int], remarks: list[str]) -> dict[str, Path]:
     rivals = {}
     for name, rival in options.rivals.items():
+        logger.info("exporting %s", name)
         try:
-            rivals[name] = export_rival(rival, options.out / "rivals" / folder_name(name), size)
-        except PatchGanError as error:  # noqa: PERF203 - one that does not take the size stops no other
-            remark = f"{name} is left out: {one_line(error)}"
+            rivals[name] = rival.export(options.out / "rivals" / rival.folder, rival.size or size)
+            remarks += [rival.remark] if rival.remark else []
+        except PatchGanError as error:
+            remark = f"{name} is {'not timed' if rival.quality else 'left out'}: {one_line(error)}"
             logger.warning("%s", remark)
             remarks.append(remark)
     return rivals
+
+
+def _relative(cost: Cost, reference: Cost | None) -> dict[str, float]:
+    """Return how many times as long as the reference a model takes."""
+    return {} if reference is None or not reference.p50_ms else {"p50_relative": cost.p50_ms / reference.p50_ms}
+
+
+def _unlike(rivals: Mapping[str, Rival], costs: Mapping[str, Cost]) -> list[str]:
+    """Name the rivals whose export has not the size that it should have."""
+    found = []
+    for name, rival in rivals.items():
+        expected, cost = rival.megabytes, costs.get(name)
+        if cost is not None and expected and abs(cost.mb - expected) > max(SIZE_TOLERANCE * expected, SMALL_MB):
+            found.append(
+                f"The export of {name} that was timed has {cost.mb:.2f} MB, that of the run had {expected:.2f}: what "
+                f"it fits on the training images, or its code, is another."
+            )
+    return found
 
 
 def _operations(xml: Path, size: tuple[int, int], threads: int, repetitions: int) -> tuple[dict[str, Any] | None, str]:

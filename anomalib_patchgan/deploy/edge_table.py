@@ -1,4 +1,4 @@
-"""The table of an edge profile as CSV, Markdown and a plot of accuracy against latency."""
+"""The table of an edge profile as CSV and Markdown, and beside it the plot."""
 
 import csv
 import io
@@ -7,16 +7,19 @@ from pathlib import Path
 
 from anomalib_patchgan.data.prepare.writing import write_atomically
 
-# Name in the CSV file, heading, decimals.
+# Name in the CSV file, heading, decimals. `NAME_sd`, the standard deviation over seeds, stands in the cell of `NAME`.
 COLUMNS = (
+    ("size", "image", 0),
     ("mb", "MB", 2),
     ("p50_ms", "p50 ms", 2),
     ("p95_ms", "p95 ms", 2),
     ("p99_ms", "p99 ms", 2),
+    ("p50_relative", "p50 / FP32", 2),
     ("images_per_second", "images/s", 1),
     ("images_per_second_auto", "images/s, AUTO", 1),
     ("first_ms", "first image ms", 0),
     ("peak_mib", "peak MiB", 0),
+    ("seeds", "seeds", 0),
     ("image_AUROC", "image AUROC", 4),
     ("pixel_AP", "pixel AP", 4),
     ("best_dice", "best Dice", 4),
@@ -25,12 +28,14 @@ COLUMNS = (
     ("max_map_difference", "max. map difference", 4),
     ("mean_map_difference", "mean map difference", 5),
 )
-MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">")
-Row = Mapping[str, float | None]
+# Those that have a standard deviation over seeds.
+SPREAD = ("image_AUROC", "pixel_AP", "best_dice")
+EMPTY = "-"
+Row = Mapping[str, float | str | None]
 
 
 def write_edge_table(rows: Mapping[str, Row], folder: Path, remarks: Sequence[str]) -> list[Path]:
-    """Write `edge.csv`, `edge.md` and `edge.png`.
+    """Write `edge.csv`, `edge.md`, `edge.png` and `edge.svg`.
 
     Args:
         rows: Values of `COLUMNS` by model; one that is missing or `None` is left empty.
@@ -44,61 +49,69 @@ def write_edge_table(rows: Mapping[str, Row], folder: Path, remarks: Sequence[st
         >>> import tempfile
         >>> rows = {"FP32": {"p50_ms": 5.0, "pixel_AP": 0.5}, "INT8": {"p50_ms": 3.0, "pixel_AP": 0.4}}
         >>> [path.name for path in write_edge_table(rows, Path(tempfile.mkdtemp()), ["Two cores."])]
-        ['edge.csv', 'edge.md', 'edge.png']
+        ['edge.csv', 'edge.md', 'edge.png', 'edge.svg']
     """
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["model", *(name for name, _, _ in COLUMNS)])
-    for model, row in rows.items():
-        table.writerow([model, *("" if (value := row.get(name)) is None else f"{value:.6g}" for name, _, _ in COLUMNS)])
-    # Columns that no model has, such as pixel metrics of data without masks, are noise to a reader.
-    used = [column for column in COLUMNS if any(row.get(column[0]) is not None for row in rows.values())]
-    lines = [f"| model | {' | '.join(heading for _, heading, _ in used)} |", f"|---|{'---:|' * len(used)}"]
-    for model, row in rows.items():
-        cells = ["-" if (value := row.get(name)) is None else f"{value:.{digits}f}" for name, _, digits in used]
-        lines.append(f"| {model} | {' | '.join(cells)} |")
+    from anomalib_patchgan.deploy.edge_plot import draw, encode
+
+    headings, cells = text_table(rows)
+    lines = [f"| {' | '.join(headings)} |", f"|---|{'---:|' * (len(headings) - 1)}"]
+    lines += [f"| {' | '.join(line)} |" for line in cells]
+    figure = draw(rows)
     contents = {
-        "edge.csv": text.getvalue().encode(),
+        "edge.csv": _csv(rows).encode(),
         "edge.md": ("\n".join([*lines, "", *remarks]) + "\n").encode(),
-        "edge.png": _draw(rows),
+        "edge.png": encode(figure, "png"),
+        "edge.svg": encode(figure, "svg"),
     }
     for name, content in contents.items():
         write_atomically(folder / name, content)
     return [folder / name for name in contents]
 
 
-def _draw(rows: Mapping[str, Row]) -> bytes:
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter
+def text_table(rows: Mapping[str, Row]) -> tuple[list[str], list[list[str]]]:
+    """Write the cells of a table for people.
 
-    metric = "pixel_AP" if any(row.get("pixel_AP") is not None for row in rows.values()) else "image_AUROC"
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    drawn = 0
+    Columns that no model has, such as pixel metrics of data without masks, are noise to a reader.
+
+    Args:
+        rows: Values of `COLUMNS` by model.
+
+    Returns:
+        The headings and the rows.
+
+    Example:
+        >>> text_table({"A": {"p50_ms": 5.0}, "B": {"pixel_AP": 0.5, "pixel_AP_sd": 0.01}})
+        (['model', 'p50 ms', 'pixel AP'], [['A', '5.00', '-'], ['B', '-', '0.5000 ± 0.0100']])
+    """
+    used = [column for column in COLUMNS if any(row.get(column[0]) is not None for row in rows.values())]
+    # A name is anybody's: a bar or an end of line would make another table of it.
+    names = {model: " ".join(model.replace("|", "/").split()) for model in rows}
+    return ["model", *(heading for _, heading, _ in used)], [
+        [names[model], *(_cell(row, name, digits) for name, _, digits in used)] for model, row in rows.items()
+    ]
+
+
+def _cell(row: Row, name: str, digits: int) -> str:
+    """Write a value, with its standard deviation where there is one."""
+    value, deviation = row.get(name), row.get(f"{name}_sd")
+    if value is None or isinstance(value, str):
+        return value or EMPTY
+    return f"{value:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
+
+
+def _csv(rows: Mapping[str, Row]) -> str:
+    """Write all columns for machines."""
+    names = [part for name, _, _ in COLUMNS for part in ((name, f"{name}_sd") if name in SPREAD else (name,))]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["model", *names])
     for model, row in rows.items():
-        latency, accuracy = row.get("p50_ms"), row.get(metric)
-        if latency is None:
-            continue
-        if accuracy is None:
-            # Models whose weights are not trained are fast or slow all the same.
-            axes.axvline(latency, color="0.7", linewidth=1)
-            axes.text(
-                latency, 0.02, f" {model}", rotation=90, transform=axes.get_xaxis_transform(), color="0.4", size=8
-            )
-        else:
-            axes.plot(latency, accuracy, MARKERS[drawn % len(MARKERS)], label=model)
-            drawn += 1
-    if drawn:
-        # Beside the points, labels of forms that are equally good would lie on each other.
-        figure.legend(loc="outside upper center", ncols=4, fontsize=8)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("median latency of one image, ms")
-    axes.set_ylabel(next(heading for name, heading, _ in COLUMNS if name == metric))
-    axes.grid(visible=True, which="both", alpha=0.2)
-    axes.margins(0.15, 0.2)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return buffer.getvalue()
+        table.writerow([model, *(_exact(row.get(name)) for name in names)])
+    return text.getvalue()
+
+
+def _exact(value: float | str | None) -> str:
+    """Write a value with six digits; empty for none."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:.6g}"

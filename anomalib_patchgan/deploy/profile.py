@@ -40,7 +40,11 @@ class Cost:
 
 
 def profile(
-    models: Mapping[str, Path], size: tuple[int, int], threads: int | None = None, repetitions: int = 200
+    models: Mapping[str, Path],
+    size: tuple[int, int],
+    threads: int | None = None,
+    repetitions: int = 200,
+    own_sizes: Mapping[str, tuple[int, int]] | None = None,
 ) -> tuple[dict[str, Cost], dict[str, str]]:
     """Measure models beside each other; one that cannot be run does not stop the others.
 
@@ -49,25 +53,28 @@ def profile(
         size: Height and width of the image.
         threads: Threads; `None` for one per core.
         repetitions: Timed calls of each, in turns.
+        own_sizes: Height and width of models that get an image of another size, by name.
 
     Returns:
         Cost by name, and by name why a model could not be measured, or not to the end.
     """
-    common: dict[str, Any] = {"size": list(size), "threads": threads or available_cores()}
+    common: dict[str, Any] = {"threads": threads or available_cores()}
+    sizes = {name: list((own_sizes or {}).get(name, size)) for name in models}
     costs: dict[str, Cost] = {}
     failed: dict[str, str] = {}
     starts: dict[str, Any] = {}
     # Alone first: in the process that times them in turns, one that cannot be run would take all others with it.
     for name, xml in models.items():
-        if (start := _try(name, failed, "first", xml=str(xml), **common)) is not None:
+        if (start := _try(name, failed, "first", xml=str(xml), size=sizes[name], **common)) is not None:
             starts[name] = start
     paths = {name: str(models[name]) for name in starts}
-    times = _try("", failed, "latency", models=paths, repetitions=repetitions, **common) if paths else None
+    turns = {"models": paths, "size": list(size), "own_sizes": {name: sizes[name] for name in paths}}
+    times = _try("", failed, "latency", repetitions=repetitions, **turns, **common) if paths else None
     if times is None:
         failed |= dict.fromkeys(paths, failed.pop("", "nothing could be run"))
         return costs, failed
     for name, path in paths.items():
-        rates = _try(name, failed, "throughput", xml=path, seconds=SECONDS, **common) or {}
+        rates = _try(name, failed, "throughput", xml=path, size=sizes[name], seconds=SECONDS, **common) or {}
         p50, p95, p99 = (float(value) for value in np.percentile(times[name], [50, 95, 99]))
         costs[name] = Cost(
             mb=sum(Path(path).with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin")) / 1e6,

@@ -1,8 +1,10 @@
-"""Other models of anomalib to be timed beside an export: built from a file, with weights as they begin."""
+"""Other models to be timed beside an export, among them those of a file, with weights as they begin."""
 
 import copy
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,54 @@ import yaml
 from anomalib_patchgan.data.prepare.reading import read_bytes
 from anomalib_patchgan.errors import ConfigurationError, DataError, one_line
 
-# Enough for the statistics of Padim to have a value; times do not depend on it.
+# Enough for the statistics of Padim to have a value, on which its times do not depend; those of Patchcore do.
 FITTED_IMAGES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rival:
+    """Another model that is timed beside an export.
+
+    Args:
+        export: Exports it into a folder, for images of a height and width, and returns the XML file.
+        folder: Name of its folder.
+        size: Height and width of its images; `None` for those of the others.
+        quality: Columns of the table that are known without it, such as metrics on the same test images.
+        megabytes: Size that the export should have in 10**6 bytes; `None` if that is not known.
+        remark: What is to be said of it where it was exported.
+    """
+
+    export: Callable[[Path, tuple[int, int]], Path]
+    folder: str
+    size: tuple[int, int] | None = None
+    quality: Mapping[str, float | None] = field(default_factory=dict)
+    megabytes: float | None = None
+    remark: str = ""
+
+
+def rivals_of_file(path: Path, forms: Collection[str]) -> dict[str, Rival]:
+    """Read a file of models and check, without building them, that they exist and take their arguments.
+
+    Args:
+        path: See `read_rivals`.
+        forms: See `check_rivals`.
+
+    Raises:
+        DatasetNotFoundError: There is no such file.
+        ConfigurationError: It has another form, or a model cannot be built.
+    """
+    rivals = read_rivals(path)
+    check_rivals(rivals, path, forms)
+    return {
+        name: Rival(
+            export=partial(export_rival, rival),
+            folder=folder_name(name),
+            remark=f"{name} has a memory of {FITTED_IMAGES**2} images; with that of a training it takes longer."
+            if "Patchcore" in registered_name(rival["class_path"])
+            else "",
+        )
+        for name, rival in rivals.items()
+    }
 
 
 def read_rivals(path: Path) -> dict[str, dict[str, Any]]:
@@ -131,23 +179,43 @@ def export_rival(rival: Mapping[str, Any], folder: Path, size: tuple[int, int]) 
         raise DataError(msg) from error
 
 
-def _parse(rival: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return a parser of models, and what it makes of this one."""
-    import jsonargparse
+def registered_name(class_path: str) -> str:
+    """Return the name of a registered model, in any of anomalib's spellings, such as efficient_ad.
+
+    Of a file that may be anybody's nothing else is built: a path would import any module.
+
+    Args:
+        class_path: A name, or a path that ends in one.
+
+    Raises:
+        ConfigurationError: It is none of anomalib's and the plugin's models.
+
+    Example:
+        >>> registered_name("efficient_ad"), registered_name("anomalib_patchgan.PatchGan")
+        ('EfficientAd', 'PatchGan')
+    """
     from anomalib.models.components import AnomalibModule
 
     from anomalib_patchgan.registry import register
 
     register()
-    # Only what is registered, by any of anomalib's spellings, such as efficient_ad: a path would import any module.
-    plain = str(rival["class_path"]).rpartition(".")[2].replace("_", "").lower()
+    plain = class_path.rpartition(".")[2].replace("_", "").lower()
     known = {model.__name__.lower(): model.__name__ for model in AnomalibModule.__subclasses__()}
     if plain not in known:
-        msg = f"there is no class_path {rival['class_path']} among anomalib's and the plugin's models"
+        msg = f"there is no class_path {class_path} among anomalib's and the plugin's models"
         raise ConfigurationError(msg)
+    return known[plain]
+
+
+def _parse(rival: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return a parser of models, and what it makes of this one."""
+    import jsonargparse
+    from anomalib.models.components import AnomalibModule
+
+    name = registered_name(rival["class_path"])
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(AnomalibModule, "model", fail_untyped=False, required=True)
     # A copy, because the parser writes what it makes into the dictionary that it gets.
     arguments = copy.deepcopy(dict(rival["init_args"]))
-    model = {"class_path": known[plain], "init_args": arguments}
+    model = {"class_path": name, "init_args": arguments}
     return parser, parser.parse_object({"model": model})

@@ -56,6 +56,7 @@ def latency(
     warmup: int = WARMUP,
     *,
     pinned: bool = True,
+    own_sizes: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, list[float]]:
     """Time models in turns, so that a noisy machine is noisy for all of them.
 
@@ -66,21 +67,23 @@ def latency(
         repetitions: Timed calls of each.
         warmup: Calls before them that are not timed.
         pinned: Whether threads are bound to cores. Beside other work they would wait there while another core is free.
+        own_sizes: Height and width of models that get an image of another size, by name.
 
     Returns:
         Milliseconds of every call by name.
     """
-    pixels = image(size)
-    core = openvino.Core()
+    sizes = {name: (own_sizes or {}).get(name, size) for name in models}
+    pixels = {name: image(own) for name, own in sizes.items()}
+    core, options = openvino.Core(), settings(threads, pinned=pinned)
     requests = {
-        name: core.compile_model(fixed(xml, size), "CPU", settings(threads, pinned=pinned)).create_infer_request()
+        name: core.compile_model(fixed(xml, sizes[name]), "CPU", options).create_infer_request()
         for name, xml in models.items()
     }
     times: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(repetitions + warmup):
         for name, request in requests.items():
             start = time.perf_counter()
-            request.infer([pixels])
+            request.infer([pixels[name]])
             if turn >= warmup:
                 times[name].append((time.perf_counter() - start) * SECOND)
     return times

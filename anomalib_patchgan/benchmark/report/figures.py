@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 from anomalib_patchgan.benchmark.report.view import ModelView
+from anomalib_patchgan.point_labels import write_names
 
 MAX_BYTES = 150_000
 NORMAL, LESION = "#9ecae1", "#b33c00"
@@ -124,7 +125,7 @@ def draw_latency(points: Mapping[str, tuple[float, float, bool]], reference: str
         axes.plot(time, value, "o", color=colour, markerfacecolor=colour if exported else "white")
     # Places of the axes are known only then.
     figure.draw_without_rendering()
-    _write_names(axes, points)
+    write_names(axes, [(_short(model, 40), point[:2]) for model, point in points.items()])
     return figure
 
 
@@ -142,34 +143,6 @@ def encode(figure: Figure) -> bytes:
                 if len(png) <= MAX_BYTES:
                     return png
     return png
-
-
-def _write_names(axes: Axes, points: Mapping[str, tuple[float, float, bool]]) -> None:
-    """Write the name of each point where it covers neither a point nor another name."""
-    scale = 72 / axes.figure.dpi
-    places = {model: axes.transData.transform(point[:2]) * scale for model, point in points.items()}
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in places.values()]
-    shifts = [0, 10, -10, 20, -20, 30, -30, 40, -40]
-    for model, (x, y) in places.items():
-        name = _short(model, 40)
-        width = 4.1 * len(name)
-        options = [(dx, dy - 3) for dy in shifts for dx in ((7, -7 - width) if x > width else (7,))]
-        free = [(dx, dy) for dx, dy in options if not _covers((x + dx, y + dy, x + dx + width, y + dy + 8), taken)]
-        dx, dy = next(iter(free), options[0])
-        taken.append((x + dx, y + dy, x + dx + width, y + dy + 8))
-        line = (
-            {"arrowstyle": "-", "color": "0.7", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
-            if abs(dy + 3) > 0
-            else None
-        )
-        # Set afterwards, because a dollar sign in a name is no formula.
-        text = axes.annotate("", points[model][:2], (dx, dy), textcoords="offset points", size=7.5, arrowprops=line)
-        _set_text(text, name)
-
-
-def _covers(box: tuple[float, float, float, float], taken: Sequence[tuple[float, float, float, float]]) -> bool:
-    left, bottom, right, top = box
-    return any(left < r and right > l and bottom < t and top > b for l, b, r, t in taken)  # noqa: E741
 
 
 def _legend(axes: Axes, handles: Sequence[Line2D], names: Sequence[str]) -> None:

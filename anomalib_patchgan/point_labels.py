@@ -1,0 +1,71 @@
+"""Names of points in a plot, each where it covers neither a point nor another name."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+# Points of 1/72 inch: around a marker, and between a point and the nearest place of its name.
+MARKER, NEAR = 4.0, 7.0
+DISTANCES = (NEAR, *range(14, 240, 9))
+# Beside the point first, then above and below.
+DEGREES = (0, 180, 20, -20, 160, -160, 45, -45, 135, -135, 75, -75, 105, -105)
+
+
+def write_names(
+    axes: Axes, points: Sequence[tuple[str, tuple[float, float]]], *, size: float = 7.5, taken: Sequence[Bbox] = ()
+) -> list[Annotation]:
+    """Write the name of each point where there is room, with a line to it where that is not beside it.
+
+    Args:
+        axes: Axes of a figure that was drawn with everything but the names, so that their place is known. Their
+            limits are final.
+        points: Name and place of each point.
+        size: Size of the letters in points.
+        taken: What else shall not be covered, such as error bars, in pixels.
+
+    Returns:
+        The names, in the order of the points.
+    """
+    scale = axes.figure.dpi / 72
+    # Lines that lead to names must not move what they lead to.
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+    inside = axes.get_window_extent()
+    places = [axes.transData.transform(point) for _, point in points]
+    around = MARKER * scale
+    covered = [*taken, *(Bbox.from_extents(x - around, y - around, x + around, y + around) for x, y in places)]
+    written = []
+    for (name, point), (x, y) in zip(points, places, strict=True):
+        text = axes.annotate("", point, (0, 0), textcoords="offset points", size=size, va="center")
+        # Set afterwards, because a dollar sign in a name is no formula.
+        text.set_parse_math(False)
+        text.set_text(name)
+        extent = text.get_window_extent()
+        tried = itertools.product(DISTANCES, map(math.radians, DEGREES))
+        boxes = [_box(x, y, distance * scale, angle, extent) for distance, angle in tried]
+        free = (box for box in boxes if _within(box, inside) and not any(box.overlaps(other) for other in covered))
+        box = next(free, boxes[0])
+        covered.append(box)
+        text.set_position(((box.x0 - x) / scale, ((box.y0 + box.y1) / 2 - y) / scale))
+        if math.hypot(max(box.x0 - x, x - box.x1, 0), max(box.y0 - y, y - box.y1, 0)) > (NEAR + 1) * scale:
+            corner = (min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1))
+            end = axes.transData.inverted().transform(corner)
+            axes.plot([point[0], end[0]], [point[1], end[1]], color="0.7", linewidth=0.6, zorder=0)
+        written.append(text)
+    return written
+
+
+def _box(x: float, y: float, distance: float, angle: float, extent: Bbox) -> Bbox:
+    """Return where a name lies whose nearest edge is that far from a point."""
+    dx, dy = distance * math.cos(angle), distance * math.sin(angle)
+    # Left of the point it ends there, right of it it begins there; above and below it, something between.
+    left = x + dx - extent.width * (1 - math.cos(angle)) / 2
+    middle = y + dy + extent.height / 2 * math.sin(angle)
+    return Bbox.from_bounds(left, middle - extent.height / 2, extent.width, extent.height)
+
+
+def _within(box: Bbox, outer: Bbox) -> bool:
+    return box.x0 >= outer.x0 and box.x1 <= outer.x1 and box.y0 >= outer.y0 and box.y1 <= outer.y1
