@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from anomalib_patchgan.benchmark.report.merge import merge_runs
 from anomalib_patchgan.benchmark.results import FORMAT, RUN, JobResult, JobScores, write_job
 from anomalib_patchgan.cli import main
 from anomalib_patchgan.data.prepare.writing import write_json
+from anomalib_patchgan.deploy import edge
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
 from tests.deploy.conftest import checkpoint
 from tests.deploy.test_edge import no_profile
@@ -162,8 +164,15 @@ def test_memory_of_patchcore_is_as_large_as_in_the_run(prepared, run):
     assert data.train_batch_size == 8
 
 
-def test_export_that_raises_is_a_remark_and_not_the_end(checkpoint, prepared, tmp_path, run, monkeypatch):
+@pytest.fixture
+def quick(monkeypatch):
+    """No time for the export that the rivals stand beside, and numbers without measuring."""
     no_profile(monkeypatch)
+    monkeypatch.setattr(edge.FormExporter, "export_all", lambda self: self.models.update(FP32=Path("model.xml")))
+
+
+@pytest.mark.usefixtures("quick")
+def test_export_that_raises_is_a_remark_and_not_the_end(checkpoint, prepared, tmp_path, run, monkeypatch):
     from anomalib_patchgan.benchmark import export_model
 
     def fail(spec, _):
@@ -181,8 +190,8 @@ def test_export_that_raises_is_a_remark_and_not_the_end(checkpoint, prepared, tm
     assert list(rows_of(out)) == ["FP32", "Padim", "Ganomaly", "NoSuchModel"]
 
 
+@pytest.mark.usefixtures("quick")
 def test_export_of_another_size_than_the_runs_is_said(checkpoint, prepared, tmp_path, run, monkeypatch):
-    no_profile(monkeypatch)
     monkeypatch.setattr(edge_rivals, "export_again", lambda _model, _data, folder, _size: folder / "model.xml")
     run.add("Padim", cost={"image_height": 48, "image_width": 32, "openvino_MB": 1.01})
     run.add("Fre", cost={"image_height": 48, "image_width": 48, "openvino_MB": 2.0})
@@ -199,7 +208,7 @@ def test_options_that_do_not_go_with_a_run(checkpoint, prepared, tmp_path, capsy
     run.add("Padim")
     command = words(checkpoint, prepared, run, tmp_path / "out")
     command = command[: command.index("--data")] if option == ["--no-data"] else [*command, *option]
-    assert main(command) == 1
+    assert main(command) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert ("give --data" if option == ["--no-data"] else "leave out --size") in said
     assert not (tmp_path / "out").exists()
@@ -209,7 +218,7 @@ def test_run_on_other_images_is_refused_before_the_first_export(checkpoint, prep
     images = dict(run.images)
     images["normal/T09_00.png"] = images.pop("normal/T01_00.png")
     run.add("Padim", images=images)
-    assert main(words(checkpoint, prepared, run, tmp_path / "out")) == 1
+    assert main(words(checkpoint, prepared, run, tmp_path / "out")) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "no model of the benchmark discs run was tested on the test images of --data" in said
     assert "2 jobs of the run are left out: they tested other images (Padim)" in said
