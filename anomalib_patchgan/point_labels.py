@@ -43,13 +43,14 @@ def write_names(
         # Set afterwards, because a dollar sign in a name is no formula.
         text.set_parse_math(False)
         text.set_text(name)
-        extent = text.get_window_extent()
+        # Letters of a file without pixels, such as an SVG, may be a little wider.
+        extent = text.get_window_extent().padded(scale)
         tried = itertools.product(DISTANCES, map(math.radians, DEGREES))
         boxes = [_box(x, y, distance * scale, angle, extent) for distance, angle in tried]
         free = (box for box in boxes if _within(box, inside) and not any(box.overlaps(other) for other in covered))
         box = next(free, boxes[0])
         covered.append(box)
-        text.set_position(((box.x0 - x) / scale, ((box.y0 + box.y1) / 2 - y) / scale))
+        text.set_position(((box.x0 - x) / scale + 1, ((box.y0 + box.y1) / 2 - y) / scale))
         if math.hypot(max(box.x0 - x, x - box.x1, 0), max(box.y0 - y, y - box.y1, 0)) > (NEAR + 1) * scale:
             corner = (min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1))
             end = axes.transData.inverted().transform(corner)

@@ -37,7 +37,8 @@ def draw(rows: Mapping[str, Row]) -> "Figure":
     metrics = [metric for metric in METRICS if any(row.get(metric) is not None for row in rows.values())]
     # Without any there is the panel of the lines.
     metrics = metrics or [METRICS[0]]
-    figure = Figure(figsize=(7.4 * len(metrics), 6), layout="constrained", facecolor="white")
+    # Letters are not exactly as wide at another resolution, so names are placed at that of the file.
+    figure = Figure(figsize=(7.4 * len(metrics), 6), dpi=DPI, layout="constrained", facecolor="white")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     drawn = [_draw_panel(axes, rows, metric) for axes, metric in zip(panels, metrics, strict=True)]
     # Places are known only then.

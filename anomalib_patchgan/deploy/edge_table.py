@@ -14,7 +14,7 @@ COLUMNS = (
     ("p50_ms", "p50 ms", 2),
     ("p95_ms", "p95 ms", 2),
     ("p99_ms", "p99 ms", 2),
-    ("p50_relative", "p50 / FP32", 2),
+    ("p50_relative", "p50 / FP32", 3),
     ("images_per_second", "images/s", 1),
     ("images_per_second_auto", "images/s, AUTO", 1),
     ("first_ms", "first image ms", 0),
