@@ -16,11 +16,8 @@ from anomalib_patchgan.cli import main
 from anomalib_patchgan.data.prepare.writing import write_json
 from anomalib_patchgan.deploy import edge
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
-from tests.deploy.conftest import checkpoint
 from tests.deploy.test_edge import no_profile
-from tests.models.conftest import make_data, prepared, trained
-
-__all__ = ["checkpoint", "prepared", "trained"]
+from tests.models.conftest import make_data
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
