@@ -3,13 +3,16 @@
 import json
 import shutil
 
+import checkpoints
 import numpy as np
 import pytest
 import torch
 import yaml
 
+from anomalib_patchgan import PreparedFolder
 from anomalib_patchgan.benchmark.results import read_result, read_scores
 from anomalib_patchgan.cli import main
+from anomalib_patchgan.deploy.predictor import load_checkpoint
 from tests.benchmark.test_benchmark_command import PATCHGAN, files, write_config
 from tests.fakes.prepared import write_prepared_folder
 
@@ -122,3 +125,35 @@ def test_networks_that_are_lost_are_trained_again_and_the_result_stays(run, tmp_
         result = read_result(job_of(copy, "ranking-off"))
         assert "holds no networks that fit" in result.error
         assert "\n" not in result.error
+
+
+def test_kept_networks_make_a_checkpoint_with_the_scores_of_the_comparison(run, tmp_path, capsys):
+    folder, _ = run
+    out = tmp_path / "made" / "checkpoints"
+    command = [str(folder), "--out", str(out)]
+    assert checkpoints.main(command) == 0
+    source = job_of(folder, "patchgan")
+    path = out / f"{source.stem}.ckpt"
+    assert capsys.readouterr().out.strip().endswith(str(path))
+    # The folders of the engine are gone.
+    assert list(out.iterdir()) == [path]
+    content = torch.load(path, weights_only=True)["state_dict"]
+    kept = torch.load(folder / "networks" / f"{source.stem}.pt", weights_only=True)["networks"]
+    assert all(torch.equal(content[f"model.reconstructor.{name}"], value) for name, value in kept[0].items())
+    module = load_checkpoint(path)
+    data = PreparedFolder(**read_result(source).spec["data_config"]["init_args"])
+    data.setup()
+    (batch,) = data.test_dataloader()
+    with torch.no_grad():
+        found = module.model(module.pre_processor(batch.image)).pred_score.numpy()
+    assert np.allclose(found, read_scores(source.with_suffix(".npz")).score, rtol=1e-4)
+    # What is there stays.
+    before = path.stat()
+    assert checkpoints.main(command) == 0
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_run_without_networks_makes_no_checkpoint(tmp_path, capsys):
+    assert checkpoints.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert "keeps no networks" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
