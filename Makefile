@@ -1,7 +1,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 # In as many processes as there are cores, up to eight, each of a gigabyte; the tests of a file share what they make.
-PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
+# pytest-xdist may wait for ever for what a process that crashed was to do: the run ends instead.
+PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder --max-worker-restart=0
 BIN := $(VENV)/bin
 RUN := results/PatchGan/BrainPhantom/latest
 

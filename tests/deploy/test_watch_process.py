@@ -5,15 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from watch_load import WRONG, Load, run_load
 
 from anomalib_patchgan.cli import main
-from anomalib_patchgan.deploy.watch import stopping as stopping_module
 from anomalib_patchgan.deploy.watch.lock import FolderLock
-from anomalib_patchgan.deploy.watch.stopping import DroppedError, Stopping
 from tests.deploy.test_runtime import HEAVY
 from tests.fakes.volumes import make_voxels, write_volume
 
@@ -93,22 +90,38 @@ def test_loads_nothing_heavy(load):
     assert printed[-2:] == ["0", "[]"]
 
 
-def test_case_that_takes_too_long_is_dropped(monkeypatch):
-    monkeypatch.setattr(stopping_module, "GRACE_S", 0.1)
-    with Stopping() as stopping:
+SIGNALS = """
+import signal, time
+from anomalib_patchgan.deploy.watch import stopping as module
+from anomalib_patchgan.deploy.watch.stopping import DroppedError, Stopping
+
+def is_dropped(stopping, work):
+    try:
         with stopping.case():
-            signal.raise_signal(signal.SIGTERM)
-        assert stopping.requested
-    with Stopping() as stopping:
-        signal.raise_signal(signal.SIGTERM)
-        time.sleep(0.2)  # nothing to drop
-        with pytest.raises(DroppedError), stopping.case():
-            signal.raise_signal(signal.SIGTERM)
-    with Stopping() as stopping:
-        signal.raise_signal(signal.SIGINT)
-        with pytest.raises(DroppedError), stopping.case():
-            time.sleep(10)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            work()
+    except DroppedError:
+        return True
+    return False
+
+before = signal.getsignal(signal.SIGINT)
+module.GRACE_S = 60
+with Stopping() as stopping:
+    assert not is_dropped(stopping, lambda: signal.raise_signal(signal.SIGTERM))
+    assert stopping.requested
+module.GRACE_S = 0.1
+with Stopping() as stopping:
+    signal.raise_signal(signal.SIGTERM)
+    time.sleep(0.2)  # nothing to drop
+    assert is_dropped(stopping, lambda: signal.raise_signal(signal.SIGTERM))
+with Stopping() as stopping:
+    assert is_dropped(stopping, lambda: (signal.raise_signal(signal.SIGINT), time.sleep(60)))
+assert signal.getsignal(signal.SIGINT) is before
+"""
+
+
+def test_case_that_takes_too_long_is_dropped():
+    # Not in this process: OpenVINO leaves a thread in which a model has ended without a stack for handlers of signals.
+    subprocess.run([sys.executable, "-c", SIGNALS], check=True, timeout=50)
 
 
 def test_dropped_case_leaves_nothing_and_is_done_at_the_next_start(load, monkeypatch):

