@@ -105,7 +105,8 @@ def has_value(folder: Path, expression: str) -> bool:
     if len(fields) == 1:
         return True
     if not _is_table(fields[0]):
-        return fields[-1] in entry_of(path, fields[1:-1])
+        # What is null was not measured.
+        return entry_of(path, fields[1:-1]).get(fields[-1]) is not None
     row = _only(rows_of(path, fields[1], fields[2], fields[4:]), expression)
     return row.get(fields[3].rstrip("±[]")) != ""
 

@@ -26,7 +26,7 @@ json:
     - [ms, '{?cost.json; rows; $name; ms:.2f}']
     - [kB, '{cost.json; rows; $name; bytes / 1000:.0f}']
   defaults: { name: a }
-  rows: [{}, { name: b }]
+  rows: [{}, { name: b }, { name: 'null' }]
 """
 
 

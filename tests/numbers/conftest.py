@@ -14,7 +14,8 @@ def clone(tmp_path):
     for name, content in {"tiny": TINY, "other": OTHER}.items():
         (benchmarks / "results" / name).mkdir(parents=True)
         (benchmarks / "results" / name / "aggregate.csv").write_text(content)
-    cost = {"rows": {"a": {"ms": 1.234, "bytes": 5678}, "b": {"bytes": 9e6}}, "runs": [{"n": 12345}], "none": None}
+    rows = {"a": {"ms": 1.234, "bytes": 5678}, "b": {"bytes": 9e6}, "null": {"ms": None, "bytes": 2e3}}
+    cost = {"rows": rows, "runs": [{"n": 12345}], "none": None}
     (benchmarks / "results" / "cost.json").write_text(json.dumps(cost))
     (benchmarks / "results" / "tiny" / "summary.md").write_text("- Split: 3 of 4\n- Twice: 1\n- Twice: 2\n")
     (benchmarks / "published.yaml").write_text("paper: { AUROC: 95.79 }\n")

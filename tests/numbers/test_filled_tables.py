@@ -15,6 +15,7 @@ def test_a_table_is_made_of_its_description(clone):
     assert filled_tables.table(clone / "benchmarks", "json").splitlines()[2:] == [
         "| a | 1.23 | 6 |",
         "| b | - | 9000 |",
+        "| null | - | 2 |",
     ]
     empty = "# T\n\n<!-- table: tiny -->\n<!-- /table -->\n"
     filled, wrong = fill_numbers.fill(empty, clone / "benchmarks")
