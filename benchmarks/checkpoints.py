@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from anomalib.engine import Engine
@@ -17,10 +18,10 @@ from lightning import seed_everything
 
 from anomalib_patchgan.benchmark.build import build
 from anomalib_patchgan.benchmark.networks import TakeNetworks
-from anomalib_patchgan.benchmark.plan import JobSpec
-from anomalib_patchgan.benchmark.results import read_result
+from anomalib_patchgan.benchmark.rated import spec_of
+from anomalib_patchgan.benchmark.results import JOBS, read_result
 from anomalib_patchgan.data.prepare.writing import make_writable
-from anomalib_patchgan.errors import DatasetNotFoundError, PatchGanError
+from anomalib_patchgan.errors import DataError, DatasetNotFoundError, PatchGanError
 from anomalib_patchgan.registry import register
 
 
@@ -41,11 +42,15 @@ def make_checkpoint(networks: Path, out: Path, root: Path | None) -> Path:
     target = out / f"{networks.stem}.ckpt"
     if target.exists():
         return target
-    spec = dict(read_result(networks.parent.parent / "jobs" / f"{networks.stem}.json").spec)
+    record = networks.parent.parent / JOBS / f"{networks.stem}.json"
+    result = read_result(record)
+    job = None if result is None else spec_of(result)
+    if job is None:
+        msg = f"{record} does not say how {networks} were trained: run the comparison again, or delete the networks."
+        raise DataError(msg)
     if root is not None:
-        config = spec["data_config"]
-        spec["data_config"] = {**config, "init_args": {**config["init_args"], "root": str(root)}}
-    job = JobSpec(**{name: value for name, value in spec.items() if name in JobSpec.__dataclass_fields__})
+        arguments = {**(job.data_config.get("init_args") or {}), "root": str(root)}
+        job = replace(job, data_config={**job.data_config, "init_args": arguments})
     seed_everything(job.seed, workers=True, verbose=False)
     model, data = build(job)
     with tempfile.TemporaryDirectory(dir=out) as folder:

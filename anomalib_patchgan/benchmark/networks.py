@@ -99,6 +99,15 @@ class TakeNetworks(Callback):
         except FileNotFoundError as error:
             msg = f"no networks at {self.path}: the job that trains them failed; the same command tries again"
             raise DatasetNotFoundError(msg) from error
-        except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError, AttributeError) as error:
+        # OSError: torch reads a file that was cut off beyond its end.
+        except (
+            pickle.UnpicklingError,
+            RuntimeError,
+            OSError,
+            EOFError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ) as error:
             msg = f"{self.path} holds no networks that fit ({one_line(error)[:200]}): delete it and run again"
             raise DataError(msg) from error

@@ -95,7 +95,7 @@ def _rate(model: str, jobs: Sequence[Job]) -> RatedModel | str:
     sizes = {_size(job.result.cost) for job in jobs}
     # The one that was timed in the run, whose export has a known size.
     first = next((job for job in jobs if job.result.cost.get("openvino_MB")), jobs[0]).result
-    spec, size = _spec(first), sizes.pop()
+    spec, size = spec_of(first), sizes.pop()
     if len(settings) > 1 or sizes:
         return "its jobs have different settings or image sizes"
     if spec is None or size is None:
@@ -125,8 +125,12 @@ def _size(cost: Mapping[str, Any]) -> tuple[int, int] | None:
     return None
 
 
-def _spec(job: JobResult) -> JobSpec | None:
-    """Return what a job had to do; `None` if it does not say which model it was."""
+def spec_of(job: JobResult) -> JobSpec | None:
+    """Return what a job had to do; `None` if its record does not say which model it was.
+
+    Args:
+        job: Its record, which may be anybody's.
+    """
     content = job.spec
     config, data, trainer = (content.get(name) for name in SETTINGS)
     if not isinstance(config, Mapping) or not isinstance(data, Mapping):

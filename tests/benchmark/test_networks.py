@@ -157,3 +157,26 @@ def test_a_run_without_networks_makes_no_checkpoint(tmp_path, capsys):
     assert checkpoints.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     assert "keeps no networks" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"format": 2}'])
+def test_networks_without_a_record_say_so(tmp_path, capsys, content):
+    (tmp_path / "networks").mkdir()
+    (tmp_path / "networks" / "a.pt").touch()
+    record = tmp_path / "jobs" / "a.json"
+    record.parent.mkdir()
+    if content is not None:
+        record.write_text(content, encoding="utf-8")
+    assert checkpoints.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert str(record) in said
+    assert said.count("\n") == 1
+
+
+def test_networks_that_are_cut_off_say_so(run, tmp_path, capsys):
+    shutil.copytree(run[0], tmp_path / "run")
+    (kept,) = (tmp_path / "run" / "networks").iterdir()
+    kept.write_bytes(kept.read_bytes()[:5000])
+    assert checkpoints.main([str(tmp_path / "run"), "--out", str(tmp_path / "out")]) == 1
+    assert f"{kept} holds no networks that fit" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
