@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 # Points of 1/72 inch: around a marker, and between a point and the nearest place of its name.
@@ -40,9 +40,7 @@ def write_names(
     written = []
     for (name, point), (x, y) in zip(points, places, strict=True):
         text = axes.annotate("", point, (0, 0), textcoords="offset points", size=size, va="center")
-        # Set afterwards, because a dollar sign in a name is no formula.
-        text.set_parse_math(False)
-        text.set_text(name)
+        set_plain_text(text, name)
         # Letters of a file without pixels, such as an SVG, may be a little wider.
         extent = text.get_window_extent().padded(scale)
         tried = itertools.product(DISTANCES, map(math.radians, DEGREES))
@@ -57,6 +55,17 @@ def write_names(
             axes.plot([point[0], end[0]], [point[1], end[1]], color="0.7", linewidth=0.6, zorder=0)
         written.append(text)
     return written
+
+
+def set_plain_text(text: Text, content: str) -> None:
+    """Set the content of a text that was made without, in which dollar signs shall be no formula.
+
+    Args:
+        text: The text. As a label of a legend, content with an underscore in front would have been dropped.
+        content: What it shall say.
+    """
+    text.set_parse_math(False)
+    text.set_text(content)
 
 
 def _box(x: float, y: float, distance: float, angle: float, extent: Bbox) -> Bbox:

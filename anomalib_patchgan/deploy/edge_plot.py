@@ -2,15 +2,16 @@
 
 import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from anomalib_patchgan.deploy.edge_table import COLUMNS, Row
-from anomalib_patchgan.point_labels import write_names
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.text import Text
+from anomalib_patchgan.point_labels import set_plain_text, write_names
 
 METRICS = ("image_AUROC", "pixel_AP")
 # Okabe and Ito's: told apart by those who see no red, and by their shape in grey.
@@ -22,7 +23,7 @@ BAR = 3
 Point = tuple[float, float]
 
 
-def draw(rows: Mapping[str, Row]) -> "Figure":
+def draw(rows: Mapping[str, Row]) -> Figure:
     """Draw image AUROC and pixel AP against the median latency, each in a panel of its own.
 
     Models with `seeds`, which come from a benchmark, have another sign than the exports, and a bar of one standard
@@ -31,9 +32,6 @@ def draw(rows: Mapping[str, Row]) -> "Figure":
     Args:
         rows: Values of `anomalib_patchgan.deploy.edge_table.COLUMNS` by model.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.transforms import Bbox
-
     metrics = [metric for metric in METRICS if any(row.get(metric) is not None for row in rows.values())]
     # Without any there is the panel of the lines.
     metrics = metrics or [METRICS[0]]
@@ -49,10 +47,8 @@ def draw(rows: Mapping[str, Row]) -> "Figure":
     return figure
 
 
-def encode(figure: "Figure", kind: str) -> bytes:
+def encode(figure: Figure, kind: str) -> bytes:
     """Encode a figure as `png` or `svg`, the same bytes for the same figure."""
-    from matplotlib import rc_context
-
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "edge"}):
         figure.savefig(buffer, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else {"Software": None})
@@ -60,11 +56,9 @@ def encode(figure: "Figure", kind: str) -> bytes:
 
 
 def _draw_panel(
-    axes: "Axes", rows: Mapping[str, Row], metric: str
-) -> tuple[list[tuple[str, Point]], list[tuple[Point, Point]], list["Text"]]:
+    axes: Axes, rows: Mapping[str, Row], metric: str
+) -> tuple[list[tuple[str, Point]], list[tuple[Point, Point]], list[Text]]:
     """Draw everything but the names of points; return these points, the ends of bars, and the names of lines."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     points: list[tuple[str, Point]] = []
     bars: list[tuple[Point, Point]] = []
     lines: list[Text] = []
@@ -76,9 +70,7 @@ def _draw_panel(
         if accuracy is None:
             axes.axvline(latency, color="0.7", linewidth=1)
             name = axes.text(latency, 0.02, "", rotation=90, transform=axes.get_xaxis_transform(), color="0.4", size=8)
-            # Set afterwards, because a dollar sign in a name is no formula.
-            name.set_parse_math(False)
-            name.set_text(f" {model}")
+            set_plain_text(name, f" {model}")
             lines.append(name)
             continue
         points.append((model, (latency, accuracy)))

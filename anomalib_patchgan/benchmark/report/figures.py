@@ -8,12 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 from anomalib_patchgan.benchmark.report.view import ModelView
-from anomalib_patchgan.point_labels import write_names
+from anomalib_patchgan.point_labels import set_plain_text, write_names
 
 MAX_BYTES = 150_000
 NORMAL, LESION = "#9ecae1", "#b33c00"
@@ -151,13 +150,7 @@ def _legend(axes: Axes, handles: Sequence[Line2D], names: Sequence[str]) -> None
         frameon=False, handlelength=3.5,
     )  # fmt: skip
     for text, name in zip(legend.get_texts(), names, strict=True):
-        _set_text(text, _short(name, 60))
-
-
-def _set_text(text: Text, content: str) -> None:
-    # Set afterwards: a legend drops labels with an underscore in front, and reads formulas between dollar signs.
-    text.set_parse_math(False)
-    text.set_text(content)
+        set_plain_text(text, _short(name, 60))
 
 
 def _panels(number: int, *, width: float, height: float, columns: int) -> tuple[Figure, list[Axes]]:

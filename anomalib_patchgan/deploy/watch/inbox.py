@@ -20,16 +20,16 @@ class WatchOptions:
     Args:
         watched: Folder of the cases.
         dicom: Folder of the results, and how DICOM is taken.
-        map_type: Voxels of the heat map.
         settle_s: How long the files of a case have to stay as they are before it is processed, in seconds.
         interval_s: Time between two looks at the folder, in seconds.
+        map_type: Voxels of the heat map.
     """
 
     watched: Path
     dicom: DicomOptions
+    settle_s: float
+    interval_s: float
     map_type: MapType = "float32"
-    settle_s: float = 10.0
-    interval_s: float = 5.0
 
 
 class Found(NamedTuple):
@@ -57,7 +57,8 @@ class Inbox:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> (folder / "a_flair.nii").touch()
-        >>> inbox = Inbox(WatchOptions(watched=folder, dicom=DicomOptions(folder / "out")), ("flair",))
+        >>> options = WatchOptions(watched=folder, dicom=DicomOptions(folder / "out"), settle_s=10, interval_s=5)
+        >>> inbox = Inbox(options, ("flair",))
         >>> [arrival.name for arrival in inbox.look().arrivals]
         ['a']
     """

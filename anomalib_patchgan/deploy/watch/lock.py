@@ -23,9 +23,8 @@ class FolderLock:
         folder: The folder, which exists.
 
     Example:
-        >>> folder = Path("results")
-        >>> folder.mkdir()
-        >>> lock = FolderLock(folder)
+        >>> import tempfile
+        >>> lock = FolderLock(Path(tempfile.mkdtemp()))
         >>> lock.acquire()
         >>> lock.problem()
         ''

@@ -38,8 +38,10 @@ class Status:
         left_out: Names of images that the model does not take.
 
     Example:
-        >>> Status(Path("out"), Path("in")).write()
-        >>> is_status(Path("out/status.json"))
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Status(folder, Path("in")).write()
+        >>> is_status(folder / "status.json")
         True
     """
 
@@ -119,9 +121,10 @@ class Failures:
         settings: What a case is processed with: with something else it is tried again.
 
     Example:
-        >>> failures = Failures(Path("out"), "model 1")
-        >>> failures.add("a", "0f", "it is damaged")
-        >>> Failures(Path("out"), "model 1").known["a"]["reason"], Failures(Path("out"), "model 2").known
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Failures(folder, "model 1").add("a", "0f", "it is damaged")
+        >>> Failures(folder, "model 1").known["a"]["reason"], Failures(folder, "model 2").known
         ('it is damaged', {})
     """
 

@@ -100,8 +100,8 @@ class Appearance(Evidence):
         """Log density of features of shape ``(B, 7, h, w)`` up to a constant: shape ``(B, 1, h, w)``."""
         distances = F.conv2d(features, self.projections, self.offsets).square()
         # A convolution with ones, because summing over some channels would have the exported graph reorder all of them.
-        ones = torch.eye(self.components, device=features.device).repeat_interleave(FEATURES, dim=1)[..., None, None]
-        distances = F.conv2d(distances, ones.to(distances))
+        ones = torch.eye(self.components).to(distances).repeat_interleave(FEATURES, dim=1)[..., None, None]
+        distances = F.conv2d(distances, ones)
         return torch.logsumexp(self.constants.view(1, -1, 1, 1) - 0.5 * distances, dim=1, keepdim=True)
 
     def raw(self, view: View) -> Tensor:
