@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anomalib_patchgan.data.prepare.parallel import available_cores
 from anomalib_patchgan.data.prepare.writing import write_json
 from anomalib_patchgan.deploy.edge_forms import FormExporter
-from anomalib_patchgan.deploy.edge_plan import make_plan
+from anomalib_patchgan.deploy.edge_plan import QUANTIZED, make_plan
 from anomalib_patchgan.deploy.edge_table import Row, write_edge_table
 from anomalib_patchgan.deploy.export import Compression
 from anomalib_patchgan.deploy.model_card import describe, installed_versions
@@ -117,8 +117,14 @@ def export_and_profile(module: "PluginModule", data: "AnomalibDataModule | None"
         f"{which} at batch 1, {options.repetitions} calls of each in turns; {machine}. All in "
         f"float32 but AUTO, which takes bfloat16 where the processor has it."
     )
-    operations, speed = _operations(exports.models["FP32"], size, threads, options.repetitions)
-    remarks = [measured, speed, *exports.remarks]
+    # Of the quantized forms the last one, which leaves most in float.
+    quantized = [name for name in exports.models if name.startswith(QUANTIZED)][-1:]
+    operations: dict[str, Any] = {}
+    speeds = []
+    for name in ("FP32", *quantized):
+        operations[name], words = _operations(name, exports.models[name], size, threads, options.repetitions)
+        speeds.append(words)
+    remarks = [measured, *speeds, *exports.remarks]
     report = {
         "machine": machine,
         "size": list(size),
@@ -170,15 +176,19 @@ def _unlike(rivals: Mapping[str, Rival], costs: Mapping[str, Cost]) -> list[str]
     return found
 
 
-def _operations(xml: Path, size: tuple[int, int], threads: int, repetitions: int) -> tuple[dict[str, Any] | None, str]:
+def _operations(
+    name: str, xml: Path, size: tuple[int, int], threads: int, repetitions: int
+) -> tuple[dict[str, Any] | None, str]:
     """Measure what the operations of an export cost, and say it in words."""
     try:
         kinds = run_profile("operations", xml=str(xml), size=list(size), threads=threads, repetitions=repetitions)
     except PatchGanError as error:
-        return None, f"What FP32's operations cost could not be measured: {one_line(error)}"
-    convolution_ms, all_ms = kinds["ms"].get("Convolution", 0.0), sum(kinds["ms"].values())
+        return None, f"What {name}'s operations cost could not be measured: {one_line(error)}"
+    convolution_ms = sum(ms for kind, ms in kinds["ms"].items() if kind.startswith("Convolution"))
+    float_ms, all_ms = kinds["ms"].get("Convolution", 0.0), sum(kinds["ms"].values())
+    in_float = f" ({float_ms:.2f} of it in float)" if float_ms < convolution_ms else ""
     return kinds, (
-        f"Convolutions take {convolution_ms:.2f} of the {all_ms:.2f} ms of FP32's operations, at "
+        f"Convolutions take {convolution_ms:.2f}{in_float} of the {all_ms:.2f} ms of {name}'s operations, at "
         f"{kinds['convolution_gflops']:.1f} GFLOP/s; NumPy's product of two 1024x1024 matrices on the same threads: "
         f"{kinds['gemm_gflops']:.1f} GFLOP/s."
     )

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 MAX_SPOTS = 10
 # In patch sides.
@@ -64,10 +63,20 @@ class PatchGrid:
         columns, rows = (max(1, round(side_mm / float(np.linalg.norm(axis)))) for axis in (across, down))
         return cls(columns=columns, rows=rows, side_mm=side_mm)
 
-    def number(self, shape: tuple[int, int]) -> NDArray[np.int64]:
-        """Number the patch of each pixel of a slice `(H, W)`, row by row, from 0."""
-        across = -(-shape[1] // self.columns)
-        return (np.arange(shape[0]) // self.rows)[:, None] * across + np.arange(shape[1]) // self.columns
+    def pixels(self, shape: tuple[int, int]) -> NDArray[np.int64]:
+        """Pixels of each patch of a slice.
+
+        Args:
+            shape: Height and width of the slice.
+
+        Returns:
+            `(patches, rows * columns)`, both row by row: positions in the flattened slice, -1 beyond its border.
+        """
+        surplus = [(0, -length % side) for length, side in zip(shape, (self.rows, self.columns), strict=True)]
+        every = np.pad(np.arange(shape[0] * shape[1]).reshape(shape), surplus, constant_values=-1)
+        down, across = every.shape[0] // self.rows, every.shape[1] // self.columns
+        patches = every.reshape(down, self.rows, across, self.columns).swapaxes(1, 2)
+        return patches.reshape(down * across, -1)
 
 
 def find_hot_spots(
@@ -101,12 +110,17 @@ def find_hot_spots(
         [(0.75, 2)]
     """
     patches = PatchGrid.of(affine, side)
-    labels = patches.number((maps.shape[1], maps.shape[2]))
-    every = np.arange(labels.max() + 1)
-    means = np.array([ndimage.mean(maps[number], labels, every) for number in slices]).reshape(-1)
-    peaks = np.array([ndimage.maximum_position(maps[number], labels, every) for number in slices]).reshape(-1, 2)
-    numbers = np.repeat(np.asarray(slices, np.int64), every.size)
-    voxels = np.column_stack([peaks[:, 1], peaks[:, 0], numbers, np.ones(len(numbers))])
+    pixels = patches.pixels((maps.shape[1], maps.shape[2]))
+    by_slice, peaks = np.empty((len(slices), len(pixels))), np.empty((len(slices), len(pixels)), np.int64)
+    for row, number in enumerate(slices):
+        # Maps are not negative: what lies beyond the border is no peak, and nothing in a sum.
+        values = np.where(pixels < 0, -1, maps[number].reshape(-1)[pixels])
+        peaks[row] = pixels[np.arange(len(pixels)), values.argmax(axis=1)]
+        by_slice[row] = values.clip(0).sum(axis=1, dtype=np.float64) / (pixels >= 0).sum(axis=1)
+    means = by_slice.reshape(-1)
+    numbers = np.repeat(np.asarray(slices, np.int64), len(pixels))
+    rows, columns = np.divmod(peaks.reshape(-1), maps.shape[2])
+    voxels = np.column_stack([columns, rows, numbers, np.ones(len(numbers))])
     places = (voxels @ affine.T)[:, :3]
     radius = (MIN_DISTANCE - _ROUNDING) * patches.side_mm
     free = means > 0

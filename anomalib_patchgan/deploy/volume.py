@@ -158,7 +158,7 @@ class VolumeInferencer:
             inputs=case.paths,
             inputs_sha256=content.sha256,
             grid=content.grid,
-            anomaly=np.ascontiguousarray(content.grid.turn(turn_back(axial.T, self.recipe.plane))),
+            anomaly=content.grid.turn(turn_back(axial.T, self.recipe.plane)),
             slice_scores=scores,
             slice_centres={number: (first.affine @ [*centre, number, 1.0])[:3] for number in scores},
             hot_spots=find_hot_spots(maps, _map_affine(first.affine, scan.field, size), card.patch_side, scan.numbers),

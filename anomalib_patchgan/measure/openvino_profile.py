@@ -125,8 +125,9 @@ def operations(xml: str, size: Sequence[int], threads: int, repetitions: int) ->
     """Share a model's time among its kinds of operations, and compare its convolutions with a matrix product.
 
     Returns:
-        `ms`: median milliseconds by kind; `convolution_gflops` and `gemm_gflops`: billion operations per second of
-        the convolutions and of NumPy's product of two matrices of 1024x1024, on the same threads.
+        `ms`: median milliseconds by kind, which ends with `, INT8` where the operation runs in that;
+        `convolution_gflops` and `gemm_gflops`: billion operations per second of the convolutions and of NumPy's product
+        of two matrices of 1024x1024, on the same threads.
     """
     model = fixed(xml, size)
     flops = sum(_convolution_flops(node) for node in model.get_ops() if "Convolution" in node.get_type_name())
@@ -138,14 +139,16 @@ def operations(xml: str, size: Sequence[int], threads: int, repetitions: int) ->
         request.infer([pixels])
         kinds: dict[str, float] = {}
         for node in request.profiling_info:
-            kinds[node.node_type] = kinds.get(node.node_type, 0.0) + node.real_time.total_seconds() * SECOND
+            kind = f"{node.node_type}, INT8" if node.exec_type.endswith("I8") else node.node_type
+            kinds[kind] = kinds.get(kind, 0.0) + node.real_time.total_seconds() * SECOND
         if turn >= WARMUP:
             runs.append(kinds)
     medians = {kind: float(np.median([run.get(kind, 0.0) for run in runs])) for kind in runs[-1]}
     medians = dict(sorted(((kind, ms) for kind, ms in medians.items() if ms), key=lambda item: -item[1]))
+    convolution_ms = sum(ms for kind, ms in medians.items() if kind.startswith("Convolution"))
     return {
         "ms": medians,
-        "convolution_gflops": flops / medians.get("Convolution", np.inf) / 1e6,
+        "convolution_gflops": flops / (convolution_ms or np.inf) / 1e6,
         "gemm_gflops": _gemm_gflops(repetitions),
     }
 

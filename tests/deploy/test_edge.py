@@ -65,9 +65,13 @@ def test_command_exports_measures_and_writes_the_table(checkpoint, prepared, tmp
     assert weights["INT8_PTQ"] < weights["FP16"] < weights["FP32"]
     assert rows["Small Padim"]["image_AUROC"] == ""
     record = json.loads((out / "edge.json").read_text())
-    assert record["operations"]["convolution_gflops"] > 0
+    assert set(record["operations"]) == {"FP32", next(name for name in reversed(rows) if name.startswith("INT8_PTQ"))}
+    full, quantized = record["operations"].values()
+    assert full["convolution_gflops"] > 0
     # A wrong unit would be a thousandfold; other work on the machine, such as other tests, has made it fifteenfold.
-    assert record["operations"]["gemm_gflops"] > record["operations"]["convolution_gflops"] / 100
+    assert full["gemm_gflops"] > full["convolution_gflops"] / 100
+    assert not any(kind.endswith("INT8") for kind in full["ms"])
+    assert any(kind.endswith("INT8") for kind in quantized["ms"])
     assert Image.open(out / "edge.png").size[0] > 600
 
 

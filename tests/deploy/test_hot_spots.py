@@ -96,7 +96,16 @@ def test_sheared_pixels_have_the_area_of_the_parallelogram():
 def test_a_patch_is_never_less_than_a_pixel():
     patches = PatchGrid.of(np.diag([0.1, 20.0, 1.0, 1.0]), 2)
     assert patches.rows == 1
-    assert patches.number((3, 4)).tolist() == [[0] * 4, [1] * 4, [2] * 4]
+    assert patches.pixels((3, 4)).reshape(3, -1)[:, :4].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+
+
+def test_patches_of_the_border_have_the_pixels_that_are_there():
+    patches = PatchGrid(columns=2, rows=2, side_mm=2.0)
+    assert patches.pixels((3, 3)).tolist() == [[0, 1, 3, 4], [2, -1, 5, -1], [6, 7, -1, -1], [8, -1, -1, -1]]
+    maps = np.zeros((1, 3, 3), np.float32)
+    maps[0, 2, 2] = 0.25
+    (spot,) = find_hot_spots(maps, np.eye(4), 2, [0])
+    assert (spot.score, spot.world_mm.tolist()) == (0.25, [2.0, 2.0, 0.0])
 
 
 def test_a_large_lesion_hides_no_other_of_its_slice():

@@ -1,0 +1,127 @@
+r"""Shares the time of `volume` on one case among reading, preparing, inference and writing.
+
+    python benchmarks/volume_profile.py --model edge/FP32/model.xml --input CASE_flair.nii.gz \
+        --out benchmarks/results/volume_profile/volume_profile.json
+
+Python's profiler says how long the functions below take, in the run of median length of several; inference is the time
+from the first slice that is asked for to the last map, in which the next slices are prepared beside it. The first case
+of a process also waits for imports and for the model to be compiled.
+"""
+
+import argparse
+import cProfile
+import json
+import os
+import platform
+import pstats
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+# Part of the work: file and name of the functions whose time it is, with all that they call.
+PARTS = {
+    "reading, inflating": ("volume_files.py", "read_case"),
+    "preparing all slices": ("volume_recipe.py", "open"),
+    "inference": ("predictor.py", "_run"),
+    "ranking places": ("hot_spots.py", "find_hot_spots"),
+    "compressing results": ("volume_files.py", "compress"),
+}
+OTHER = "everything else"
+
+
+def seconds_of(profile: cProfile.Profile) -> dict[str, float]:
+    """Return the seconds of each part, and of all of it."""
+    statistics = pstats.Stats(profile)
+    found = dict.fromkeys(PARTS, 0.0)
+    for (file, _, function), (_, _, _, cumulative, _) in statistics.stats.items():  # type: ignore[attr-defined]
+        for part, place in PARTS.items():
+            if place == (Path(file).name, function):
+                found[part] += cumulative
+    total = statistics.total_tt  # type: ignore[attr-defined]
+    return {**found, OTHER: total - sum(found.values()), "all": total}
+
+
+def peak_mib() -> float:
+    """Return the largest memory of this process so far, in MiB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(model: Path, source: Path, repetitions: int) -> dict[str, object]:
+    """Process one case again and again in this process."""
+    start = time.perf_counter()
+    from anomalib_patchgan.deploy import VolumeInferencer
+
+    imported = time.perf_counter()
+    inferencer = VolumeInferencer(model)
+    loaded = time.perf_counter()
+    runs, slices = [], 0
+    for _ in range(repetitions):
+        profile = cProfile.Profile()
+        with tempfile.TemporaryDirectory() as folder:
+            profile.enable()
+            result = inferencer.predict(source)
+            result.save(folder)
+            profile.disable()
+        slices = len(result.slice_scores)
+        runs.append(seconds_of(profile))
+    runs.sort(key=lambda run: run["all"])
+    median = runs[len(runs) // 2]
+    return {
+        "import_s": imported - start,
+        "compile_s": loaded - imported,
+        "slices_inferred": slices,
+        "image_size": list(inferencer.predictor.card.image_size),
+        "seconds": median,
+        "share": {part: value / median["all"] for part, value in median.items()},
+        "needed_share": (median["reading, inflating"] + median["inference"]) / median["all"],
+        "fastest_s": runs[0]["all"],
+        "slowest_s": runs[-1]["all"],
+        "peak_mib": peak_mib(),
+    }
+
+
+def main() -> None:
+    """Profile in a process of its own, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="model.xml or bundle")
+    parser.add_argument("--input", type=Path, required=True, help="NIfTI file of a case")
+    parser.add_argument("--repetitions", type=int, default=9)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.here:
+        print(json.dumps(measure(args.model, args.input, args.repetitions)))
+        return
+    # The table's own imports are no part of what `volume` needs.
+    output = subprocess.run([sys.executable, *sys.argv, "--here"], check=True, capture_output=True, text=True).stdout  # noqa: S603
+    found = json.loads(output.splitlines()[-1])
+    table = Table("part", "s", "share", title=f"{found['slices_inferred']} slices of {args.input.name}")
+    for part, seconds in found["seconds"].items():
+        table.add_row(part, f"{seconds:.3f}", f"{found['share'][part]:.0%}")
+    Console().print(table)
+    shape = [int(side) for side in nib.load(args.input).shape]
+    result = {
+        "case": args.input.name.removesuffix(".nii.gz"),
+        "voxels": int(np.prod(shape)),
+        "shape": shape,
+        "repetitions": args.repetitions,
+        **found,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": {name: version(name) for name in ("openvino", "numpy", "nibabel")},
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
