@@ -25,7 +25,8 @@ def test_all_files_are_looked_at(repo_root, documents):
     models = {
         f"anomalib_patchgan/models/{name}/README.md" for name in ("patchgan", "alocc", "autoencoder", "ocsvm", "rules")
     }
-    assert names >= {"README.md", "CHANGELOG.md", "benchmarks/README.md"} | models
+    beside_code = {f"anomalib_patchgan/{name}README.md" for name in ("", "data/", "deploy/")}
+    assert names >= {"README.md", "CHANGELOG.md", "benchmarks/README.md"} | models | beside_code
 
 
 def test_every_number_in_a_sentence_is_bound(repo_root, documents):
