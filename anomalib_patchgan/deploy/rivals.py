@@ -1,4 +1,4 @@
-"""Other models to be timed beside an export, among them those of a file, with weights as they begin."""
+"""Other models to be timed next to an export, among them those of a file, with untrained weights."""
 
 import copy
 import re

@@ -1,4 +1,4 @@
-"""`report.html`: one page that holds all of the report and asks nobody for anything."""
+"""`report.html`: the whole report in one self-contained page that makes no network requests."""
 
 import base64
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`<case>.html`: one page that holds everything, needs no server and asks nobody for anything."""
+"""`<case>.html`: one self-contained page that makes no network requests."""
 
 import base64
 import hashlib
