@@ -13,14 +13,13 @@ from anomalib_patchgan.data.prepare.lesion_masks import check_extent, read_lesio
 from anomalib_patchgan.data.prepare.nifti import Volume, check_same_grid, parse_nifti
 from anomalib_patchgan.data.prepare.nifti_header import read_header
 from anomalib_patchgan.data.prepare.planes import Plane, turn_to_plane
-from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
-from anomalib_patchgan.data.prepare.writing import read_json, write_json
 from anomalib_patchgan.deploy.model_card import THRESHOLD
 from anomalib_patchgan.deploy.reference_masks import OPTION
 from anomalib_patchgan.deploy.viewer.result import CaseResult, read_result
 from anomalib_patchgan.deploy.volume_case import VolumeCase, output_names
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import ReadLimits, read_bytes, read_json, write_json
 from anomalib_patchgan.measure.lesions import SpotCounts
 from anomalib_patchgan.measure.volumes import MAP_THRESHOLDS, LabelledVolume, volume_spots, voxel_metrics
 

@@ -18,9 +18,8 @@ from anomalib_patchgan.benchmark.split_table import read_masks, read_split
 from anomalib_patchgan.data.image_files import check_image, find_images_below
 from anomalib_patchgan.data.mask_files import check_mask
 from anomalib_patchgan.data.patient_ids import find_patients
-from anomalib_patchgan.data.prepare.csv_files import read_split_file
 from anomalib_patchgan.data.prepare.isic2016.files import find_images
-from anomalib_patchgan.data.prepare.splits import hash_fraction
+from anomalib_patchgan.data.prepare.splits import hash_fraction, read_split_file
 from anomalib_patchgan.data.prepared_archive import PreparedArchive
 from anomalib_patchgan.data.prepared_folder import PreparedFolderDataset
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError

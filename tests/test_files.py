@@ -1,12 +1,12 @@
-"""Reading whole files: regular ones only, within a bound."""
+"""Files: regular ones are read within a bound and written whole or not at all, and names stay inside their folder."""
 
 import os
 
 import pytest
 
-from anomalib_patchgan.data.prepare import reading
-from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
+from anomalib_patchgan import files
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+from anomalib_patchgan.files import ReadLimits, check_id, read_bytes, write_atomically
 
 
 @pytest.mark.parametrize("name", ["max_dimension", "max_bytes", "max_pixels"])
@@ -60,6 +60,54 @@ def test_a_file_that_is_still_being_written_is_refused(tmp_path, monkeypatch, si
     path = tmp_path / "file"
     path.write_bytes(b"12345")
     # Another process changes the file between the check and the reading.
-    monkeypatch.setattr(reading, "_check_size", lambda *_: path.write_bytes(b"x" * size))
+    monkeypatch.setattr(files, "_check_size", lambda *_: path.write_bytes(b"x" * size))
     with pytest.raises(DataError, match="changed while it was read"):
         read_bytes(path)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch):
+    write_atomically(tmp_path / "file", b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "file", b"new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"old"}
+
+
+@pytest.mark.parametrize("name", ["BraTS19_2013_2_1", "ISIC_0000000", "a b", "\u60a3\u8005-1", "x" * 128, "a.b"])
+def test_ids_that_are_file_names(name, tmp_path):
+    check_id(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "",
+            ".",
+            "..",
+            "a..b",
+            ".hidden",
+            "a/b",
+            "a\\b",
+            "C:x",
+            "a\0",
+            "a\n",
+            "a\x7f",
+            "a\u202eb",
+            "\udcff",
+            "x" * 129,
+        ),
+        # 129 bytes, and thus too many for some file systems together with a suffix.
+        "\u60a3" * 43,
+    ],
+    ids=ascii,
+)
+def test_ids_that_are_none(name, tmp_path):
+    with pytest.raises(DataError, match="holds an id that cannot be a file name") as error:
+        check_id(name, tmp_path)
+    assert len(str(error.value)) < len(str(tmp_path)) + 250
+    assert str(error.value).isprintable()
