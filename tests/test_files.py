@@ -1,6 +1,9 @@
 """Files: regular ones are read within a bound and written whole or not at all, and names stay inside their folder."""
 
+import ast
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +114,14 @@ def test_ids_that_are_none(name, tmp_path):
         check_id(name, tmp_path)
     assert len(str(error.value)) < len(str(tmp_path)) + 250
     assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["files", "gzip_stream", "memory", "pages", "plots", "processes", "version"])
+def test_what_all_share_imports_no_other_part_of_the_package(name):
+    tree = ast.parse(Path(files.__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    own = {module for module in imported if module.startswith("anomalib_patchgan")}
+    assert own <= {"anomalib_patchgan.errors"}
+    if name == "files":
+        assert {module.split(".")[0] for module in imported - own} <= sys.stdlib_module_names

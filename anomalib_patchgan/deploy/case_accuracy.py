@@ -77,6 +77,18 @@ class CaseAccuracy:
             false_spots=np.array([*self.false, *beyond], np.float64),
         )
 
+    def describe(self) -> str:
+        """Say what the map is worth."""
+        if not self.lesion_slices:
+            shown = f"no lesion in {Path(self.mask).name}, counted as healthy"
+        else:
+            dice = "" if self.dice is None else f", Dice {self.dice:.3f}"
+            shown = f"voxel AP {self.voxel_AP or 0:.3f}{dice}"
+        if self.lesions_found is None:
+            return shown
+        found = f", {self.lesions_found} of {self.lesions} lesions" if self.lesion_slices else ""
+        return f"{shown}{found}, {self.false_spots} false spot{'' if self.false_spots == 1 else 's'}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class CaseMeter:
