@@ -106,7 +106,7 @@ def _write_description(run: Path, plan: "Plan", arguments: Sequence[str], older:
         older: Jobs that older code did.
     """
     from anomalib_patchgan.benchmark.results import FORMAT, RUN
-    from anomalib_patchgan.data.prepare.writing import write_json
+    from anomalib_patchgan.files import write_json
 
     try:
         write_json(

@@ -66,9 +66,8 @@ def run_compare(namespace: argparse.Namespace) -> int:
     from anomalib_patchgan.benchmark.report.figures import encode
     from anomalib_patchgan.benchmark.report.panel import draw_examples
     from anomalib_patchgan.benchmark.training_folder import read_training
-    from anomalib_patchgan.data.prepare.reading import hash_file
-    from anomalib_patchgan.data.prepare.writing import make_writable, write_atomically, write_json
     from anomalib_patchgan.deploy.model_card import installed_versions
+    from anomalib_patchgan.files import hash_file, make_writable, write_atomically, write_json
 
     training = read_training(namespace.folder, namespace.ckpt_path)
     out: Path = namespace.out or namespace.folder / COMMAND

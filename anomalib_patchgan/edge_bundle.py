@@ -86,9 +86,9 @@ def plan_bundle(namespace: argparse.Namespace) -> BundlePlan | None:
         ConfigurationError: The options cannot work together, or what signs is not installed.
         PatchGanError: A file is missing or cannot be used.
     """
-    from anomalib_patchgan.data.prepare.csv_files import read_text
     from anomalib_patchgan.deploy.bundle import NOTE, SUFFIX
     from anomalib_patchgan.deploy.signature import read_private_key
+    from anomalib_patchgan.files import read_text
 
     if namespace.bundle is None:
         for name in ("bundle_form", "sign_key", "licence_note"):

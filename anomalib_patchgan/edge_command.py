@@ -175,7 +175,7 @@ def _show(rows: Mapping[str, "Row"], markdown: str) -> None:
 
 def _check_folders(out: Path, bundle: BundlePlan | None) -> None:
     """Find out before any work whether everything can be written."""
-    from anomalib_patchgan.data.prepare.writing import make_writable
+    from anomalib_patchgan.files import make_writable
 
     make_writable(out)
     if bundle is not None:

@@ -56,10 +56,10 @@ def run_images(namespace: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from anomalib_patchgan.data.prepare.writing import make_writable
     from anomalib_patchgan.deploy.images import ImageCase, find_image_cases, predict_images, read_score
     from anomalib_patchgan.deploy.predictor import load_predictor
     from anomalib_patchgan.deploy.score_table import remove_scores, write_scores
+    from anomalib_patchgan.files import make_writable
 
     output, with_map = namespace.output, namespace.maps
     predictor = load_predictor(namespace.model, namespace.batch_size, namespace.public_key)

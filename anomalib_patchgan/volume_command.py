@@ -10,9 +10,9 @@ from anomalib_patchgan.errors import ConfigurationError, DatasetNotFoundError, P
 from anomalib_patchgan.watch_command import add_watch_arguments, check_watch_options, run_watch
 
 if TYPE_CHECKING:
-    from anomalib_patchgan.data.prepare.reading import ReadLimits
     from anomalib_patchgan.deploy.dicom.studies import DicomOptions
     from anomalib_patchgan.deploy.volume_case import VolumeCase
+    from anomalib_patchgan.files import ReadLimits
 
 COMMAND = "volume"
 DESCRIPTION = "Find lesions in NIfTI volumes or DICOM series: a heat map, a mask and the scores of each case."
@@ -120,11 +120,11 @@ def run_volume(namespace: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from anomalib_patchgan.data.prepare.writing import make_writable
     from anomalib_patchgan.deploy.case_run import describe_basis, run_case
     from anomalib_patchgan.deploy.cohort_meter import CohortMeter
     from anomalib_patchgan.deploy.dicom.studies import DicomOptions
     from anomalib_patchgan.deploy.volume import VolumeInferencer
+    from anomalib_patchgan.files import make_writable
 
     inferencer = VolumeInferencer(namespace.model, batch_size=namespace.batch_size, public_key=namespace.public_key)
     options = DicomOptions(namespace.output, tuple(namespace.series), keep_identity=namespace.keep_identity)

@@ -85,10 +85,10 @@ def run_watch(namespace: argparse.Namespace) -> int:
         ConfigurationError: Another watch writes to the same folder, or the options contradict the model.
         PatchGanError: The model or one of the folders cannot be used.
     """
-    from anomalib_patchgan.data.prepare.writing import make_writable
     from anomalib_patchgan.deploy.watch.lock import FolderLock
     from anomalib_patchgan.deploy.watch.status import Status, check_no_case
     from anomalib_patchgan.deploy.watch.stopping import Stopping
+    from anomalib_patchgan.files import make_writable
 
     watched, output, model = (getattr(namespace, name).expanduser() for name in ("watch", "output", "model"))
     if not watched.is_dir():

@@ -20,8 +20,8 @@ from anomalib_patchgan.benchmark.build import build
 from anomalib_patchgan.benchmark.networks import TakeNetworks
 from anomalib_patchgan.benchmark.rated import spec_of
 from anomalib_patchgan.benchmark.results import JOBS, read_result
-from anomalib_patchgan.data.prepare.writing import make_writable
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError, PatchGanError
+from anomalib_patchgan.files import make_writable
 from anomalib_patchgan.registry import register
 
 

@@ -29,8 +29,8 @@ from lightning import seed_everything
 
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.benchmark.job import describe_machine
-from anomalib_patchgan.data.prepare.writing import make_writable
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
+from anomalib_patchgan.files import make_writable
 
 
 class _Parser(argparse.ArgumentParser):

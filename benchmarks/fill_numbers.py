@@ -24,8 +24,8 @@ from filled_tables import table
 from hand_typed import hand_typed
 from references import contradictions, value_text
 
-from anomalib_patchgan.data.prepare.writing import write_atomically
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
+from anomalib_patchgan.files import write_atomically
 
 # What is quoted as code comes first, so that a marker in it stays an example.
 MARKER = re.compile(

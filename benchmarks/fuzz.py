@@ -24,7 +24,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from anomalib_patchgan.data.prepare.writing import write_json
+from anomalib_patchgan.files import write_json
 from tests.data.fuzzing import ACCEPTED, KINDS, MAX_PEAK_BYTES, RUNNABLE, run_case
 
 READERS = ("anomalib-patchgan", "nibabel", "numpy", "pandas", "pillow", "pydicom", "python-gdcm")

@@ -28,6 +28,7 @@ from anomalib_patchgan import PatchGan
 from anomalib_patchgan.deploy.predictor import load_checkpoint
 from anomalib_patchgan.errors import PatchGanError
 from anomalib_patchgan.models.patchgan.evidence import Restoration
+from anomalib_patchgan.version import ONNX_OPSET
 
 FORMATS = {"OpenVINO FP32": None, "OpenVINO FP16": CompressionType.FP16, "OpenVINO INT8": CompressionType.INT8}
 
@@ -42,7 +43,7 @@ def exported(module: PatchGan, folder: Path, size: int, compression: Compression
         export_root=folder,
         input_size=(size, size),
         compression_type=compression,
-        onnx_kwargs={"opset_version": 18},
+        onnx_kwargs={"opset_version": ONNX_OPSET},
     )
     return Path(str(xml))
 

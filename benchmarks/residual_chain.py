@@ -23,6 +23,7 @@ from anomalib_patchgan.deploy.predictor import load_checkpoint
 from anomalib_patchgan.errors import PatchGanError
 from anomalib_patchgan.models.patchgan.ranking import patch_losses
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
+from anomalib_patchgan.plots import draw_outline
 
 
 def main() -> None:
@@ -73,7 +74,7 @@ def draw(row: np.ndarray, model: PatchGanModel, image: torch.Tensor, mask: torch
     small = F.interpolate(mask[None, None].float(), view.images.shape[-2:], mode="area")[0, 0]
     for axis, picture in zip(row[:2], (view.images, view.restored), strict=True):
         axis.imshow(picture[0].permute(1, 2, 0), vmin=0, vmax=1)
-    row[0].contour(small, [0.5], colors="tab:red", linewidths=1)
+    draw_outline(row[0], small.numpy(), colour="tab:red", width=1)
     for axis, values in zip(row[2:-1], maps, strict=True):
         axis.imshow((values * view.foreground)[0, 0], cmap="magma", vmin=0)
     row[-1].imshow(F.avg_pool2d(view.images, view.factor)[0].permute(1, 2, 0), vmin=0, vmax=1)

@@ -16,11 +16,12 @@ from anomalib_patchgan.data.prepare.brats.names import parse_case
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.intensity import GreyScale
 from anomalib_patchgan.data.prepare.lesion_masks import read_lesion
-from anomalib_patchgan.data.prepare.nifti import Volume, parse_nifti, read_bytes
+from anomalib_patchgan.data.prepare.nifti import Volume, parse_nifti
 from anomalib_patchgan.data.prepare.splits import splits_from_file
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.deploy.case_accuracy import label_volume
 from anomalib_patchgan.errors import DatasetNotFoundError
+from anomalib_patchgan.files import read_bytes
 from anomalib_patchgan.measure.volumes import LabelledVolume
 
 # In the plane: about as wide as PatchGan's default smooths its map, 2 map pixels of 2.5 mm at 192 pixels.

@@ -31,12 +31,12 @@ import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from volume_cases import ScanCase, folder_case, read_content, split_cases
 
-from anomalib_patchgan.data.prepare.writing import make_writable, write_json
 from anomalib_patchgan.deploy.case_accuracy import ABOVE_THRESHOLD, lesion_slices
 from anomalib_patchgan.deploy.model_card import installed_versions
 from anomalib_patchgan.deploy.volume import VolumeInferencer
 from anomalib_patchgan.deploy.volume_result import VolumeResult
 from anomalib_patchgan.errors import PatchGanError
+from anomalib_patchgan.files import make_writable, write_json
 from anomalib_patchgan.measure.lesions import SMALLEST_MM3, SpotCounts, operating_point
 from anomalib_patchgan.measure.paired import pair
 from anomalib_patchgan.measure.patients import JudgedScan, judge_patients, merge_scans, patient_auroc

@@ -27,7 +27,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from anomalib_patchgan.data.prepare.writing import read_json, write_json
+from anomalib_patchgan.files import read_json, write_json
 from tests.fakes.volumes import make_voxels, write_volume
 
 PROGRAM = [sys.executable, "-m", "anomalib_patchgan", "volume"]

@@ -13,9 +13,9 @@ from anomalib_patchgan.benchmark.rated import rate_models
 from anomalib_patchgan.benchmark.report.merge import merge_runs
 from anomalib_patchgan.benchmark.results import FORMAT, RUN, JobResult, JobScores, write_job
 from anomalib_patchgan.cli import main
-from anomalib_patchgan.data.prepare.writing import write_json
 from anomalib_patchgan.deploy import edge
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
+from anomalib_patchgan.files import write_json
 from tests.deploy.test_edge import no_profile
 from tests.models.conftest import make_data
 

@@ -17,6 +17,7 @@ from lightning.pytorch import seed_everything
 from anomalib_patchgan.benchmark.backbones import register_offline_backbone
 from anomalib_patchgan.benchmark.build import build_model
 from anomalib_patchgan.benchmark.plan import JobSpec
+from anomalib_patchgan.version import ONNX_OPSET
 
 
 def export_for_one_image(model: AnomalibModule, size: tuple[int, int], folder: Path) -> Path:
@@ -32,7 +33,7 @@ def export_for_one_image(model: AnomalibModule, size: tuple[int, int], folder: P
     Returns:
         The XML file.
     """
-    settings = {"opset_version": 18, "dynamic_shapes": None}
+    settings = {"opset_version": ONNX_OPSET, "dynamic_shapes": None}
     return Path(model.to_openvino(folder, input_size=size, onnx_kwargs=settings))
 
 

@@ -15,8 +15,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from anomalib_patchgan.benchmark.build import import_class
 from anomalib_patchgan.benchmark.plan import JobSpec
-from anomalib_patchgan.data.prepare.writing import write_atomically
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, one_line
+from anomalib_patchgan.files import write_atomically
 from anomalib_patchgan.models.training import TrainedModule
 
 

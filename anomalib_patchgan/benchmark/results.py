@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalib_patchgan.data.prepare.writing import read_json, write_atomically, write_json
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
+from anomalib_patchgan.files import read_json, write_atomically, write_json
 
 FORMAT = 2
 RUN = "run.json"

@@ -5,8 +5,6 @@ A loop of its own and not anomalib's runners: their pool ends with the first job
 
 import logging
 import multiprocessing
-import os
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
@@ -22,6 +20,7 @@ from anomalib_patchgan.benchmark import job
 from anomalib_patchgan.benchmark.networks import networks_file
 from anomalib_patchgan.benchmark.plan import JobSpec, canonical
 from anomalib_patchgan.benchmark.results import JOBS, read_result, read_results, write_job
+from anomalib_patchgan.processes import end_with_parent
 
 logger = logging.getLogger(__name__)
 
@@ -173,14 +172,7 @@ def _start(
 
 def _work(spec: JobSpec, run_folder: Path, device: int) -> None:
     """Do a job in its own process; an end of the benchmark ends it, so that no job goes on unseen."""
-
-    def watch() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with_parent()
     job.perform(spec, run_folder, device)
 
 

@@ -9,10 +9,10 @@ from torchvision.transforms.v2 import Transform
 from anomalib_patchgan.data.prepare import OnError, Preparation
 from anomalib_patchgan.data.prepare.brats import BratsProtocol, BratsSpec, plan_brats
 from anomalib_patchgan.data.prepare.first_tiles import TileCounts
-from anomalib_patchgan.data.prepare.nifti import ReadLimits
 from anomalib_patchgan.data.prepare.volume_names import canonical_modality
 from anomalib_patchgan.data.prepare.writing import CASE_OF_SLICE
 from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive, Stratum
+from anomalib_patchgan.files import ReadLimits
 
 _ID_PATTERNS = {
     # Published split: a tile is a sample of its own, and patients are on both sides.

@@ -7,8 +7,8 @@ from torchvision.transforms.v2 import Transform
 from anomalib_patchgan.data.prepare import OnError, Preparation
 from anomalib_patchgan.data.prepare.first_tiles import TileCounts
 from anomalib_patchgan.data.prepare.isic2016 import IsicProtocol, IsicSpec, plan_isic2016
-from anomalib_patchgan.data.prepare.nifti import ReadLimits
 from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive, Stratum
+from anomalib_patchgan.files import ReadLimits
 
 _ID_PATTERNS = {
     # Published split: a tile is a sample of its own, and images are on both sides.

@@ -10,9 +10,9 @@ from torchvision.transforms.v2 import Transform
 
 from anomalib_patchgan.data.prepare import OnError, Preparation, prepare_folder
 from anomalib_patchgan.data.prepare.folder import MANIFEST
-from anomalib_patchgan.data.prepare.writing import read_json
 from anomalib_patchgan.data.prepared_folder import PreparedFolder
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
+from anomalib_patchgan.files import read_json
 
 Stratum = Literal["large", "small"]
 STRATA: dict[str, tuple[Stratum, ...]] = {"tiles": ("large", "small"), "paper": ("large",)}

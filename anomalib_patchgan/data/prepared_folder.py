@@ -10,11 +10,10 @@ from anomalib.data.utils import Split, TestSplitMode, ValSplitMode
 from torchvision.transforms.v2 import Transform
 
 from anomalib_patchgan.data.prepare.folder import COMPARABLE, MANIFEST
-from anomalib_patchgan.data.prepare.reading import hash_file
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
-from anomalib_patchgan.data.prepare.writing import read_json
 from anomalib_patchgan.data.prepared_table import make_prepared_table
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import hash_file, read_json
 
 
 class PreparedFolderDataset(AnomalibDataset):

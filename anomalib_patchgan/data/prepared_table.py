@@ -87,12 +87,11 @@ def make_prepared_table(
         logger.warning("No masks in %s: pixel metrics are left out", root / "test" / "mask")
     shares: dict[str, float] = {}
     rows = [
-        {"image_path": str(path), "label": label, "label_index": int(_LABELS[label]), "mask_path": mask}
-        | {"split": split.value, "name": path.relative_to(root / split.value / label).as_posix()}
+        row | {"split": split.value}
         for split in splits
         for label in _LABELS
         if not (split is Split.TRAIN and label == "abnormal" and Split.VAL in splits and folds is None)
-        for path, mask in _read_label(root / split.value, label, shares, has_masks=has_masks)
+        for row in read_label(root / split.value, label, shares, has_masks=has_masks)
     ]
     _warn_of_masks(shares)
     table = pd.DataFrame(rows, columns=["image_path", "label", "label_index", "mask_path", "name", "split"])
@@ -157,21 +156,42 @@ def _take_validation(root: Path, table: pd.DataFrame, ratio: float, seed: int) -
     return table[~(is_train & ~to_val & (table.label == "abnormal"))].reset_index(drop=True)
 
 
-def _read_label(folder: Path, label: str, shares: dict[str, float], *, has_masks: bool) -> list[tuple[Path, str]]:
-    """Return the checked images of one label with their checked masks ("" for none), and note the masks' lesion."""
+def read_label(folder: Path, label: str, shares: dict[str, float], *, has_masks: bool) -> list[dict[str, str | int]]:
+    """Find the images of one label of a split, and check them and their masks.
+
+    Args:
+        folder: Folder of the split.
+        label: One of `normal` and `abnormal`.
+        shares: Gets the share of lesion of each mask.
+        has_masks: Whether abnormal images have masks.
+
+    Returns:
+        `image_path`, `label`, `label_index`, `mask_path` ("" for none) and `name`, the path below the label, of each.
+
+    Raises:
+        DataError: A file cannot be used, or a mask is missing.
+    """
     images = find_images_below(folder / label)
     masks = find_images_below(folder / "mask") if label == "abnormal" and has_masks else None
-    found: list[tuple[Path, str]] = []
+    found: list[dict[str, str | int]] = []
     for stem, path in images.items():
         size = check_image(path)
-        if masks is None:
-            found.append((path, ""))
-            continue
-        if stem not in masks:
-            msg = f"{path} has no mask: expected {folder / 'mask' / stem}.png (same stem, any image format)."
-            raise DataError(msg)
-        shares[str(masks[stem])] = check_mask(masks[stem], path, size)
-        found.append((path, str(masks[stem])))
+        mask = ""
+        if masks is not None:
+            if stem not in masks:
+                msg = f"{path} has no mask: expected {folder / 'mask' / stem}.png (same stem, any image format)."
+                raise DataError(msg)
+            mask = str(masks[stem])
+            shares[mask] = check_mask(masks[stem], path, size)
+        found.append(
+            {
+                "image_path": str(path),
+                "label": label,
+                "label_index": int(_LABELS[label]),
+                "mask_path": mask,
+                "name": path.relative_to(folder / label).as_posix(),
+            }
+        )
     return found
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from torchvision.transforms.v2 import Transform
 
 from anomalib_patchgan.data.prepare import OnError, Preparation
-from anomalib_patchgan.data.prepare.nifti import ReadLimits
 from anomalib_patchgan.data.prepare.planes import Plane
 from anomalib_patchgan.data.prepare.volume_folder import VolumeFolderSpec, VolumeProtocol, plan_volume_folder
 from anomalib_patchgan.data.prepare.volume_names import canonical_modality
 from anomalib_patchgan.data.prepare.writing import CASE_OF_SLICE
 from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive, Stratum
+from anomalib_patchgan.files import ReadLimits
 
 
 class VolumeFolder(PreparedArchive):

@@ -14,12 +14,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
-from anomalib_patchgan.data.prepare.writing import parse_json, write_atomically
 from anomalib_patchgan.deploy.exported import Export, check_file, read_export
 from anomalib_patchgan.deploy.model_card import CARD, parse_card
 from anomalib_patchgan.deploy.signature import is_signature, read_public_key
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import ReadLimits, parse_json, read_bytes, write_atomically
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -13,14 +13,13 @@ from anomalib_patchgan.data.prepare.lesion_masks import check_extent, read_lesio
 from anomalib_patchgan.data.prepare.nifti import Volume, check_same_grid, parse_nifti
 from anomalib_patchgan.data.prepare.nifti_header import read_header
 from anomalib_patchgan.data.prepare.planes import Plane, turn_to_plane
-from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
-from anomalib_patchgan.data.prepare.writing import read_json, write_json
 from anomalib_patchgan.deploy.model_card import THRESHOLD
 from anomalib_patchgan.deploy.reference_masks import OPTION
 from anomalib_patchgan.deploy.viewer.result import CaseResult, read_result
 from anomalib_patchgan.deploy.volume_case import VolumeCase, output_names
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import ReadLimits, read_bytes, read_json, write_json
 from anomalib_patchgan.measure.lesions import SpotCounts
 from anomalib_patchgan.measure.volumes import MAP_THRESHOLDS, LabelledVolume, volume_spots, voxel_metrics
 
@@ -77,6 +76,18 @@ class CaseAccuracy:
             hits=np.array([*self.hits, *[0] * beyond.size], np.int64),
             false_spots=np.array([*self.false, *beyond], np.float64),
         )
+
+    def describe(self) -> str:
+        """Say what the map is worth."""
+        if not self.lesion_slices:
+            shown = f"no lesion in {Path(self.mask).name}, counted as healthy"
+        else:
+            dice = "" if self.dice is None else f", Dice {self.dice:.3f}"
+            shown = f"voxel AP {self.voxel_AP or 0:.3f}{dice}"
+        if self.lesions_found is None:
+            return shown
+        found = f", {self.lesions_found} of {self.lesions} lesions" if self.lesion_slices else ""
+        return f"{shown}{found}, {self.false_spots} false spot{'' if self.false_spots == 1 else 's'}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from anomalib_patchgan.data.prepare.writing import read_json
 from anomalib_patchgan.deploy.cohort_accuracy import remove_accuracy
 from anomalib_patchgan.deploy.volume import VolumeInferencer
 from anomalib_patchgan.deploy.volume_case import VolumeCase
 from anomalib_patchgan.deploy.volume_files import hash_inputs
 from anomalib_patchgan.deploy.volume_result import MapType, VolumeResult, verdict_basis
+from anomalib_patchgan.files import read_json
 
 
 def run_case(

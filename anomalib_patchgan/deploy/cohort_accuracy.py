@@ -11,11 +11,11 @@ import numpy as np
 
 from anomalib_patchgan.data.prepare.brats.names import parse_case
 from anomalib_patchgan.data.prepare.volume_names import bids_participant
-from anomalib_patchgan.data.prepare.writing import write_atomically, write_json
 from anomalib_patchgan.deploy.case_accuracy import FOLDER, FORMAT, CaseAccuracy
 from anomalib_patchgan.deploy.model_card import THRESHOLD
 from anomalib_patchgan.deploy.viewer.result import CaseResult
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import write_atomically, write_json
 from anomalib_patchgan.measure.lesions import SMALLEST_MM3, operating_point
 from anomalib_patchgan.measure.paired import mean_interval
 from anomalib_patchgan.measure.patients import JudgedScan, judge_patients

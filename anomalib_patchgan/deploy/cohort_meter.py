@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anomalib_patchgan.deploy.case_accuracy import CaseAccuracy, CaseMeter
+from anomalib_patchgan.deploy.case_accuracy import CaseMeter
 from anomalib_patchgan.deploy.cohort_accuracy import MeasuredCase, describe_summary, remove_accuracy, write_accuracy
 from anomalib_patchgan.deploy.reference_masks import ReferenceMasks, find_masks
 from anomalib_patchgan.deploy.volume_case import VolumeCase
@@ -81,7 +81,7 @@ class CohortMeter:
             self.not_measured[case.name] = one_line(error)
             return ""
         self._measured.append(MeasuredCase(result=result, accuracy=accuracy))
-        return f"{case.name}: {_in_words(accuracy)}"
+        return f"{case.name}: {accuracy.describe()}"
 
     def finish(self, failed: Mapping[str, str]) -> list[str]:
         """Write the table and the summary.
@@ -98,16 +98,3 @@ class CohortMeter:
         folder = self._meter.folder
         remove_accuracy(folder)
         return describe_summary(write_accuracy(folder, self._measured, {**failed, **self.not_measured}), folder)
-
-
-def _in_words(accuracy: CaseAccuracy) -> str:
-    """Say what a case's map is worth."""
-    if not accuracy.lesion_slices:
-        shown = f"no lesion in {Path(accuracy.mask).name}, counted as healthy"
-    else:
-        dice = "" if accuracy.dice is None else f", Dice {accuracy.dice:.3f}"
-        shown = f"voxel AP {accuracy.voxel_AP or 0:.3f}{dice}"
-    if accuracy.lesions_found is None:
-        return shown
-    found = f", {accuracy.lesions_found} of {accuracy.lesions} lesions" if accuracy.lesion_slices else ""
-    return f"{shown}{found}, {accuracy.false_spots} false spot{'' if accuracy.false_spots == 1 else 's'}"

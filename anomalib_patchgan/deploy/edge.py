@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomalib_patchgan.data.prepare.parallel import available_cores
-from anomalib_patchgan.data.prepare.writing import write_json
 from anomalib_patchgan.deploy.edge_forms import FormExporter
 from anomalib_patchgan.deploy.edge_plan import QUANTIZED, make_plan
 from anomalib_patchgan.deploy.edge_table import Row, write_edge_table
@@ -17,7 +15,9 @@ from anomalib_patchgan.deploy.model_card import describe, installed_versions
 from anomalib_patchgan.deploy.profile import Cost, profile
 from anomalib_patchgan.deploy.rivals import Rival
 from anomalib_patchgan.errors import DataError, PatchGanError, one_line
+from anomalib_patchgan.files import write_json
 from anomalib_patchgan.measure.cost import run_profile
+from anomalib_patchgan.processes import available_cores
 
 if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule

@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from anomalib_patchgan.deploy.edge_table import COLUMNS, Row
-from anomalib_patchgan.point_labels import set_plain_text, write_names
+from anomalib_patchgan.plots import set_plain_text, write_names
 
 METRICS = ("image_AUROC", "pixel_AP")
 # Okabe and Ito's: told apart by those who see no red, and by their shape in grey.

@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from anomalib_patchgan.data.prepare.writing import write_atomically
+from anomalib_patchgan.files import write_atomically
 
 # Name in the CSV file, heading, decimals. `NAME_sd`, the standard deviation over seeds, stands in the cell of `NAME`.
 COLUMNS = (

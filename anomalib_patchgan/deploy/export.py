@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from anomalib_patchgan.deploy.fused import fused, inner_weights
 from anomalib_patchgan.deploy.model_card import ModelCard, describe, write_card
 from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.version import ONNX_OPSET
 
 if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule
@@ -62,9 +63,8 @@ def export_model(
     try:
         with tempfile.TemporaryDirectory() as name:
             with fused(module) as ready:
-                xml = ready.to_openvino(
-                    name, compression_type=kinds.get(compression), onnx_kwargs={"opset_version": 18, "verbose": False}
-                )
+                settings = {"opset_version": ONNX_OPSET, "verbose": False}
+                xml = ready.to_openvino(name, compression_type=kinds.get(compression), onnx_kwargs=settings)
             if data is not None and compression in {"INT8_PTQ", "INT8_ACQ"}:
                 from anomalib_patchgan.deploy.quantize import quantize
 

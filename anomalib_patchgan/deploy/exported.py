@@ -4,9 +4,9 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from anomalib_patchgan.data.prepare.reading import read_bytes
 from anomalib_patchgan.deploy.model_card import CARD, REMEDY, ModelCard, parse_card
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
+from anomalib_patchgan.files import read_bytes
 
 
 class Export(NamedTuple):

@@ -15,12 +15,20 @@ from PIL import Image
 
 from anomalib_patchgan.data.input_images import find_input_images
 from anomalib_patchgan.data.prepare.photographs import read_photograph
-from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits, hash_file, read_bytes
-from anomalib_patchgan.data.prepare.writing import RECORDS, read_json, write_atomically, write_json
 from anomalib_patchgan.deploy.model_card import THRESHOLD
 from anomalib_patchgan.deploy.overlay import draw_overlay, resize_map
 from anomalib_patchgan.deploy.predictor import SlicePredictor
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
+from anomalib_patchgan.files import (
+    DEFAULT_LIMITS,
+    RECORDS,
+    ReadLimits,
+    hash_file,
+    read_bytes,
+    read_json,
+    write_atomically,
+    write_json,
+)
 
 FORMAT = 1
 

@@ -14,10 +14,9 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any
 
-from anomalib_patchgan.data.prepare.reading import hash_file
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe, is_count
-from anomalib_patchgan.data.prepare.writing import parse_json, write_json
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import hash_file, parse_json, write_json
 from anomalib_patchgan.patient import PatientThreshold
 from anomalib_patchgan.version import __version__
 

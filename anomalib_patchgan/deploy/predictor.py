@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalib_patchgan.data.prepare.reading import hash_file
 from anomalib_patchgan.deploy.bundle import SUFFIX, read_bundle
 from anomalib_patchgan.deploy.exported import read_export
 from anomalib_patchgan.deploy.model_card import ModelCard, describe
 from anomalib_patchgan.deploy.plain_operations import use_plain_operations
 from anomalib_patchgan.deploy.resizing import resize_as_graph
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
+from anomalib_patchgan.files import hash_file
 from anomalib_patchgan.telemetry import block_telemetry
 
 CPU_SETTINGS = {

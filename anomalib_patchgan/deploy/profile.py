@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from anomalib_patchgan.data.prepare.parallel import available_cores
 from anomalib_patchgan.errors import PatchGanError, one_line
 from anomalib_patchgan.measure.cost import run_profile
+from anomalib_patchgan.processes import available_cores
 
 SECONDS = 3.0
 

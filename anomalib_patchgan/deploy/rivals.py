@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from anomalib_patchgan.data.prepare.reading import read_bytes
 from anomalib_patchgan.errors import ConfigurationError, DataError, one_line
+from anomalib_patchgan.files import read_bytes
+from anomalib_patchgan.version import ONNX_OPSET
 
 # Enough for the statistics of Padim to have a value, on which its times do not depend; those of Patchcore do.
 FITTED_IMAGES = 4
@@ -172,7 +173,8 @@ def export_rival(rival: Mapping[str, Any], folder: Path, size: tuple[int, int]) 
                     module.model(torch.rand(FITTED_IMAGES, 3, *size))
             module.fit()
         module.eval()
-        return Path(module.to_openvino(folder, input_size=size, onnx_kwargs={"opset_version": 18, "verbose": False}))
+        settings = {"opset_version": ONNX_OPSET, "verbose": False}
+        return Path(module.to_openvino(folder, input_size=size, onnx_kwargs=settings))
     # Models of others may fail in ways of their own.
     except Exception as error:
         msg = f"{rival['class_path']} cannot be exported for images of {size[0]}x{size[1]}: {one_line(error)}"

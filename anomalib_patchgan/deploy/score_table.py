@@ -5,11 +5,11 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from anomalib_patchgan.data.prepare.writing import write_atomically, write_json
 from anomalib_patchgan.deploy.images import FORMAT, ImageCase, judge
 from anomalib_patchgan.deploy.model_card import THRESHOLD
 from anomalib_patchgan.deploy.predictor import SlicePredictor
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import write_atomically, write_json
 
 JSON, CSV = "scores.json", "scores.csv"
 COLUMNS = ("image", "score", "is_anomalous", "overlay", "map", "error")

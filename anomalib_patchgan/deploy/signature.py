@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
 from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.files import ReadLimits, read_bytes
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

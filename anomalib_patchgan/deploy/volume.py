@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from anomalib_patchgan.data.prepare.field_of_view import FieldOfView
 from anomalib_patchgan.data.prepare.planes import turn_back
-from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.deploy.hot_spots import find_hot_spots
 from anomalib_patchgan.deploy.predictor import SlicePredictor, load_predictor
@@ -18,6 +17,7 @@ from anomalib_patchgan.deploy.volume_case import VolumeCase
 from anomalib_patchgan.deploy.volume_files import CaseContent, case_name, one_of, read_case
 from anomalib_patchgan.deploy.volume_result import VolumeResult
 from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.files import DEFAULT_LIMITS, ReadLimits
 from anomalib_patchgan.patient import PatientThreshold
 
 logger = logging.getLogger(__name__)

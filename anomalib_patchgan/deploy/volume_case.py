@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomalib_patchgan.data.prepare.reading import ReadLimits
+from anomalib_patchgan.files import ReadLimits
 
 if TYPE_CHECKING:
     from anomalib_patchgan.deploy.volume_result import MapType, VolumeResult

@@ -11,10 +11,8 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
-from anomalib_patchgan.data.prepare.csv_files import check_id
-from anomalib_patchgan.data.prepare.nifti import Volume, check_same_grid, parse_nifti, read_bytes
+from anomalib_patchgan.data.prepare.nifti import Volume, check_same_grid, parse_nifti
 from anomalib_patchgan.data.prepare.nifti_header import affine_mm, read_header
-from anomalib_patchgan.data.prepare.reading import ReadLimits
 from anomalib_patchgan.data.prepare.volume_names import (
     ENDING,
     MODALITIES,
@@ -28,6 +26,7 @@ from anomalib_patchgan.data.prepare.volume_names import (
 from anomalib_patchgan.data.prepare.volume_recipe import UNNAMED
 from anomalib_patchgan.deploy.volume_case import VolumeCase
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+from anomalib_patchgan.files import ReadLimits, check_id, read_bytes
 
 # Of a voxel, what rounding may move a place by.
 _TIE = 1e-3

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalib_patchgan.data.prepare.planes import Plane
-from anomalib_patchgan.data.prepare.writing import write_atomically, write_json
 from anomalib_patchgan.deploy.hot_spots import HotSpot
 from anomalib_patchgan.deploy.model_card import THRESHOLD
 from anomalib_patchgan.deploy.viewer.result import FORMAT
 from anomalib_patchgan.deploy.volume_case import output_names
 from anomalib_patchgan.deploy.volume_files import Grid
 from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.files import write_atomically, write_json
 from anomalib_patchgan.patient import PatientThreshold, patient_score
 
 MapType = Literal["float32", "uint8"]

@@ -9,20 +9,17 @@ import numpy as np
 import pandas as pd
 import torch
 from anomalib import TaskType
-from anomalib.data.utils import LabelName
 from numpy.typing import NDArray
 from torch import Tensor
 
 from anomalib_patchgan import ISIC2016, BraTS, PatchGan
 from anomalib_patchgan.benchmark.split_table import read_masks, read_split
-from anomalib_patchgan.data.image_files import check_image, find_images_below
-from anomalib_patchgan.data.mask_files import check_mask
 from anomalib_patchgan.data.patient_ids import find_patients
-from anomalib_patchgan.data.prepare.csv_files import read_split_file
 from anomalib_patchgan.data.prepare.isic2016.files import find_images
-from anomalib_patchgan.data.prepare.splits import hash_fraction
+from anomalib_patchgan.data.prepare.splits import hash_fraction, read_split_file
 from anomalib_patchgan.data.prepared_archive import PreparedArchive
 from anomalib_patchgan.data.prepared_folder import PreparedFolderDataset
+from anomalib_patchgan.data.prepared_table import read_label
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 
 # Pixels along a side, as in the comparisons.
@@ -129,29 +126,16 @@ def choose_fold(ids: Iterable[str], folds: int, fold: int) -> set[str]:
 
 def _flair(folder: Path, fold: int) -> pd.DataFrame:
     """Read `train/normal`, `train/abnormal` and `train/mask` of a prepared folder into a sample table."""
-    found = {label: find_images_below(folder / label) for label in ("normal", "abnormal", "mask")}
+    found = {label: read_label(folder, label, {}, has_masks=True) for label in ("normal", "abnormal")}
     if not all(found.values()):
-        lacking = ", ".join(label for label, images in found.items() if not images)
+        lacking = ", ".join(label for label, rows in found.items() if not rows)
         msg = f"{folder.absolute()} has no images in {lacking}: those of training patients are needed with their masks"
         raise DatasetNotFoundError(msg)
-    names = [*found["normal"], *found["abnormal"]]
-    patients = find_patients([f"{name}.png" for name in names])
-    held_out = choose_fold(patients, FOLDS["lgg_flair"], fold)
-    rows = []
-    for index, (name, patient) in enumerate(zip(names, patients, strict=True)):
-        label = LabelName.NORMAL if index < len(found["normal"]) else LabelName.ABNORMAL
-        path, mask = found[label.name.lower()][name], None
-        size = check_image(path)
-        if label is LabelName.ABNORMAL:
-            mask = found["mask"].get(name)
-            if mask is None:
-                msg = f"{path} has no mask: expected {folder / 'mask' / name}.png"
-                raise DataError(msg)
-            check_mask(mask, path, size)
-        split = HELD_OUT if patient in held_out else TRAIN
-        rows.append((str(path), label.name.lower(), int(label), str(mask or ""), patient, split))
-    table = pd.DataFrame(rows, columns=["image_path", "label", "label_index", "mask_path", "patient_id", "split"])
-    return table[(table.split == HELD_OUT) | (table.label_index == 0)]
+    table = pd.DataFrame([row for rows in found.values() for row in rows])
+    table["patient_id"] = find_patients(table.pop("name").tolist())
+    is_held_out = table.patient_id.isin(choose_fold(table.patient_id, FOLDS["lgg_flair"], fold))
+    table["split"] = is_held_out.map({True: HELD_OUT, False: TRAIN})
+    return table[is_held_out | (table.label_index == 0)]
 
 
 def _prepared(

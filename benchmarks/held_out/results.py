@@ -13,8 +13,8 @@ from torch import nn
 
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.benchmark.code import code_of
-from anomalib_patchgan.data.prepare.writing import read_json, write_atomically, write_json
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import read_json, write_atomically, write_json
 from held_out.direction import SUM
 from held_out.variants import DIRECTIONS
 

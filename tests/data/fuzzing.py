@@ -16,19 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from anomalib_patchgan.data.prepare import Case, Preparation, PreparedSlice, prepare_folder
-from anomalib_patchgan.data.prepare.csv_files import read_diagnoses, read_split_file
-from anomalib_patchgan.data.prepare.nifti import (
-    ReadLimits,
-    check_labels,
-    check_same_grid,
-    parse_nifti,
-    read_bytes,
-)
+from anomalib_patchgan.data.prepare.csv_files import read_diagnoses
+from anomalib_patchgan.data.prepare.nifti import check_labels, check_same_grid, parse_nifti
 from anomalib_patchgan.data.prepare.photographs import read_mask, read_photograph
+from anomalib_patchgan.data.prepare.splits import read_split_file
 from anomalib_patchgan.data.prepare.volume_folder import VolumeFolderSpec, plan_volume_folder
 from anomalib_patchgan.data.prepare.volume_folder.participants import read_participants
 from anomalib_patchgan.data.prepared_table import make_prepared_table
 from anomalib_patchgan.errors import PatchGanError
+from anomalib_patchgan.files import ReadLimits, read_bytes
 from tests.data import fuzz_seeds
 from tests.data.fuzz_mutators import damage_bytes, damage_json, damage_name, damage_nifti, damage_png, damage_text
 from tests.data.fuzzing_scans import HAS_DICOM, prepare_and_check, run_brats, run_dicom, write_files

@@ -11,8 +11,9 @@ import numpy as np
 
 from anomalib_patchgan.data.prepare import Preparation, prepare_folder
 from anomalib_patchgan.data.prepare.brats import BratsSpec, plan_brats
-from anomalib_patchgan.data.prepare.nifti import ReadLimits, parse_nifti, read_bytes
+from anomalib_patchgan.data.prepare.nifti import parse_nifti
 from anomalib_patchgan.data.prepared_table import make_prepared_table
+from anomalib_patchgan.files import ReadLimits, read_bytes
 from tests.data import fuzz_seeds
 from tests.data.fuzz_mutators import damage_bytes, damage_dicom, damage_name, damage_nifti, damage_text
 

@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from anomalib_patchgan import BraTS2019
-from anomalib_patchgan.data.prepare.reading import ReadLimits
 from anomalib_patchgan.data.prepare.tiles import TILE
-from anomalib_patchgan.data.prepare.writing import read_json
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+from anomalib_patchgan.files import ReadLimits, read_json
 from tests.data.brats_helpers import middle
 from tests.data.killed_preparation import contents, prepare_with_kills
 from tests.fakes.brats2019 import HGG, LGG, write_brats2019, write_nifti

@@ -8,8 +8,8 @@ from PIL import Image
 
 from anomalib_patchgan import ISIC2016
 from anomalib_patchgan.data.prepare.isic2016.samples import without_lesion
-from anomalib_patchgan.data.prepare.writing import read_json
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+from anomalib_patchgan.files import read_json
 from tests.fakes.isic2016 import write_isic2016
 
 TRAINING, TEST = (f"ISBI2016_ISIC_Part1_{part}_Data" for part in ("Training", "Test"))

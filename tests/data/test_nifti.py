@@ -10,16 +10,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from anomalib_patchgan.data.prepare import gzip_stream
-from anomalib_patchgan.data.prepare.nifti import (
-    ReadLimits,
-    Volume,
-    check_labels,
-    check_same_grid,
-    parse_nifti,
-    read_bytes,
-)
+from anomalib_patchgan import gzip_stream
+from anomalib_patchgan.data.prepare.nifti import Volume, check_labels, check_same_grid, parse_nifti
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import ReadLimits, read_bytes
 
 PATH = Path("case_flair.nii.gz")
 SHAPE = (5, 6, 7)

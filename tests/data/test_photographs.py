@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from anomalib_patchgan.data.prepare.photographs import read_mask, read_photograph
-from anomalib_patchgan.data.prepare.reading import ReadLimits
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import ReadLimits
 
 PATH, MASK = Path("ISIC_0000000.jpg"), Path("ISIC_0000000_Segmentation.png")
 GREY = np.random.default_rng(0).integers(0, 255, (12, 10), dtype=np.uint8)

@@ -6,9 +6,10 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from anomalib_patchgan.data.prepare.preview import OUTLINE, draw_rows, find_rows, write_preview
+from anomalib_patchgan.data.prepare.preview import draw_rows, find_rows, write_preview
 from anomalib_patchgan.data.prepare.samples import SAMPLES
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+from anomalib_patchgan.plots import OUTLINE
 from tests.fakes.prepared import write_prepared_folder
 
 

@@ -17,8 +17,8 @@ from PIL import Image
 from anomalib_patchgan.data.prepare import Case, Preparation, PreparedSlice, folder, prepare_folder
 from anomalib_patchgan.data.prepare.cases import read_case, write_case
 from anomalib_patchgan.data.prepare.samples import read_samples
-from anomalib_patchgan.data.prepare.writing import RECORDS, read_json, write_atomically, write_json
 from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.files import RECORDS, read_json, write_json
 
 CASES = ["a", "b", "c", "d"]
 
@@ -251,18 +251,6 @@ def test_a_changed_plan_makes_the_case_again(tmp_path):
 def test_no_workers_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="workers"):
         prepare(tmp_path, workers=0)
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch):
-    write_atomically(tmp_path / "file", b"old")
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.replace", fail)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(tmp_path / "file", b"new")
-    assert contents(tmp_path) == {"file": b"old"}
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomalib_patchgan.cli import main
-from anomalib_patchgan.data.prepare.reading import ReadLimits
 from anomalib_patchgan.deploy import SlicePredictor, VolumeInferencer
 from anomalib_patchgan.deploy.bundle import MANIFEST, MEMBERS, SIGNATURE, read_bundle, write_bundle
 from anomalib_patchgan.deploy.exported import read_export
 from anomalib_patchgan.deploy.signature import read_private_key
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError, PatchGanError
+from anomalib_patchgan.files import ReadLimits
 from tests.fakes.keys import write_keys
 from tests.fakes.volume_command import volume
 from tests.fakes.volumes import make_voxels, write_volume

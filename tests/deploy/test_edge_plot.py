@@ -11,7 +11,6 @@ from PIL import Image
 from anomalib_patchgan import edge_command
 from anomalib_patchgan.deploy.edge_plot import draw, encode
 from anomalib_patchgan.deploy.edge_table import text_table, write_edge_table
-from anomalib_patchgan.point_labels import write_names
 
 MODELS = (
     "PatchGan", "PatchGan, ranking off", "PatchGan, paper preset", "Autoencoder", "Alocc", "OneClassSvm", "Ganomaly",
@@ -91,19 +90,6 @@ def test_figure_is_written_as_png_and_svg_the_same_each_time(tmp_path):
     assert encode(draw(make_rows()), "svg") == encode(draw(make_rows()), "svg")
     written = write_edge_table(make_rows(), tmp_path, [])
     assert {path.name for path in written} == {path.name for path in tmp_path.iterdir()}
-
-
-def test_names_of_crowded_points_are_still_apart():
-    from matplotlib.figure import Figure
-
-    axes = Figure(figsize=(6, 6)).subplots()
-    axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.figure.draw_without_rendering()
-    texts = write_names(axes, [(f"model {number}", (0.99, 0.5)) for number in range(20)])
-    boxes = [text.get_window_extent() for text in texts]
-    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
-    # Names away from their point have a line to it.
-    assert len(axes.lines) > 10
 
 
 def test_a_name_makes_no_other_table():

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from anomalib_patchgan.benchmark.results import FORMAT, RUN, JobResult, JobScores, write_job
-from anomalib_patchgan.data.prepare.writing import write_json
+from anomalib_patchgan.files import write_json
 from anomalib_patchgan.measure.detection import image_metrics, patient_metrics, stratum_metrics
 from anomalib_patchgan.measure.localisation import pixel_counts, pixel_metrics
 

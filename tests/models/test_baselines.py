@@ -16,6 +16,7 @@ from lightning.pytorch import Callback
 
 import anomalib_patchgan
 from anomalib_patchgan.errors import DataError, TrainingDivergedError
+from anomalib_patchgan.version import ONNX_OPSET
 from tests.fakes.prepared import write_prepared_folder
 from tests.models.conftest import SIZE, load_checkpoint, make_data, make_engine
 from tests.models.test_export import assert_same, engine_predict, exported_predict
@@ -147,7 +148,8 @@ def test_exported_model_agrees_with_the_engine(fitted, folder, tmp_path, name):
     # What a few epochs of a game make of Alocc's scores differs between processors.
     spread = 2e-3 if name == "Alocc" else 0.02
     expected = engine_predict(one.load(), tmp_path, images)
-    onnx = make_engine(tmp_path).export(one.load(), ExportType.ONNX, tmp_path, onnx_kwargs={"opset_version": 18})
+    settings = {"opset_version": ONNX_OPSET}
+    onnx = make_engine(tmp_path).export(one.load(), ExportType.ONNX, tmp_path, onnx_kwargs=settings)
     assert_same(expected, exported_predict(onnx, images), spread)
     # What anomalib's OpenVINO export does with the same graph; tracing it twice would take most of the time.
     openvino.save_model(openvino.convert_model(onnx), tmp_path / "model.xml", compress_to_fp16=False)

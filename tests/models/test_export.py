@@ -14,6 +14,7 @@ from PIL import Image
 
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.models.patchgan.evidence import Foreignness, Restoration
+from anomalib_patchgan.version import ONNX_OPSET
 from tests.models.conftest import make_data, make_engine, make_model
 
 Prediction = tuple[np.ndarray, np.ndarray]
@@ -36,7 +37,7 @@ def export(trained, prepared, tmp_path_factory) -> Callable[..., Path]:
                 export_root=tmp_path_factory.mktemp("export"),
                 compression_type=None if compression == "none" else CompressionType(compression.lower()),
                 datamodule=make_data(prepared),
-                onnx_kwargs={"opset_version": 18},
+                onnx_kwargs={"opset_version": ONNX_OPSET},
             )
             assert path is not None
             done[key] = path
@@ -158,7 +159,7 @@ def test_other_settings_export_too(fake_images, tmp_path, arguments, scale):
     torch.manual_seed(0)
     model = make_model(**arguments).eval()
     model.model.score_scale.fill_(scale)  # untrained scores are close to each other otherwise
-    path = make_engine(tmp_path).export(model, ExportType.ONNX, tmp_path, onnx_kwargs={"opset_version": 18})
+    path = make_engine(tmp_path).export(model, ExportType.ONNX, tmp_path, onnx_kwargs={"opset_version": ONNX_OPSET})
     expected = engine_predict(model, tmp_path, fake_images)
     assert_same(expected, exported_predict(path, fake_images))
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 from anomalib_patchgan.benchmark.report.view import ModelView
-from anomalib_patchgan.point_labels import set_plain_text, write_names
+from anomalib_patchgan.plots import set_plain_text, write_names
 
 MAX_BYTES = 150_000
 NORMAL, LESION = "#9ecae1", "#b33c00"

@@ -3,9 +3,8 @@
 import base64
 from collections.abc import Sequence
 
-import jinja2
-
 from anomalib_patchgan.benchmark.report.section import Section
+from anomalib_patchgan.pages import templates
 
 
 def write_html(title: str, notes: Sequence[str], sections: Sequence[Section]) -> str:
@@ -16,14 +15,6 @@ def write_html(title: str, notes: Sequence[str], sections: Sequence[Section]) ->
         notes: What a reader has to know about all of them.
         sections: One for each name of data.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("anomalib_patchgan.benchmark.report", "."),
-        # Names and errors come from configurations and models.
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
+    environment = templates("anomalib_patchgan.benchmark.report")
     environment.filters["data_uri"] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode()
     return environment.get_template("report.html.jinja").render(title=title, notes=notes, sections=sections)

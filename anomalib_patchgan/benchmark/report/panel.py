@@ -3,14 +3,12 @@
 import math
 from collections.abc import Mapping
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from anomalib_patchgan.benchmark.report.view import Example
+from anomalib_patchgan.plots import draw_outline
 
-# Seen on grey images as well as on skin.
-OUTLINE = "#00d0ff"
 # Beyond that a tile is too small on a page; further models follow below.
 MODELS_PER_LINE = 7
 # Inches.
@@ -60,7 +58,7 @@ def draw_examples(
 
 def _draw_image(axes: Axes, example: Example) -> None:
     axes.imshow(example.image)
-    _outline(axes, example.mask, OUTLINE)
+    draw_outline(axes, example.mask)
 
 
 def _draw_mask(axes: Axes, example: Example) -> None:
@@ -72,17 +70,7 @@ def _draw_map(axes: Axes, example: Example | None) -> None:
         axes.text(0.5, 0.5, "no map", ha="center", va="center", size=7, color="0.4", transform=axes.transAxes)
         return
     axes.imshow(example.map, cmap="inferno", vmin=0, vmax=255)
-    _outline(axes, example.mask, "white")
-
-
-def _outline(axes: Axes, mask: np.ndarray, colour: str) -> None:
-    height, width = mask.shape
-    # A rim of zeros closes the outline of a lesion that reaches the edge.
-    lesion = np.pad(mask, 1)
-    axes.contour(
-        np.arange(-1, width + 1), np.arange(-1, height + 1), lesion, levels=[0.5], colors=colour, linewidths=0.7
-    )
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    draw_outline(axes, example.mask, colour="white")
 
 
 def _wrap(name: str, width: int = 20) -> str:

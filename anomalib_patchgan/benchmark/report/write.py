@@ -13,8 +13,8 @@ from anomalib_patchgan.benchmark.report.provenance import provenance_notes
 from anomalib_patchgan.benchmark.report.resampling import Resampler
 from anomalib_patchgan.benchmark.report.section import Fact, Section, make_facts
 from anomalib_patchgan.benchmark.report.tables import make_tables
-from anomalib_patchgan.data.prepare.writing import write_atomically
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.files import write_atomically
 
 if TYPE_CHECKING:
     from anomalib_patchgan.benchmark.report.gallery import Gallery

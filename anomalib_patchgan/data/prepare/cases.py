@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anomalib_patchgan.data.prepare.reading import hash_file
-from anomalib_patchgan.data.prepare.writing import RECORDS, PreparedSlice, read_json, write_json, write_slices
+from anomalib_patchgan.data.prepare.writing import PreparedSlice, write_slices
 from anomalib_patchgan.errors import PatchGanError
+from anomalib_patchgan.files import RECORDS, hash_file, read_json, write_json
 
 # Nothing else is ever removed, whatever a damaged record says.
 _PREPARED_FILE = re.compile(r"(train|val|test)/(normal|abnormal|mask)/[^/\\\x00]+\.png")

@@ -1,4 +1,4 @@
-"""Reading the tables of archives and users, two-column CSV files above all, and checking the ids in them."""
+"""Reading the tables of archives and users, two-column CSV files above all."""
 
 import csv
 import io
@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import check_id, read_text
 
-MAX_ID_LENGTH = 128
 # Cells, in lower case, that say nothing.
 MISSING = frozenset({"", "n/a", "na", "nan"})
-_LIMITS = ReadLimits(max_bytes=1 << 24)
 _COLUMNS = 2
 # First cells of a header; anything else in the first line is data, whose misspelt value must not pass for a header.
 _ID_HEADERS = frozenset(
@@ -20,7 +18,6 @@ _ID_HEADERS = frozenset(
 )
 # The official training file has words, the official test file numbers.
 _MALIGNANT = {"benign": False, "malignant": True, "0": False, "0.0": False, "1": True, "1.0": True}
-_SPLITS = {"train": "train", "val": "val", "test": "test"}
 
 Value = TypeVar("Value")
 
@@ -45,55 +42,7 @@ def read_diagnoses(path: Path) -> dict[str, bool]:
         >>> read_diagnoses(path)
         {'ISIC_0000000': False, 'ISIC_0000002': True}
     """
-    return _read(path, _MALIGNANT, "benign or malignant (or 0.0 or 1.0)")
-
-
-def read_split_file(path: Path) -> dict[str, str]:
-    r"""Read splits that a user wrote, `id,split` per line.
-
-    Args:
-        path: CSV file in UTF-8, with or without a header; at most 16 MiB.
-
-    Returns:
-        Id to `train`, `val` or `test`.
-
-    Raises:
-        DatasetNotFoundError: There is no such file.
-        DataError: A line is not valid, an id is there twice, or the file is empty or no text.
-
-    Example:
-        >>> path = Path("splits.csv")
-        >>> path.write_text("id,split\nBraTS19_2013_2_1,Train\n")
-        32
-        >>> read_split_file(path)
-        {'BraTS19_2013_2_1': 'train'}
-    """
-    return _read(path, _SPLITS, "train, val or test")
-
-
-def read_text(path: Path) -> str:
-    """Read a text in UTF-8, with or without a byte order mark, of at most 16 MiB.
-
-    Raises:
-        DatasetNotFoundError: There is no such file.
-        DataError: It is too large or no such text.
-
-    Example:
-        >>> path = Path("note.txt")
-        >>> path.write_text("hello")
-        5
-        >>> read_text(path)
-        'hello'
-    """
-    try:
-        text = read_bytes(path, _LIMITS).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        msg = f"{path} is not UTF-8 (byte {error.start}): save it as CSV in UTF-8."
-        raise DataError(msg) from error
-    if "\0" in text:
-        msg = f"{path} contains NUL bytes, so it is no text file or damaged: save it again as CSV in UTF-8."
-        raise DataError(msg)
-    return text
+    return read_pairs(path, _MALIGNANT, "benign or malignant (or 0.0 or 1.0)")
 
 
 def read_rows(path: Path, delimiters: str = ",", remedy: str = "correct the quotes") -> Iterator[tuple[int, list[str]]]:
@@ -128,33 +77,21 @@ def read_rows(path: Path, delimiters: str = ",", remedy: str = "correct the quot
         raise DataError(msg) from error
 
 
-def check_id(name: str, path: Path) -> None:
-    """Check that an id can be part of a file name everywhere and cannot lead out of a folder.
+def read_pairs(path: Path, values: Mapping[str, Value], expected: str) -> dict[str, Value]:
+    """Read `id,value` lines.
 
     Args:
-        name: Id, such as the name of a case.
-        path: Where it was found, for the message.
+        path: CSV file in UTF-8, with or without a header; at most 16 MiB.
+        values: What each value, in lower case, stands for.
+        expected: The values in words, for messages.
+
+    Returns:
+        What the value of each id stands for.
 
     Raises:
-        DataError: It is empty, longer than 128 bytes in UTF-8, begins with a dot, or contains a path separator, a
-            colon, `..` or a character that cannot be printed.
-
-    Example:
-        >>> check_id("../secret", Path("splits.csv"))
-        Traceback (most recent call last):
-            ...
-        anomalib_patchgan.errors.DataError: splits.csv holds an id that cannot be a file name, '../secret': rename it.
+        DatasetNotFoundError: There is no such file.
+        DataError: A line is not valid, an id is there twice, or the file is empty or no text.
     """
-    # Lone surrogates, which cannot be encoded, are not printable.
-    is_name = name.isprintable() and 0 < len(name.encode()) <= MAX_ID_LENGTH
-    if not is_name or name.startswith(".") or ".." in name or any(character in name for character in "/\\:"):
-        shown = name if len(name) <= 40 else f"{name[:40]}..."  # noqa: PLR2004
-        msg = f"{path} holds an id that cannot be a file name, {shown!r}: rename it."
-        raise DataError(msg)
-
-
-def _read(path: Path, values: Mapping[str, Value], expected: str) -> dict[str, Value]:
-    """Read `id,value` lines; values are compared in lower case."""
     found: dict[str, Value] = {}
     seen: dict[str, int] = {}
     is_first = True

@@ -11,8 +11,8 @@ from typing import Any
 
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.parallel import run_parallel
-from anomalib_patchgan.data.prepare.writing import read_json, write_json
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError
+from anomalib_patchgan.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,9 @@ from anomalib_patchgan.data.prepare.parallel import run_parallel
 from anomalib_patchgan.data.prepare.samples import digest_samples, write_samples
 from anomalib_patchgan.data.prepare.scan_profile import ScanProfile, TrainingScans
 from anomalib_patchgan.data.prepare.volume_recipe import TRAINING_SCANS
-from anomalib_patchgan.data.prepare.writing import TEMPORARY, count_files, read_json, remove_temporary_files, write_json
+from anomalib_patchgan.data.prepare.writing import count_files
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
+from anomalib_patchgan.files import TEMPORARY, read_json, remove_temporary_files, write_json
 from anomalib_patchgan.version import __version__
 
 FORMAT_VERSION = 2

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalib_patchgan.data.prepare.nifti import Volume, check_same_grid, parse_nifti
-from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits, read_bytes
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import DEFAULT_LIMITS, ReadLimits, read_bytes
 
 logger = logging.getLogger(__name__)
 

@@ -15,12 +15,10 @@ from nibabel.orientations import (
     ornt_transform,
 )
 
-from anomalib_patchgan.data.prepare.gzip_stream import GZIP_MAGIC, MAX_RATIO, ByteStream
 from anomalib_patchgan.data.prepare.nifti_header import NiftiLayout, Orientation, read_layout
-from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits, read_bytes
 from anomalib_patchgan.errors import DataError
-
-__all__ = ["ReadLimits", "Volume", "check_labels", "check_same_grid", "parse_nifti", "read_bytes"]
+from anomalib_patchgan.files import DEFAULT_LIMITS, ReadLimits
+from anomalib_patchgan.gzip_stream import GZIP_MAGIC, MAX_RATIO, ByteStream
 
 # What may follow the voxels, such as padding; a gzip bomb is stopped here.
 MAX_SURPLUS = 1 << 20

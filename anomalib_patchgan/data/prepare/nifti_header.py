@@ -10,9 +10,9 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
-from anomalib_patchgan.data.prepare.gzip_stream import ByteStream
-from anomalib_patchgan.data.prepare.reading import ReadLimits
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import ReadLimits
+from anomalib_patchgan.gzip_stream import ByteStream
 
 # Far more than the notes that scanners and converters leave between header and voxels.
 MAX_EXTENSIONS = 1 << 20

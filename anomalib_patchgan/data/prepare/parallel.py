@@ -1,13 +1,10 @@
 """Running one function over many jobs in parallel processes, with one progress bar."""
 
 import multiprocessing
-import os
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -16,6 +13,7 @@ from rich.text import Text
 
 from anomalib_patchgan.errors import DataError
 from anomalib_patchgan.memory import keep_freed_memory
+from anomalib_patchgan.processes import available_cores, end_with_parent
 
 Result = TypeVar("Result")
 
@@ -84,19 +82,5 @@ def _context() -> multiprocessing.context.BaseContext:
 
 
 def _start_worker() -> None:
-    """End this worker when its parent is killed: it would otherwise wait for work for ever."""
     keep_freed_memory()
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use.
-
-    Example:
-        >>> available_cores() >= 1
-        True
-    """
-    # A container or a job scheduler may allow fewer cores than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    end_with_parent()

@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from anomalib_patchgan.data.prepare.phantom_anatomy import FIELD_OF_VIEW_MM
+from anomalib_patchgan.data.prepare.splits import SPLITS
 from anomalib_patchgan.errors import ConfigurationError
 
 # Raised whenever the pixels change, so that folders of an older recipe are not taken for this one's.
 RECIPE = 3
-SPLITS = ("train", "val", "test")
 _SUBJECTS_PER_SPLIT = 1000
 _MIN_SIZE = 32
 

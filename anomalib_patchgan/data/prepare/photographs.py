@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import DEFAULT_LIMITS, ReadLimits
 
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _LOSSY_FORMATS = frozenset({"JPEG", "MPO"})

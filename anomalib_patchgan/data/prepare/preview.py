@@ -14,13 +14,12 @@ from PIL import Image
 from anomalib_patchgan.data.image_files import check_image, find_images, opened
 from anomalib_patchgan.data.mask_files import check_mask, read_lesion
 from anomalib_patchgan.data.prepare.samples import read_samples
-from anomalib_patchgan.data.prepare.writing import write_atomically
+from anomalib_patchgan.data.prepare.splits import SPLITS
 from anomalib_patchgan.errors import ConfigurationError, DatasetNotFoundError
+from anomalib_patchgan.files import write_atomically
+from anomalib_patchgan.plots import draw_outline
 
-SPLITS = ("train", "val", "test")
 LABELS = ("normal", "abnormal")
-# Seen on grey images as well as on skin.
-OUTLINE = "#00d0ff"
 
 _DPI = 100
 # Inches.
@@ -192,11 +191,8 @@ def _draw_image(axes: Axes, path: Path, mask_path: Path | None) -> None:
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation=interpolation)
     if mask_path is not None:
         check_mask(mask_path, path, size)
-        # A rim of zeros closes the outline of a lesion that reaches the edge.
-        lesion = np.pad(_shrink(Image.fromarray(read_lesion(mask_path).astype(np.uint8)), Image.Resampling.NEAREST), 1)
-        if lesion.any():
-            grid = np.arange(-1, width + 1), np.arange(-1, height + 1)
-            axes.contour(*grid, lesion, levels=[0.5], colors=OUTLINE, linewidths=0.9)
+        lesion = Image.fromarray(read_lesion(mask_path).astype(np.uint8))
+        draw_outline(axes, _shrink(lesion, Image.Resampling.NEAREST), width=0.9)
     edge = 0.5 + 0.015 * max(height, width)
     axes.set(xlim=(-edge, width - 1 + edge), ylim=(height - 1 + edge, -edge))
     axes.set_axis_off()

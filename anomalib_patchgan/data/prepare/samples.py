@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomalib_patchgan.data.prepare.writing import write_atomically
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

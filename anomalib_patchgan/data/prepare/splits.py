@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from anomalib_patchgan.data.prepare.csv_files import read_split_file
+from anomalib_patchgan.data.prepare.csv_files import read_pairs
 from anomalib_patchgan.errors import ConfigurationError, DataError
 
 SPLITS = ("train", "val", "test")
@@ -60,6 +60,29 @@ def assign_splits(
     n_held_out = min(max(n_held_out, n_test + 1), len(ranked) - 1)
     names = ["test"] * n_test + ["val"] * (n_held_out - n_test) + ["train"] * (len(ranked) - n_held_out)
     return dict(zip(ranked, names, strict=True))
+
+
+def read_split_file(path: Path) -> dict[str, str]:
+    r"""Read splits that a user wrote, `id,split` per line.
+
+    Args:
+        path: CSV file in UTF-8, with or without a header; at most 16 MiB.
+
+    Returns:
+        Id to `train`, `val` or `test`.
+
+    Raises:
+        DatasetNotFoundError: There is no such file.
+        DataError: A line is not valid, an id is there twice, or the file is empty or no text.
+
+    Example:
+        >>> path = Path("splits.csv")
+        >>> path.write_text("id,split\nBraTS19_2013_2_1,Train\n")
+        32
+        >>> read_split_file(path)
+        {'BraTS19_2013_2_1': 'train'}
+    """
+    return read_pairs(path, dict(zip(SPLITS, SPLITS, strict=True)), "train, val or test")
 
 
 def splits_from_file(

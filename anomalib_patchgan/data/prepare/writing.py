@@ -1,9 +1,6 @@
 """Writing the samples of one case, so that a case is either complete on disk or not there."""
 
 import io
-import json
-import time
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,12 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import write_atomically
 
-RECORDS = ".cases"
-# What `write_atomically` writes, and leaves behind where the process is killed.
-TEMPORARY = ".*.tmp"
-_STALE_SECONDS = 3600
 # The case in the name of a slice or tile, see `slice_stem`.
 CASE_OF_SLICE = r"^(.+)_slice-\d+"
 # zlib's run-length strategy: on slices with a black background half the time of the default, and smaller files.
@@ -133,76 +126,6 @@ def count_files(files: Iterable[str]) -> dict[str, dict[str, int]]:
     for (split, label), number in Counter(tuple(name.split("/")[:2]) for name in files).items():
         counts.setdefault(split, {})[label] = number
     return counts
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically."""
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; `None` when it is not there or, after a crash of the disk, not whole."""
-    try:
-        return parse_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-
-
-def parse_json(content: bytes) -> dict[str, Any] | None:
-    """Read a JSON object; `None` when it is none.
-
-    Example:
-        >>> parse_json(b'{"a": 1}'), parse_json(b"[1]"), parse_json(b"{")
-        ({'a': 1}, None, None)
-    """
-    try:
-        found = json.loads(content)
-    # Deep nesting and huge integers end in the last two.
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it, so that nobody ever sees half of it."""
-    # Random, because machines that fill one shared folder may have equal process ids; the dot hides it from readers.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-    try:
-        try:
-            temporary.write_bytes(content)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_temporary_files(paths: Iterable[Path]) -> None:
-    """Remove what killed processes left; younger files may be another process's at work.
-
-    Args:
-        paths: Files that match `TEMPORARY`.
-    """
-    for path in paths:
-        if path.is_file() and time.time() - path.stat().st_mtime > _STALE_SECONDS:
-            path.unlink(missing_ok=True)
-
-
-def make_writable(folder: Path) -> None:
-    """Make a folder, and find out before any work whether it can be written to.
-
-    Raises:
-        DataError: It cannot.
-    """
-    probe = folder / f".{uuid.uuid4().hex[:12]}.tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        msg = f"{folder} cannot be written to ({error.strerror}): choose another folder."
-        raise DataError(msg) from error
 
 
 def _encode_png(pixels: np.ndarray) -> bytes:

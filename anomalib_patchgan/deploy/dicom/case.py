@@ -7,9 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomalib_patchgan.data.prepare.gzip_stream import GZIP_MAGIC, ByteStream
-from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
-from anomalib_patchgan.data.prepare.writing import write_atomically
 from anomalib_patchgan.deploy.dicom.geometry import Stack
 from anomalib_patchgan.deploy.dicom.segmentation import lacks_reference, make_segmentation
 from anomalib_patchgan.deploy.dicom.series import Series, short_hash, study_name, text_of
@@ -17,6 +14,8 @@ from anomalib_patchgan.deploy.dicom.voxels import read_voxels, to_nifti
 from anomalib_patchgan.deploy.volume_case import VolumeCase
 from anomalib_patchgan.deploy.volume_files import compress
 from anomalib_patchgan.errors import DataError, PatchGanError
+from anomalib_patchgan.files import ReadLimits, read_bytes, write_atomically
+from anomalib_patchgan.gzip_stream import GZIP_MAGIC, ByteStream
 
 if TYPE_CHECKING:
     from anomalib_patchgan.deploy.volume_result import MapType, VolumeResult

@@ -9,10 +9,10 @@ from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
 from anomalib_patchgan.deploy.dicom.library import quiet_dicom
 from anomalib_patchgan.deploy.volume_files import read_name
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
+from anomalib_patchgan.files import ReadLimits, read_bytes
 
 if TYPE_CHECKING:
     from pydicom import FileDataset

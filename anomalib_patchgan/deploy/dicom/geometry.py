@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalib_patchgan.data.prepare.nifti import GRID_TOLERANCE
-from anomalib_patchgan.data.prepare.reading import ReadLimits
 from anomalib_patchgan.deploy.dicom.frames import DIRECTION_TOLERANCE, Frame, list_frames, refusal
 from anomalib_patchgan.deploy.dicom.series import Series, text_of
+from anomalib_patchgan.files import ReadLimits
 
 # Of the distance of slices: how far many small differences may add up.
 _MAX_DRIFT = 0.25

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits
 from anomalib_patchgan.deploy.dicom.case import DicomCase, failed_case, make_case
 from anomalib_patchgan.deploy.dicom.files import holds_dicom, read_files, read_headers
 from anomalib_patchgan.deploy.dicom.geometry import stack_series
@@ -12,6 +11,7 @@ from anomalib_patchgan.deploy.dicom.library import quiet_dicom, require_dicom
 from anomalib_patchgan.deploy.dicom.series import Series, choose_series, group_series, list_series
 from anomalib_patchgan.deploy.volume_files import one_of
 from anomalib_patchgan.errors import ConfigurationError, DatasetNotFoundError, PatchGanError
+from anomalib_patchgan.files import DEFAULT_LIMITS, ReadLimits
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalib_patchgan.data.prepare.reading import ReadLimits
 from anomalib_patchgan.deploy.dicom.files import load_file
 from anomalib_patchgan.deploy.dicom.frames import Frame, refusal
 from anomalib_patchgan.deploy.dicom.geometry import Stack
 from anomalib_patchgan.deploy.dicom.library import quiet_dicom
 from anomalib_patchgan.deploy.dicom.series import Series, text_of
 from anomalib_patchgan.errors import DataError, PatchGanError, one_line
+from anomalib_patchgan.files import ReadLimits
 
 if TYPE_CHECKING:
     from pydicom import FileDataset

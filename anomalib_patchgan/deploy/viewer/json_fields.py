@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from anomalib_patchgan.data.prepare.reading import ReadLimits, read_bytes
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import ReadLimits, read_bytes
 
 # A case with a thousand slices and patches stays below one megabyte.
 LIMITS = ReadLimits(max_bytes=16 << 20)

@@ -5,14 +5,14 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from anomalib_patchgan.data.prepare.planes import slice_axis
-from anomalib_patchgan.data.prepare.writing import write_atomically
 from anomalib_patchgan.deploy.viewer.result import CaseResult, Triple, read_result
 from anomalib_patchgan.deploy.viewer.volumes import CaseVolumes, read_volumes
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import write_atomically
+from anomalib_patchgan.pages import templates
 
 HERE = Path(__file__).parent
 NIIVUE = HERE / "niivue.umd.js"
@@ -62,15 +62,7 @@ def render_page(result: CaseResult, volumes: CaseVolumes) -> str:
         result: What the model says about the case.
         volumes: The volumes of the case.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("anomalib_patchgan.deploy.viewer", "."),
-        # Names come from a file that anybody may have written.
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
+    environment = templates("anomalib_patchgan.deploy.viewer")
     environment.filters["place"] = describe_place
     # The license of NiiVue asks for its notice in every copy, and a page is one.
     scripts = [f"/*!\n{_read(LICENSE)}*/\n{_read(NIIVUE)}", _read(SCRIPT)]

@@ -5,10 +5,10 @@ from itertools import pairwise
 from pathlib import Path, PureWindowsPath
 
 from anomalib_patchgan.data.prepare.planes import PLANES, Plane
-from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS
 from anomalib_patchgan.data.prepare.volume_names import SUFFIXES, is_nifti
 from anomalib_patchgan.deploy.viewer.json_fields import Fields, read_fields
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import DEFAULT_LIMITS
 from anomalib_patchgan.patient import PatientThreshold
 
 FORMAT = 1

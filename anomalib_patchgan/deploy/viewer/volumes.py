@@ -11,10 +11,11 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalib_patchgan.data.prepare.nifti import Volume, check_same_grid, parse_nifti, read_bytes
+from anomalib_patchgan.data.prepare.nifti import Volume, check_same_grid, parse_nifti
 from anomalib_patchgan.data.prepare.planes import turn_to_plane
 from anomalib_patchgan.deploy.viewer.result import CaseResult, file_name
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
+from anomalib_patchgan.files import read_bytes
 
 # Of the voxels above 0; what is brighter is shown white.
 WHITE_PERCENTILE = 99.9

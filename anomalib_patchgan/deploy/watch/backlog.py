@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from anomalib_patchgan.data.prepare.writing import read_json, write_json
 from anomalib_patchgan.deploy.watch.arrivals import Arrival
+from anomalib_patchgan.files import read_json, write_json
 
 MEMORY = ".watch.json"
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from anomalib_patchgan.data.prepare.writing import TEMPORARY, remove_temporary_files
 from anomalib_patchgan.deploy.case_run import run_case
 from anomalib_patchgan.deploy.dicom.studies import dicom_case_of_files
 from anomalib_patchgan.deploy.volume import VolumeInferencer
@@ -21,6 +20,7 @@ from anomalib_patchgan.deploy.watch.stopping import DroppedError, Stopping
 from anomalib_patchgan.deploy.watch.troubles import Troubles, is_trouble
 from anomalib_patchgan.errors import DataError, PatchGanError, one_line
 from anomalib_patchgan.failures import describe
+from anomalib_patchgan.files import TEMPORARY, remove_temporary_files
 from anomalib_patchgan.version import __version__
 
 _STUDY = re.compile(r"study-[0-9a-f]{8}")

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from anomalib_patchgan.data.prepare.writing import read_json, write_json
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.files import read_json, write_json
 
 STATUS = "status.json"
 FAILED = "failed"

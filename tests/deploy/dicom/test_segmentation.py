@@ -10,11 +10,11 @@ import pytest
 hd = pytest.importorskip("highdicom", reason="needs the extra dicom")
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
 
-from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS
 from anomalib_patchgan.deploy.dicom.case import DicomCase
 from anomalib_patchgan.deploy.dicom.segmentation import lacks_reference, make_segmentation
 from anomalib_patchgan.deploy.dicom.studies import DicomOptions, find_dicom_cases
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import DEFAULT_LIMITS
 from tests.fakes.dicom import write_series
 
 SHAPE = (12, 10, 8)

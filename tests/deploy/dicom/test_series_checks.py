@@ -13,12 +13,12 @@ import pytest
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
 pytest.importorskip("highdicom", reason="needs the extra dicom")
 
-from anomalib_patchgan.data.prepare.reading import DEFAULT_LIMITS, ReadLimits
 from anomalib_patchgan.deploy.dicom import studies
 from anomalib_patchgan.deploy.dicom.case import DicomCase
 from anomalib_patchgan.deploy.dicom.files import read_headers
 from anomalib_patchgan.deploy.dicom.studies import DicomOptions, dicom_case_of, find_dicom_cases
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
+from anomalib_patchgan.files import DEFAULT_LIMITS, ReadLimits
 from tests.fakes.dicom import write_series
 
 SHAPE = (12, 10, 8)

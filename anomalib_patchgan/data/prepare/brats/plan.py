@@ -12,8 +12,8 @@ from anomalib_patchgan.data.prepare.brats.samples import count_tiles, make_sampl
 from anomalib_patchgan.data.prepare.brats.spec import BratsSpec
 from anomalib_patchgan.data.prepare.first_tiles import LEAK, FirstTiles
 from anomalib_patchgan.data.prepare.folder import COMPARABLE, Preparation
-from anomalib_patchgan.data.prepare.nifti import ReadLimits
 from anomalib_patchgan.data.prepare.splits import assign_splits, splits_from_file
+from anomalib_patchgan.files import ReadLimits
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,11 @@ from anomalib_patchgan.data.prepare.brats.names import parse_case
 from anomalib_patchgan.data.prepare.brats.spec import BratsSpec
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.lesion_stack import LesionStack, read_volume, tile_samples
-from anomalib_patchgan.data.prepare.nifti import ReadLimits, Volume, check_labels, check_same_grid
+from anomalib_patchgan.data.prepare.nifti import Volume, check_labels, check_same_grid
 from anomalib_patchgan.data.prepare.tiles import choose_tiles
 from anomalib_patchgan.data.prepare.writing import PreparedSlice
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import ReadLimits
 
 LABELS_TO_2021 = frozenset({0, 1, 2, 4})
 # Enhancing tumour is 4 to 2021 and 3 since; after treatment, 4 is the cavity of a resection.

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anomalib_patchgan.data.prepare.brats.names import GRADES, CaseName, parse_case
-from anomalib_patchgan.data.prepare.csv_files import check_id
 from anomalib_patchgan.data.prepare.walk import WalkLimits, is_folder, walk
+from anomalib_patchgan.files import check_id
 
 # Levels of folders below the root that are listed: `collection/year/archive/HGG` is the deepest usual one.
 MAX_DEPTH = 6

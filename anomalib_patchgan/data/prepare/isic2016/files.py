@@ -5,8 +5,9 @@ from pathlib import Path
 
 from anomalib_patchgan.data.prepare.archive import check_inside, describe_missing, find_archive, list_names
 from anomalib_patchgan.data.prepare.cases import Case
-from anomalib_patchgan.data.prepare.csv_files import check_id, read_diagnoses
+from anomalib_patchgan.data.prepare.csv_files import read_diagnoses
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError, PatchGanError
+from anomalib_patchgan.files import check_id
 
 PUBLISHED = "https://challenge.isic-archive.com/data/#2016"
 PARTS = ("Training", "Test")

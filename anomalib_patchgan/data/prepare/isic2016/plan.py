@@ -11,8 +11,8 @@ from anomalib_patchgan.data.prepare.folder import COMPARABLE, Preparation
 from anomalib_patchgan.data.prepare.isic2016.files import PARTS, find_diagnoses, find_images
 from anomalib_patchgan.data.prepare.isic2016.samples import count_tiles, make_samples
 from anomalib_patchgan.data.prepare.isic2016.spec import IsicSpec
-from anomalib_patchgan.data.prepare.nifti import ReadLimits
 from anomalib_patchgan.data.prepare.splits import assign_splits, splits_from_file
+from anomalib_patchgan.files import ReadLimits
 
 
 def plan_isic2016(root: str | Path, spec: IsicSpec, limits: ReadLimits) -> Preparation:

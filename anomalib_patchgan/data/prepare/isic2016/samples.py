@@ -8,11 +8,11 @@ from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.color_constancy import balance_colors
 from anomalib_patchgan.data.prepare.isic2016.files import source_of
 from anomalib_patchgan.data.prepare.isic2016.spec import IsicSpec
-from anomalib_patchgan.data.prepare.nifti import ReadLimits, read_bytes
 from anomalib_patchgan.data.prepare.photographs import read_mask, read_photograph
 from anomalib_patchgan.data.prepare.resizing import resize_image, resize_mask
 from anomalib_patchgan.data.prepare.tiles import Tile, choose_tiles, cut_tiles
 from anomalib_patchgan.data.prepare.writing import PreparedSlice
+from anomalib_patchgan.files import ReadLimits, read_bytes
 
 # In shares of the image's side. Masks are drawn tight, so that a lesion's edge may lie outside; a thinner strip shows
 # hardly any skin; and the outermost pixels of a photograph are often a frame, which would be repeated.

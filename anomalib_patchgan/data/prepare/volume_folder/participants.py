@@ -4,9 +4,10 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from anomalib_patchgan.data.prepare.csv_files import MISSING, check_id, read_rows
+from anomalib_patchgan.data.prepare.csv_files import MISSING, read_rows
 from anomalib_patchgan.data.prepare.splits import SPLITS
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import check_id
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.folder import COMPARABLE, Preparation
-from anomalib_patchgan.data.prepare.nifti import ReadLimits
 from anomalib_patchgan.data.prepare.volume_folder.bids import find_participants
 from anomalib_patchgan.data.prepare.volume_folder.groups import WEAK, Cohort, choose_scans, split_scans
 from anomalib_patchgan.data.prepare.volume_folder.participants import read_participants
 from anomalib_patchgan.data.prepare.volume_folder.samples import make_samples
 from anomalib_patchgan.data.prepare.volume_folder.scans import Scan, find_scans
 from anomalib_patchgan.data.prepare.volume_folder.spec import VolumeFolderSpec
+from anomalib_patchgan.files import ReadLimits
 
 _FOREGROUND = {
     True: "every voxel that is not 0, or not the one value that the background of these skull-stripped images has",

@@ -10,12 +10,13 @@ from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.foreground import check_skull_stripped
 from anomalib_patchgan.data.prepare.lesion_masks import check_extent, check_mask
 from anomalib_patchgan.data.prepare.lesion_stack import LesionStack, read_volume, tile_samples
-from anomalib_patchgan.data.prepare.nifti import ReadLimits, Volume, check_same_grid
+from anomalib_patchgan.data.prepare.nifti import Volume, check_same_grid
 from anomalib_patchgan.data.prepare.tiles import choose_for_split
 from anomalib_patchgan.data.prepare.volume_folder.participants import ABNORMAL, NORMAL
 from anomalib_patchgan.data.prepare.volume_folder.spec import VolumeFolderSpec
 from anomalib_patchgan.data.prepare.writing import PreparedSlice
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.files import ReadLimits
 
 logger = logging.getLogger(__name__)
 

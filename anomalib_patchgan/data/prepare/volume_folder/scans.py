@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from anomalib_patchgan.data.prepare.archive import describe_missing
-from anomalib_patchgan.data.prepare.csv_files import check_id
 from anomalib_patchgan.data.prepare.volume_folder.bids import DERIVATIVES, BidsName, is_raw, parse_bids
 from anomalib_patchgan.data.prepare.volume_folder.patterns import PathPattern
 from anomalib_patchgan.data.prepare.volume_folder.spec import VolumeFolderSpec
@@ -20,6 +19,7 @@ from anomalib_patchgan.data.prepare.volume_names import (
 )
 from anomalib_patchgan.data.prepare.walk import WalkLimits, is_folder, walk
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
+from anomalib_patchgan.files import check_id
 
 logger = logging.getLogger(__name__)
 

@@ -1,13 +1,17 @@
-"""Names of points in a plot, each where it covers neither a point nor another name."""
+"""What plots share: names of points, plain text, and the outline of a lesion over its image."""
 
 import itertools
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
+# Of a lesion; seen on grey images as well as on skin.
+OUTLINE = "#00d0ff"
 # Points of 1/72 inch: around a marker, and between a point and the nearest place of its name.
 MARKER, NEAR = 4.0, 7.0
 DISTANCES = (NEAR, *range(14, 240, 9))
@@ -66,6 +70,24 @@ def set_plain_text(text: Text, content: str) -> None:
     """
     text.set_parse_math(False)
     text.set_text(content)
+
+
+def draw_outline(axes: Axes, mask: NDArray, *, colour: str = OUTLINE, width: float = 0.7) -> None:
+    """Draw the outline of a lesion over its image, whose limits stay as they are.
+
+    Args:
+        axes: Axes with the image.
+        mask: Lesion, `(H, W)`, bool or 0 to 1; without any, nothing is drawn.
+        colour: Colour of the line.
+        width: Its width in points.
+    """
+    height, columns = mask.shape
+    if not (mask > 0.5).any():  # noqa: PLR2004 - the level of the outline
+        return
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+    # A rim of zeros closes the outline of a lesion that reaches the edge.
+    grid = np.arange(-1, columns + 1), np.arange(-1, height + 1)
+    axes.contour(*grid, np.pad(mask, 1), levels=[0.5], colors=colour, linewidths=width)
 
 
 def _box(x: float, y: float, distance: float, angle: float, extent: Bbox) -> Bbox:
