@@ -1,6 +1,6 @@
 """Latency and file size of a checkpoint as PyTorch and as OpenVINO FP32, FP16 and INT8, on this machine's CPU.
 
-    python benchmarks/latency.py --ckpt_path CKPT --out benchmarks/results/latency
+    python benchmarks/latency.py --model CKPT --out benchmarks/results/latency
 
 Batch 1. The models take turns, so that a noisy machine is noisy for all of them: read the ratios.
 """
@@ -25,6 +25,7 @@ from rich.table import Table
 from torch import nn
 
 from anomalib_patchgan import PatchGan
+from anomalib_patchgan.cli.options import add_renamed
 from anomalib_patchgan.deploy.predictor import load_checkpoint
 from anomalib_patchgan.errors import PatchGanError
 from anomalib_patchgan.models.patchgan.evidence import Restoration
@@ -62,14 +63,14 @@ def compiled(xml: Path) -> Callable[[np.ndarray], object]:
 def main() -> None:
     """Export, time in turns, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ckpt_path", type=Path, required=True)
+    add_renamed(parser, "--model", "--ckpt_path", type=Path, required=True)
     parser.add_argument("--size", type=int, default=256, help="side of the input image in pixels")
     parser.add_argument("--repetitions", type=int, default=200)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
 
     try:
-        module = load_checkpoint(args.ckpt_path)
+        module = load_checkpoint(args.model)
     except PatchGanError as error:
         parser.error(str(error))
     image = np.random.default_rng(0).random((1, 3, args.size, args.size), dtype=np.float32)

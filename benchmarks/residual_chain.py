@@ -1,7 +1,7 @@
 """Draws how PatchGan comes from an image to its ranked patches, for the lesion images with the highest scores.
 
-    python benchmarks/residual_chain.py --ckpt_path CKPT --data BrainPhantom --out benchmarks/results/residual_chain.png
-    python benchmarks/residual_chain.py --ckpt_path CKPT --data PreparedFolder --root PATH --out chain.png
+    python benchmarks/residual_chain.py --model CKPT --data BrainPhantom --out benchmarks/results/residual_chain.png
+    python benchmarks/residual_chain.py --model CKPT --data PreparedFolder --root PATH --out chain.png
 
 Columns: the image as R sees it with the lesion's outline, restored, each evidence in units of what normal images reach,
 the map, and the patches in the order of Eq. 5.
@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch.nn import functional as F  # noqa: N812
 
+from anomalib_patchgan.cli.options import add_renamed
 from anomalib_patchgan.deploy.predictor import load_checkpoint
 from anomalib_patchgan.errors import PatchGanError
 from anomalib_patchgan.models.patchgan.ranking import patch_losses
@@ -29,7 +30,7 @@ from anomalib_patchgan.plots import draw_outline
 def main() -> None:
     """Find the images, draw them and write the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ckpt_path", type=Path, required=True)
+    add_renamed(parser, "--model", "--ckpt_path", type=Path, required=True)
     parser.add_argument("--data", default="BrainPhantom", help="data module")
     parser.add_argument("--root", help="root of the data module")
     parser.add_argument("--cases", type=int, default=4)
@@ -37,7 +38,7 @@ def main() -> None:
     args = parser.parse_args()
 
     try:
-        module = load_checkpoint(args.ckpt_path)
+        module = load_checkpoint(args.model)
     except PatchGanError as error:
         parser.error(str(error))
     data = get_datamodule({"class_path": args.data, "init_args": {"root": args.root} if args.root else {}})

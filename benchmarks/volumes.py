@@ -1,8 +1,8 @@
 r"""Voxel and lesion metrics of a trained model on whole BraTS cases that it has not seen, beside the scan's brightness.
 
-    python benchmarks/volumes.py --ckpt_path CKPT --out benchmarks/results/volumes/volumes.json \
+    python benchmarks/volumes.py --model CKPT --out benchmarks/results/volumes/volumes.json \
       --root ../shared/data --split_file benchmarks/splits/brats_slices.csv
-    python benchmarks/volumes.py --ckpt_path CKPT --out OUT.json --cases ARCHIVE/HGG/BraTS19_2013_4_1
+    python benchmarks/volumes.py --model CKPT --out OUT.json --cases ARCHIVE/HGG/BraTS19_2013_4_1
 
 Every voxel inside the brain counts; the lesion is any label above 0. Best Dice is over all thresholds, Dice at the
 threshold that was stored with the model. Lesion-wise sensitivity is the share of a case's lesions that a spot hits, at
@@ -31,6 +31,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from volume_cases import ScanCase, folder_case, read_content, split_cases
 
+from anomalib_patchgan.cli.options import add_renamed
 from anomalib_patchgan.deploy.case_accuracy import ABOVE_THRESHOLD, lesion_slices
 from anomalib_patchgan.deploy.model_card import installed_versions
 from anomalib_patchgan.deploy.volume import VolumeInferencer
@@ -58,7 +59,15 @@ Record = dict[str, Any]
 def main() -> None:
     """Measure every case and write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ckpt_path", type=Path, nargs="+", required=True, help="checkpoint or model.xml of each seed")
+    add_renamed(
+        parser,
+        "--model",
+        "--ckpt_path",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="checkpoint or model.xml of each seed",
+    )
     parser.add_argument("--root", type=Path, nargs="+", default=[], help="archives of BraTS, with --split_file")
     parser.add_argument("--split_file", type=Path, help="CSV file of `id,split`: its test cases are measured")
     parser.add_argument("--cases", type=Path, nargs="+", default=[], help="folders of cases with a segmentation")
@@ -68,15 +77,15 @@ def main() -> None:
     if bool(args.root) != (args.split_file is not None) or not (args.root or args.cases):
         parser.error("give --cases, or --root and --split_file")
     try:
-        models = [VolumeInferencer(path) for path in args.ckpt_path]
+        models = [VolumeInferencer(path) for path in args.model]
         modalities = models[0].modalities
         cases = split_cases(args.root, args.split_file, modalities) if args.root else []
         cases += [folder_case(folder, modalities) for folder in args.cases]
         cases += [folder_case(folder, modalities, healthy=True) for folder in args.healthy]
-        for path, model in zip(args.ckpt_path, models, strict=True):
+        for path, model in zip(args.model, models, strict=True):
             if model.modalities != modalities:
                 parser.error(
-                    f"{path} takes {', '.join(model.modalities)}, {args.ckpt_path[0]} {', '.join(modalities)}: give "
+                    f"{path} takes {', '.join(model.modalities)}, {args.model[0]} {', '.join(modalities)}: give "
                     f"trainings on the same modalities"
                 )
         if twice := [name for name, count in Counter(one.name for one in cases).items() if count > 1]:

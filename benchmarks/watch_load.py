@@ -66,7 +66,7 @@ class Load:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the watch."""
-        more = ["--watch", "in", "--output", "out", "--settle", str(self.settle_s), "--interval", str(self.interval_s)]
+        more = ["--watch", "in", "--out", "out", "--settle", str(self.settle_s), "--interval", str(self.interval_s)]
         with (self.folder / "log.txt").open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - the command that is measured
                 [*PROGRAM, "--model", str(self.model.absolute()), *more], cwd=self.folder, stdout=log, stderr=log
@@ -207,7 +207,7 @@ def _kill_and_wait(load: Load, cases: int, kills: int, damaged: int, seed: int) 
 def _compare(load: Load, cases: int) -> dict[str, Any]:
     """Compare the results with those of `volume --input`."""
     folder, expected = load.folder, load.folder / "expected"
-    plain = [*PROGRAM, "--model", str(load.model.absolute()), "--input", "in", "--output", str(expected)]
+    plain = [*PROGRAM, "--model", str(load.model.absolute()), "--input", "in", "--out", str(expected)]
     # Damaged files make its exit code 1.
     subprocess.run(plain, cwd=folder, check=False, capture_output=True)  # noqa: S603 - the command that is measured
     names = [f"case-{number:03d}" for number in range(cases)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from anomalib_patchgan import cli
+from anomalib_patchgan.cli import dispatch
 from anomalib_patchgan.failures import FAILURE, USAGE_ERROR, describe
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -58,17 +58,17 @@ def test_a_value_is_refused_before_the_work_and_unexpected_in_it(kind):
 @pytest.mark.parametrize("error", [KeyError("image"), AttributeError("a.b"), AssertionError(), TypeError("None")])
 def test_an_unexpected_error_keeps_its_traceback(error, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(cli, "_run_anomalib", lambda _: refuse(error))
-    assert cli.main(["train"]) == FAILURE
+    monkeypatch.setattr(dispatch, "_run_anomalib", lambda _: refuse(error))
+    assert dispatch.main(["train"]) == FAILURE
     line = capsys.readouterr().err
     assert line.startswith(f"anomalib-patchgan: error: {type(error).__name__}")
     assert line.count("\n") == 1
     path = Path(re.search(r"\(traceback: (.*)\)$", line)[1])
     assert path.parent == tmp_path
     assert "in refuse\n    raise error\n" in path.read_text(encoding="utf-8")
-    monkeypatch.setenv(cli.DEBUG_VARIABLE, "1")
+    monkeypatch.setenv(dispatch.DEBUG_VARIABLE, "1")
     with pytest.raises(type(error)):
-        cli.main(["train"])
+        dispatch.main(["train"])
 
 
 def test_a_traceback_that_cannot_be_kept_does_not_hide_the_error(monkeypatch, tmp_path):
@@ -80,7 +80,7 @@ def test_a_traceback_that_cannot_be_kept_does_not_hide_the_error(monkeypatch, tm
 def test_a_configuration_that_is_no_text_is_named(tmp_path, capsys, option):
     path = tmp_path / "config.yaml"
     path.write_bytes(b"model: \xff\xfe")
-    assert cli.main(["train", *option.format(path).split()]) == USAGE_ERROR
+    assert dispatch.main(["train", *option.format(path).split()]) == USAGE_ERROR
     assert capsys.readouterr().err == (
         f"anomalib-patchgan: error: {path} is no configuration: it is not text in UTF-8 (byte 7)\n"
     )

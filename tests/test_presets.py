@@ -5,7 +5,7 @@ import yaml
 
 from anomalib_patchgan.benchmark.plan import read_plan
 from anomalib_patchgan.cli import main
-from anomalib_patchgan.configs_command import list_configs, read_config
+from anomalib_patchgan.cli.configs import list_configs, read_config
 
 # An ablation changes one thing at a time; what changes more is a preset written out again.
 MOST_CHANGES = 4

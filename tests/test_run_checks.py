@@ -10,8 +10,9 @@ from anomalib.models import Padim
 from lightning.pytorch.callbacks import EarlyStopping, RichProgressBar
 
 from anomalib_patchgan import PatchGan
-from anomalib_patchgan.cli import USAGE_ERROR, main
+from anomalib_patchgan.cli import main
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.failures import USAGE_ERROR
 from anomalib_patchgan.run_checks import check_checkpoint_file, check_monitors, check_trainer, checkpoint_must_fit
 from tests.fakes.prepared import write_prepared_folder
 

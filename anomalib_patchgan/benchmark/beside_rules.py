@@ -105,7 +105,7 @@ def compare_with_rules(training: Training) -> BesideRules:
     # The model may be such a rule itself.
     rules = {rule: make for rule, make in RULES.items() if rule != name}
     logger.info("Testing %s and %d rules", name, len(rules))
-    with checkpoint_must_fit(training.checkpoint, "give the folder of its own training, or another --ckpt_path"):
+    with checkpoint_must_fit(training.checkpoint, "give the folder of its own training, or another --model"):
         found, size = _test(training.model, data, training.accelerator, checkpoint=training.checkpoint)
     table, labels = read_split(data.test_data.samples, found.image_path), found.labels()
     masks = read_masks(table, size)

@@ -110,7 +110,7 @@ def remove_accuracy(folder: Path) -> None:
         for name in (TABLE, SUMMARY):
             (folder / FOLDER / name).unlink(missing_ok=True)
     except OSError as error:
-        msg = f"{folder / FOLDER} is in the way ({error.strerror}): remove it, or give another --output."
+        msg = f"{folder / FOLDER} is in the way ({error.strerror}): remove it, or give another --out."
         raise DataError(msg) from error
 
 

@@ -133,7 +133,7 @@ def find_image_cases(source: Path, output: Path) -> list[ImageCase]:
         msg = f"{source} does not exist: give an image or a folder of images as --input."
         raise DatasetNotFoundError(msg)
     if source.is_dir() and source.resolve() == output.resolve():
-        msg = f"--output {output} is the folder of the images, whose heat maps would be taken for images: give another."
+        msg = f"--out {output} is the folder of the images, whose heat maps would be taken for images: give another."
         raise ConfigurationError(msg)
     root = source if source.is_dir() else source.parent
     cases: dict[str, ImageCase] = {}

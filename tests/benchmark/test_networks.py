@@ -13,7 +13,7 @@ from anomalib_patchgan import PreparedFolder
 from anomalib_patchgan.benchmark.results import read_result, read_scores
 from anomalib_patchgan.cli import main
 from anomalib_patchgan.deploy.predictor import load_checkpoint
-from tests.benchmark.test_benchmark_command import PATCHGAN, files, write_config
+from tests.cli.test_benchmark import PATCHGAN, files, write_config
 from tests.fakes.prepared import write_prepared_folder
 
 RESTORATION = {"class_path": "anomalib_patchgan.models.patchgan.evidence.Restoration"}

@@ -16,8 +16,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from anomalib_patchgan.benchmark.report import write, write_report
 from anomalib_patchgan.benchmark.report.aggregate import Aggregate, correct
 from anomalib_patchgan.benchmark.results import read_result, read_run, read_scores, write_job
+from anomalib_patchgan.cli.report import add_arguments
+from anomalib_patchgan.cli.report import run as run_report
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.report_command import add_report_arguments, run_report
 from tests.fakes.benchmark import write_run
 
 FIGURES = {
@@ -388,7 +389,7 @@ def test_names_and_errors_are_text(tmp_path):
 
 def test_command(run, tmp_path, capsys):
     parser = argparse.ArgumentParser()
-    add_report_arguments(parser)
+    add_arguments(parser)
     namespace = parser.parse_args([str(run), "--out", str(tmp_path), "--reference", "Padim", "--no-examples"])
     assert run_report(namespace) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'report.html'}\n"
@@ -402,9 +403,9 @@ import sys
 sys.argv = ["anomalib-patchgan"]
 from argparse import Namespace
 from pathlib import Path
-from anomalib_patchgan import report_command
+from anomalib_patchgan.cli import report
 assert "numpy" not in sys.modules
-report_command.run_report(
+report.run(
     Namespace(runs=[Path({run!r})], out=Path({out!r}), reference=None, no_examples=True)
 )
 print([name for name in ("anomalib", "torch", "lightning") if name in sys.modules])
@@ -421,7 +422,7 @@ def test_command_needs_neither_anomalib_nor_torch(run, tmp_path):
 def test_without_what_draws_them_there_are_no_figures(report, run, folds, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(write, "_DRAWN_WITH", {"no_such_module": "matplotlib"})
     parser = argparse.ArgumentParser()
-    add_report_arguments(parser)
+    add_arguments(parser)
     assert run_report(parser.parse_args([str(run), str(folds), "--out", str(tmp_path)])) == 0
     said = "There are no figures, for which matplotlib would have to be installed."
     assert capsys.readouterr().err == f"{said}\n"

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalib_patchgan.cli import FAILURE, main
+from anomalib_patchgan.cli import main
 from anomalib_patchgan.data.prediction_images import PredictionImages
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
+from anomalib_patchgan.failures import FAILURE
 
 
 @pytest.fixture

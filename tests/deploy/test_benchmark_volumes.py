@@ -27,7 +27,7 @@ def start(repo_root, monkeypatch, *words):
 
 
 def run(repo_root, monkeypatch, model, out, cases, healthy=()):
-    words = ["--ckpt_path", model, "--out", out, "--cases", *cases]
+    words = ["--model", model, "--out", out, "--cases", *cases]
     start(repo_root, monkeypatch, *words, *(["--healthy", *healthy] if healthy else []))
     return json.loads(out.read_text())
 
@@ -89,7 +89,7 @@ def test_the_test_cases_of_a_split_file_are_compared_with_brightness(
 ):
     out = tmp_path / "volumes.json"
     data = ["--root", archive, "--split_file", archive / "split.csv"]
-    start(repo_root, monkeypatch, "--ckpt_path", exported, "--out", out, *data)
+    start(repo_root, monkeypatch, "--model", exported, "--out", out, *data)
     found = json.loads(out.read_text())
     assert found["cases"].keys() == {name for _, name in TEST_CASES}
     case = found["cases"]["BraTS-GLI-00012-000"]
@@ -118,7 +118,7 @@ def test_the_test_cases_of_a_split_file_are_compared_with_brightness(
     assert low < compared["difference"] < high
 
     # Two trainings of one model in two forms: means of nearly equal numbers.
-    start(repo_root, monkeypatch, "--ckpt_path", exported, checkpoint, "--out", out, *data)
+    start(repo_root, monkeypatch, "--model", exported, checkpoint, "--out", out, *data)
     both = json.loads(out.read_text())
     assert len(both["checkpoints"]) == len(both["spots"]["thresholds"]["models"]) == 2
     for name, one in both["cases"].items():
@@ -142,7 +142,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line(repo_root, monkeypatch, 
         (cases[4] / "BraTS-GLI-00012-000-seg.nii.gz").unlink()
     out = archive / "out.json"
     with pytest.raises(SystemExit, match="^2$"):
-        start(repo_root, monkeypatch, "--ckpt_path", exported, "--out", out, *words)
+        start(repo_root, monkeypatch, "--model", exported, "--out", out, *words)
     message = capsys.readouterr().err.splitlines()[-1]
     expected = {
         "no split": "give --cases, or --root and --split_file",

@@ -118,7 +118,7 @@ def test_commands_take_it(exported, signed, keys, prepared, tmp_path, capsys):
     assert records[0] == records[1]
     assert volume(signed, path, tmp_path / "a") == 0
     assert "case: done before" in capsys.readouterr().out
-    words = ["--model", str(signed), "--public_key", str(keys[1]), "--output", str(tmp_path / "c")]
+    words = ["--model", str(signed), "--public_key", str(keys[1]), "--out", str(tmp_path / "c")]
     assert main(["images", *words, "--input", str(prepared / "test" / "abnormal")]) == 0
     assert (tmp_path / "c" / "scores.json").is_file()
 
@@ -190,7 +190,7 @@ def check_refused(content, match, tmp_path, monkeypatch, capsys, *options):
     assert "\n" not in str(caught.value)
     case = write_volume(tmp_path / "in" / "case_flair.nii.gz", make_voxels())
     for command in ("volume", "images"):
-        words = ["--model", str(path), "--input", str(case), "--output", str(tmp_path / "out"), *map(str, options)]
+        words = ["--model", str(path), "--input", str(case), "--out", str(tmp_path / "out"), *map(str, options)]
         assert main([command, *words]) == 1
         (line,) = capsys.readouterr().err.splitlines()
         assert "refused.zip" in line

@@ -42,7 +42,7 @@ def test_command_exports_measures_and_writes_the_table(checkpoint, prepared, tmp
     options = ["--repetitions", "3", "--threads", "1", "--rivals", str(rivals), "--out", str(tmp_path / "out")]
     source = ["--data", "PreparedFolder", "--data.root", str(prepared), "--data.num_workers", "0"]
     wanted = ["--compression", "FP16", "INT8_PTQ"]
-    assert main(["edge", "--ckpt_path", str(checkpoint), *wanted, *options, *source]) == 0
+    assert main(["edge", "--model", str(checkpoint), *wanted, *options, *source]) == 0
     out = tmp_path / "out"
     assert "| FP16 |" in capsys.readouterr().out
     with (out / "edge.csv").open(newline="") as file:
@@ -77,7 +77,7 @@ def test_command_exports_measures_and_writes_the_table(checkpoint, prepared, tmp
 
 def test_without_data_the_three_plain_forms_are_exported(checkpoint, tmp_path, monkeypatch):
     no_profile(monkeypatch)
-    assert main(["edge", "--ckpt_path", str(checkpoint), "--out", str(tmp_path)]) == 0
+    assert main(["edge", "--model", str(checkpoint), "--out", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["FP16", "FP32", "INT8"]
     assert "AUROC" not in (tmp_path / "edge.md").read_text()
 
@@ -120,7 +120,7 @@ def test_wrong_options_are_one_line_before_any_work(checkpoint, tmp_path, capsys
         "folder": "- {name: ../a, class_path: Padim}\n- {name: a, class_path: Padim}",
     }.items():
         (tmp_path / "rivals" / f"{name}.yaml").write_text(content)
-    assert main(["edge", "--ckpt_path", str(checkpoint), "--out", str(tmp_path / "out"), *options]) in {1, 2}
+    assert main(["edge", "--model", str(checkpoint), "--out", str(tmp_path / "out"), *options]) in {1, 2}
     said = capsys.readouterr().err.strip().splitlines()
     assert message in said[-1]
     assert not (tmp_path / "out").exists()

@@ -139,7 +139,7 @@ def test_failure_leaves_the_table_of_the_others(checkpoint, tmp_path, monkeypatc
 
     monkeypatch.setattr(edge_forms, "export_model", fail)
     words = ["--compression", "FP16", "--out", str(tmp_path / "out")]
-    assert main(["edge", "--ckpt_path", str(checkpoint), *words]) == 1
+    assert main(["edge", "--model", str(checkpoint), *words]) == 1
     said = capsys.readouterr()
     assert "failed FP16: no such operation" in said.err
     table = (tmp_path / "out" / "edge.md").read_text()
@@ -161,7 +161,7 @@ def test_validation_of_normal_images_leaves_out_one_form(module, normal_only):
 def test_named_form_is_refused_before_the_first_export(checkpoint, normal_only, tmp_path, capsys):
     source = ["--data", "PreparedFolder", "--data.root", str(normal_only), "--data.num_workers", "0"]
     words = ["--compression", "INT8_ACQ", "--out", str(tmp_path / "out")]
-    assert main(["edge", "--ckpt_path", str(checkpoint), *words, *source]) == 1
+    assert main(["edge", "--model", str(checkpoint), *words, *source]) == 1
     assert "these are all normal" in capsys.readouterr().err.splitlines()[-1]
     assert not list((tmp_path / "out").iterdir())
 
@@ -210,21 +210,21 @@ def test_missing_nncf_is_said_first(module, checkpoint, tmp_path, monkeypatch, c
     assert list(plan.forms) == ["FP32", "FP16"]
     assert "nncf" in plan.remarks[0]
     words = ["--compression", "INT8", "--out", str(tmp_path / "out")]
-    assert main(["edge", "--ckpt_path", str(checkpoint), *words]) == 2
+    assert main(["edge", "--model", str(checkpoint), *words]) == 2
     assert "INT8 needs nncf" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_folder_of_a_former_run_that_cannot_be_written(checkpoint, tmp_path, capsys):
     (tmp_path / "INT8").write_text("a file")
-    assert main(["edge", "--ckpt_path", str(checkpoint), "--out", str(tmp_path)]) == 1
+    assert main(["edge", "--model", str(checkpoint), "--out", str(tmp_path)]) == 1
     assert "INT8 cannot be written to" in capsys.readouterr().err
     assert not (tmp_path / "FP32").exists()
 
 
 def test_data_that_raise_anything_are_one_line_before_the_first_export(checkpoint, tmp_path, capsys):
     source = ["--data", "Folder", "--data.name", "x", "--data.root", str(tmp_path / "none"), "--data.normal_dir", "a"]
-    assert main(["edge", "--ckpt_path", str(checkpoint), "--out", str(tmp_path / "out"), *source]) == 1
+    assert main(["edge", "--model", str(checkpoint), "--out", str(tmp_path / "out"), *source]) == 1
     said = capsys.readouterr().err.splitlines()
     assert "the data of Folder cannot be used" in said[-1]
     assert not list((tmp_path / "out").iterdir())
@@ -237,7 +237,7 @@ def test_rival_that_does_not_take_the_size_is_left_out(checkpoint, tmp_path, mon
     own = "{image_size: null, width: 4, depth: 3, downscale: 1}"
     rivals.write_text(f"- {{name: ../Own, class_path: PatchGan, init_args: {own}}}\n- class_path: ganomaly\n")
     words = ["--compression", "FP32", "--size", "60", "--rivals", str(rivals), "--out", str(tmp_path / "out")]
-    assert main(["edge", "--ckpt_path", str(checkpoint), *words]) == 0
+    assert main(["edge", "--model", str(checkpoint), *words]) == 0
     table = (tmp_path / "out" / "edge.md").read_text()
     assert "../Own is left out: PatchGan cannot be exported for images of 60x60" in table
     assert "ganomaly is left out: ganomaly cannot be exported for images of 60x60" in table
@@ -285,6 +285,6 @@ def test_model_without_a_size_is_refused_before_data_are_made(tmp_path, capsys, 
     from anomalib_patchgan.deploy import predictor
 
     monkeypatch.setattr(predictor, "load_checkpoint", lambda _: PatchGan(image_size=None, width=4))
-    assert main(["edge", "--ckpt_path", "m.ckpt", "--out", str(tmp_path / "out")]) == 1
+    assert main(["edge", "--model", "m.ckpt", "--out", str(tmp_path / "out")]) == 1
     assert "has no image_size of its own" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from anomalib_patchgan import edge_command
+from anomalib_patchgan.cli import edge
 from anomalib_patchgan.deploy.edge_plot import draw, encode
 from anomalib_patchgan.deploy.edge_table import text_table, write_edge_table
 
@@ -102,7 +102,7 @@ def test_terminal_gets_a_drawn_table_and_a_pipe_markdown(monkeypatch, capsys, te
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
     monkeypatch.setenv("COLUMNS", "120")
     markdown = "| model | p50 ms |\n|---|---:|\n| [bold] | 1.00 |\n\nOn a machine.\n"
-    edge_command._show({"[bold]": {"p50_ms": 1.0}}, markdown)
+    edge._show({"[bold]": {"p50_ms": 1.0}}, markdown)
     said = capsys.readouterr().out
     assert (said == markdown) is not terminal
     assert "[bold]" in said

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def images(model, source, out, *more):
-    return main(["images", "--model", str(model), "--input", str(source), "--output", str(out), *more])
+    return main(["images", "--model", str(model), "--input", str(source), "--out", str(out), *more])
 
 
 def read_rows(out):
@@ -161,7 +161,7 @@ def test_killed_at_any_point_nothing_is_lost(exported, folder, tmp_path):
             shutil.copy(path, folder / f"copy-{number}.png")
     expected, out = tmp_path / "expected", tmp_path / "out"
     assert images(exported, folder, expected, "--maps") == 0
-    command = ["images", "--model", exported, "--input", folder, "--output", out, "--maps"]
+    command = ["images", "--model", exported, "--input", folder, "--out", out, "--maps"]
     code = "import sys\nfrom anomalib_patchgan.cli import main\nsys.exit(main(sys.argv[1:]))"
     for lines in (1, 7, 20):
         arguments = [sys.executable, "-u", "-c", code, *map(str, command)]

@@ -43,7 +43,7 @@ def expected(exported, tmp_path_factory):
     """What comes out of the volume where nothing is unusual."""
     root = tmp_path_factory.mktemp("expected")
     path = write_volume(root / "in" / "case_flair.nii.gz", make_voxels())
-    words = ["volume", "--model", str(exported), "--input", str(path), "--output", str(root / "out")]
+    words = ["volume", "--model", str(exported), "--input", str(path), "--out", str(root / "out")]
     assert main(words) == 0
     return json.loads((root / "out" / "case.json").read_text())
 
@@ -77,8 +77,8 @@ def test_names_that_the_console_does_not_know(exported, prepared, case, expected
     shutil.copy(next((prepared / "test" / "abnormal").iterdir()), images / "bild_é.png")
     out = tmp_path / "Ergebnis-é模"
     paths = ["--model", model, "--input"]
-    printed, _ = run("volume", *paths, tmp_path / "in", "--output", out / "v", **variables)
-    printed += run("images", *paths, images, "--output", out / "i", **variables)[0]
+    printed, _ = run("volume", *paths, tmp_path / "in", "--out", out / "v", **variables)
+    printed += run("images", *paths, images, "--out", out / "i", **variables)[0]
     printed += run("view", out / "v", "--images", tmp_path / "in", **variables)[0]
     # The same names as anywhere else, on paper and on disk.
     assert same(results(out / "v", "Zoë-模"), expected)
@@ -101,11 +101,11 @@ def test_names_that_are_not_utf8(exported, prepared, case, expected, tmp_path):
     images.mkdir()
     shutil.copy(next((prepared / "test" / "abnormal").iterdir()), images / os.fsdecode(b"bild_\xe9.png"))
     shutil.copytree(case.parent, folder / "in")
-    run("volume", "--model", model, "--input", folder / "in", "--output", folder / "v")
+    run("volume", "--model", model, "--input", folder / "in", "--out", folder / "v")
     assert same(results(folder / "v"), expected)
     run("view", folder / "v", "--images", folder / "in")
     assert (folder / "v" / "case.html").is_file()
-    run("images", "--model", model, "--input", images, "--output", folder / "i")
+    run("images", "--model", model, "--input", images, "--out", folder / "i")
     assert "bild_\\udce9.png" in (folder / "i" / "scores.csv").read_text(encoding="utf-8")
     assert (folder / "i" / os.fsdecode(b"bild_\xe9_overlay.png")).is_file()
 
@@ -115,7 +115,7 @@ def test_names_that_are_not_utf8(exported, prepared, case, expected, tmp_path):
 @pytest.mark.parametrize("isa", ["SSE41", "AVX2"])
 def test_processor_without_newer_instructions(exported, case, expected, tmp_path, isa):
     """OpenVINO itself can make no interpolation and no ranking without AVX."""
-    run("volume", "--model", exported, "--input", case, "--output", tmp_path / "out", ONEDNN_MAX_CPU_ISA=isa)
+    run("volume", "--model", exported, "--input", case, "--out", tmp_path / "out", ONEDNN_MAX_CPU_ISA=isa)
     found = results(tmp_path / "out")
     scores = [[one["score"] for one in record["slices"]] for record in (found, expected)]
     assert scores[0] == pytest.approx(scores[1], abs=1e-4)
@@ -127,7 +127,7 @@ def test_processor_without_newer_instructions(exported, case, expected, tmp_path
 def test_home_folder_is_neither_needed_nor_written_to(exported, case, expected, tmp_path, home):
     (tmp_path / "home").mkdir()
     places = {name: None if home is None else str(tmp_path / home) for name in ("HOME", "XDG_CACHE_HOME", "TMPDIR")}
-    _, said = run("volume", "--model", exported, "--input", case, "--output", tmp_path / "out", CI=None, **places)
+    _, said = run("volume", "--model", exported, "--input", case, "--out", tmp_path / "out", CI=None, **places)
     assert same(results(tmp_path / "out"), expected)
     assert b"elemetry" not in said
     assert not list((tmp_path / "home").iterdir())
@@ -135,7 +135,7 @@ def test_home_folder_is_neither_needed_nor_written_to(exported, case, expected, 
 
 
 def test_home_that_is_not_known_is_named(tmp_path, capsys):
-    words = ["--model", "~no-such-user/model.xml", "--input", str(tmp_path), "--output", str(tmp_path / "out")]
+    words = ["--model", "~no-such-user/model.xml", "--input", str(tmp_path), "--out", str(tmp_path / "out")]
     assert main(["images", *words]) == 1
     assert "a path begins with ~, and there is no home folder" in capsys.readouterr().err
 
@@ -144,8 +144,8 @@ def test_home_that_is_not_known_is_named(tmp_path, capsys):
 def test_two_at_once_write_the_same(exported, prepared, case, expected, tmp_path):
     images = prepared / "test" / "abnormal"
     words = ["--model", exported, "--input"]
-    processes = [start("volume", *words, case, "--output", tmp_path / "v") for _ in range(2)]
-    processes += [start("images", *words, images, "--output", tmp_path / "i") for _ in range(2)]
+    processes = [start("volume", *words, case, "--out", tmp_path / "v") for _ in range(2)]
+    processes += [start("images", *words, images, "--out", tmp_path / "i") for _ in range(2)]
     said = [process.communicate()[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, said
     assert same(results(tmp_path / "v"), expected)

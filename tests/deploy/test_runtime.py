@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
-from anomalib_patchgan.configs_command import find_config
+from anomalib_patchgan.cli.configs import find_config
 from anomalib_patchgan.deploy.bundle import write_bundle
 from tests.conftest import run
 from tests.fakes.benchmark import write_run
@@ -125,12 +125,12 @@ def test_work_loads_nothing_heavy(exported, prepared, cases, tmp_path):
     images = prepared / "test" / "normal"
     write_bundle(exported, tmp_path / "model.zip")
     for command in (
-        ["volume", "--model", exported, "--input", cases, "--output", "out"],
-        ["volume", "--model", exported, "--input", cases, "--output", "out", "--masks", "masks"],
-        ["volume", "--model", exported, "--input", cases, "--output", "out", "--masks", "masks/{case}_seg.nii.gz"],
+        ["volume", "--model", exported, "--input", cases, "--out", "out"],
+        ["volume", "--model", exported, "--input", cases, "--out", "out", "--masks", "masks"],
+        ["volume", "--model", exported, "--input", cases, "--out", "out", "--masks", "masks/{case}_seg.nii.gz"],
         ["view", "out", "--images", cases],
-        ["images", "--model", exported, "--input", images, "--output", "slices"],
-        ["volume", "--model", "model.zip", "--input", cases, "--output", "of a bundle"],
+        ["images", "--model", exported, "--input", images, "--out", "slices"],
+        ["volume", "--model", "model.zip", "--input", cases, "--out", "of a bundle"],
     ):
         *_, code, loaded = here(RUN, *command, cwd=tmp_path)
         assert (code, loaded) == ("0", "[]"), command
@@ -143,8 +143,8 @@ def test_volume_images_view_and_report_without_torch(scripts, exported, checkpoi
     assert run(scripts / "python", "-I", "-c", find, *HEAVY, cwd=tmp_path) == "[]\n"
 
     masks = ("--masks", "masks/{case}_seg.nii.gz")
-    run(program, "volume", "--model", exported, "--input", cases, "--output", "out", *masks, cwd=tmp_path)
-    here(RUN, "volume", "--model", exported, "--input", cases, "--output", "full", *masks, cwd=tmp_path)
+    run(program, "volume", "--model", exported, "--input", cases, "--out", "out", *masks, cwd=tmp_path)
+    here(RUN, "volume", "--model", exported, "--input", cases, "--out", "full", *masks, cwd=tmp_path)
     tables = [(tmp_path / name / "accuracy" / "cases.csv").read_text() for name in ("out", "full")]
     assert tables[0] == tables[1]
     records = [json.loads((tmp_path / name / "case.json").read_text()) for name in ("out", "full")]
@@ -155,7 +155,7 @@ def test_volume_images_view_and_report_without_torch(scripts, exported, checkpoi
     assert run(program, "view", "out", "--images", cases, cwd=tmp_path).endswith("case.html\n")
 
     images = prepared / "test" / "abnormal"
-    run(program, "images", "--model", exported, "--input", images, "--output", "slices", "--maps", cwd=tmp_path)
+    run(program, "images", "--model", exported, "--input", images, "--out", "slices", "--maps", cwd=tmp_path)
     table = json.loads((tmp_path / "slices" / "scores.json").read_text())
     assert len(table["images"]) == len(list(images.iterdir()))
     assert all(np.isfinite(row["score"]) for row in table["images"])
@@ -164,7 +164,7 @@ def test_volume_images_view_and_report_without_torch(scripts, exported, checkpoi
     assert "There are no figures, for which matplotlib and scikit-learn" in (tmp_path / page).read_text()
 
     for command in ("volume", "images"):
-        given = [program, command, "--model", checkpoint, "--input", cases, "--output", "no"]
+        given = [program, command, "--model", checkpoint, "--input", cases, "--out", "no"]
         done = subprocess.run([str(word) for word in given], capture_output=True, text=True, cwd=tmp_path, check=False)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
@@ -174,7 +174,7 @@ def test_volume_images_view_and_report_without_torch(scripts, exported, checkpoi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["train --help", "predict", "edge --ckpt_path x.ckpt", "prepare --data BraTS"])
+@pytest.mark.parametrize("command", ["train --help", "predict", "edge --model x.ckpt", "prepare --data BraTS"])
 def test_what_needs_anomalib_says_so_in_one_line(scripts, tmp_path, command):
     given = [str(scripts / "anomalib-patchgan"), *command.split()]
     done = subprocess.run(given, capture_output=True, text=True, cwd=tmp_path, check=False)

@@ -196,7 +196,7 @@ def test_unlike_the_training_data_is_in_record_line_and_page(inferencer, tmp_pat
     affine = AFFINE @ np.diag([0.5, 0.5, 1, 1])
     path = write(tmp_path / "small_flair.nii", make_voxels(), affine)
     out = tmp_path / "out"
-    assert main(["volume", "--model", "model.xml", "--input", str(path), "--output", str(out)]) == 0
+    assert main(["volume", "--model", "model.xml", "--input", str(path), "--out", str(out)]) == 0
     record = json.loads((out / "small.json").read_text())
     assert record["training_data"]["like"] is False
     assert set(record["training_data"]["differences"]) >= {"spacing", "field of view"}
@@ -215,7 +215,7 @@ def test_what_volume_takes_view_shows(exported, tmp_path, name):
     (tmp_path / "in" / name.replace("NII.GZ", "nii")).rename(tmp_path / "in" / name)
     for source in (tmp_path / "in" / name, tmp_path / "in"):
         out = tmp_path / f"out-{source.name}"
-        assert main(["volume", "--model", str(exported), "--input", str(source), "--output", str(out)]) == 0
+        assert main(["volume", "--model", str(exported), "--input", str(source), "--out", str(out)]) == 0
         assert main(["view", str(out), "--images", str(tmp_path / "in")]) == 0
         assert [path.stem.lower() for path in out.glob("*.html")] == ["up"]
 

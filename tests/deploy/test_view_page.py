@@ -13,11 +13,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from anomalib_patchgan.cli.view import add_arguments, run
 from anomalib_patchgan.deploy.viewer import page as viewer
 from anomalib_patchgan.deploy.viewer.page import write_page
 from anomalib_patchgan.deploy.viewer.volumes import pack, to_grey
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError, PatchGanError
-from anomalib_patchgan.view_command import add_view_arguments, run_view
 from tests.fakes.volume_results import write_result
 
 HOSTILE = "</script><script>alert(1)</script><!--<script>\"'><img src=x onerror=alert(2)>"
@@ -26,8 +26,8 @@ HOSTILE = "</script><script>alert(1)</script><!--<script>\"'><img src=x onerror=
 def view(*words):
     """Run the command."""
     parser = argparse.ArgumentParser()
-    add_view_arguments(parser)
-    return run_view(parser.parse_args([str(word) for word in words]))
+    add_arguments(parser)
+    return run(parser.parse_args([str(word) for word in words]))
 
 
 def embedded(html):
@@ -411,7 +411,7 @@ def test_full_disk_leaves_the_former_page(tmp_path, monkeypatch):
 def test_command_needs_neither_anomalib_nor_torch(tmp_path):
     code = (
         "import sys; sys.argv = ['anomalib-patchgan']\n"
-        "import anomalib_patchgan.view_command; light = 'numpy' not in sys.modules\n"
+        "import anomalib_patchgan.cli.view; light = 'numpy' not in sys.modules\n"
         "from anomalib_patchgan.deploy.viewer import write_page; from pathlib import Path\n"
         f"write_page(Path({str(write_result(tmp_path))!r}))\n"
         "heavy = ('anomalib', 'torch', 'lightning', 'openvino', 'scipy.ndimage', 'scipy.stats')\n"

@@ -51,7 +51,7 @@ def test_signal_ends_it_and_a_second_watch_is_refused(load, capsys, number):
     process = load.start()
     load.wait_until(process, state="idle")
     assert (load.folder / "out" / "status.json").is_file()
-    words = ["--watch", str(load.folder / "in"), "--output", str(load.folder / "out")]
+    words = ["--watch", str(load.folder / "in"), "--out", str(load.folder / "out")]
     if number == signal.SIGTERM:
         assert main(["volume", "--model", str(load.model), *words]) == 2
         said = capsys.readouterr().err
@@ -79,7 +79,7 @@ def test_loads_nothing_heavy(load):
         "import sys\nfrom anomalib_patchgan.cli import main\nprint(main(sys.argv[2:]))\n"
         "print([name for name in sys.argv[1].split() if name in sys.modules])"
     )
-    words = ["volume", "--model", load.model, "--watch", "in", "--output", "out", "--settle", "0", "--interval", "0.1"]
+    words = ["volume", "--model", load.model, "--watch", "in", "--out", "out", "--settle", "0", "--interval", "0.1"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, " ".join(HEAVY), *map(str, words)], cwd=load.folder, stdout=subprocess.PIPE
     )
@@ -133,7 +133,7 @@ def test_dropped_case_leaves_nothing_and_is_done_at_the_next_start(load, monkeyp
         "from anomalib_patchgan.deploy.watch import stopping\nstopping.GRACE_S = 0.2\n"
         "VolumeInferencer.predict = lambda *_: time.sleep(60)\nsys.exit(main(sys.argv[1:]))"
     )
-    words = ["volume", "--model", load.model, "--watch", "in", "--output", "out", "--settle", "0"]
+    words = ["volume", "--model", load.model, "--watch", "in", "--out", "out", "--settle", "0"]
     process = subprocess.Popen([sys.executable, "-c", code, *map(str, words)], cwd=load.folder)
     load.wait_until(process, state="working", current="a")
     process.terminate()
@@ -171,14 +171,14 @@ def test_lock_ends_with_the_process_that_is_killed(load):
         (["--input", "in", "--interval", "3"], "--interval is of --watch"),
         (["--watch", "nowhere"], "--watch nowhere is no folder"),
         (["--watch", "in/a_flair.nii.gz"], "is no folder"),
-        (["--watch", "in", "--output", "in"], "--output is the folder that is watched"),
+        (["--watch", "in", "--out", "in"], "--out is the folder that is watched"),
         (["--watch", "in", "--model", "no.xml"], "no.xml does not exist"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_any_work(load, monkeypatch, capsys, options, message):
     drop(load)
     monkeypatch.chdir(load.folder)
-    words = ["volume", "--model", str(load.model), "--output", "out", *options]
+    words = ["volume", "--model", str(load.model), "--out", "out", *options]
     try:
         code = main(words)
     except SystemExit as end:
@@ -194,7 +194,7 @@ def test_result_of_a_case_called_status_is_not_replaced(load, monkeypatch, capsy
     content = b'{"format": 1, "case": "status"}'
     (load.folder / "out").mkdir()
     (load.folder / "out" / "status.json").write_bytes(content)
-    watch = ["volume", "--model", str(load.model), "--watch", "in", "--output", "out"]
+    watch = ["volume", "--model", str(load.model), "--watch", "in", "--out", "out"]
     assert main(watch) == 2
     assert "is no status of a watch" in capsys.readouterr().err
     assert (load.folder / "out" / "status.json").read_bytes() == content
@@ -203,7 +203,7 @@ def test_result_of_a_case_called_status_is_not_replaced(load, monkeypatch, capsy
 def test_model_that_cannot_be_used_stands_in_the_status(load, monkeypatch, capsys):
     monkeypatch.chdir(load.folder)
     (load.folder / "model.xml").write_text("no model")
-    assert main(["volume", "--model", "model.xml", "--watch", "in", "--output", "out"]) == 1
+    assert main(["volume", "--model", "model.xml", "--watch", "in", "--out", "out"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     status = json.loads((load.folder / "out" / "status.json").read_text())
     assert status["state"] == "stopped"

@@ -11,8 +11,8 @@ def volume(model: Path, source: str | Path | list[str | Path], out: str | Path, 
     Args:
         model: What `--model` gets.
         source: What `--input` gets, one or several.
-        out: What `--output` gets.
+        out: What `--out` gets.
         more: Further options.
     """
     sources = source if isinstance(source, list) else [source]
-    return main(["volume", "--model", str(model), "--input", *map(str, sources), "--output", str(out), *more])
+    return main(["volume", "--model", str(model), "--input", *map(str, sources), "--out", str(out), *more])

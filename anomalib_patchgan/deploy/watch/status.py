@@ -100,7 +100,7 @@ def check_no_case(folder: Path) -> None:
     """
     path = folder / STATUS
     if path.exists() and not is_status(path):
-        msg = f"{path} is no status of a watch, which would replace it: move it away, or give another --output."
+        msg = f"{path} is no status of a watch, which would replace it: move it away, or give another --out."
         raise ConfigurationError(msg)
 
 

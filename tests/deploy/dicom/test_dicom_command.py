@@ -13,10 +13,10 @@ hd = pytest.importorskip("highdicom", reason="needs the extra dicom")
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
 
 from anomalib_patchgan.cli import main
+from anomalib_patchgan.cli.volume import choose_cases
 from anomalib_patchgan.deploy.dicom.studies import DicomOptions, dicom_case_of, takes_dicom
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from anomalib_patchgan.files import DEFAULT_LIMITS, ReadLimits
-from anomalib_patchgan.volume_command import choose_cases
 from tests.fakes.dicom import NAME, PATIENT_ID, RAS_TO_LPS, write_series
 from tests.fakes.volume_command import volume
 from tests.fakes.volumes import AFFINE, lesion_voxels, make_voxels, write_volume

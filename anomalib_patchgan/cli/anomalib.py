@@ -13,8 +13,9 @@ from lightning.pytorch import seed_everything
 from lightning.pytorch.cli import SaveConfigCallback
 from torch.utils.data import DataLoader
 
+from anomalib_patchgan.cli.data_module import constructor_errors
 from anomalib_patchgan.data.prediction_images import PredictionImages
-from anomalib_patchgan.errors import ConfigurationError, one_line
+from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.run_checks import check_checkpoint_file, check_monitors, check_trainer, checkpoint_must_fit
 
 TRAINING = {"fit", "train"}
@@ -34,7 +35,7 @@ class PatchGanCLI(AnomalibCLI):
         ConfigurationError: If they ask for something that cannot work.
 
     Example:
-        >>> from anomalib_patchgan.anomalib_cli import PatchGanCLI
+        >>> from anomalib_patchgan.cli.anomalib import PatchGanCLI
         >>> cli = PatchGanCLI(["fit", "--model", "PatchGan", "--seed_everything", "3"], run=False)
         >>> type(cli.model).__name__
         'PatchGan'
@@ -73,13 +74,8 @@ class PatchGanCLI(AnomalibCLI):
     def instantiate_classes(self) -> None:
         """Seed, which anomalib 2.7 parses but never does, and then make model, data and engine."""
         self._seed()
-        try:
+        with constructor_errors():
             super().instantiate_classes()
-        except ValueError as error:
-            # jsonargparse takes an error of a constructor for a value of the wrong type, and wraps it so.
-            if not str(error).startswith("Does not validate against any of the Union subtypes"):
-                raise
-            raise ConfigurationError(one_line(error)) from error
 
     def instantiate_engine(self) -> None:
         """Make the engine, and keep what it writes beside a training from replacing the training's files."""

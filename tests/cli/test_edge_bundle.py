@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def edge(checkpoint, out, *words):
-    return main(["edge", "--ckpt_path", str(checkpoint), "--out", str(out), *map(str, words)])
+    return main(["edge", "--model", str(checkpoint), "--out", str(out), *map(str, words)])
 
 
 def test_edge_writes_a_signed_bundle(checkpoint, tmp_path, monkeypatch, capsys):

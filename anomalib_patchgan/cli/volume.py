@@ -6,35 +6,34 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anomalib_patchgan.cli.loading import load_runtime
+from anomalib_patchgan.cli.options import add_model_and_out
+from anomalib_patchgan.cli.volume_watch import add_watch_arguments, check_watch_options, run_watch
 from anomalib_patchgan.errors import ConfigurationError, DatasetNotFoundError, PatchGanError, one_line
-from anomalib_patchgan.watch_command import add_watch_arguments, check_watch_options, run_watch
+from anomalib_patchgan.failures import FAILURE
 
 if TYPE_CHECKING:
     from anomalib_patchgan.deploy.dicom.studies import DicomOptions
     from anomalib_patchgan.deploy.volume_case import VolumeCase
     from anomalib_patchgan.files import ReadLimits
 
-COMMAND = "volume"
-DESCRIPTION = "Find lesions in NIfTI volumes or DICOM series: a heat map, a mask and the scores of each case."
-FAILURE = 1
-
 _EPILOG = """\
-  anomalib-patchgan volume --model edge/FP32/model.xml --input case_flair.nii.gz --output out
-  anomalib-patchgan volume --model model.ckpt --input FOLDER --output out
-  anomalib-patchgan volume --model bundle.zip --public_key pub.pem --input FOLDER --output out
-  anomalib-patchgan volume --model model.xml --input flair=F.nii.gz t1ce=T1CE.nii.gz t2=T2.nii.gz --output out
-  anomalib-patchgan volume --model model.xml --input FOLDER_OF_DICOM --series "T2 FLAIR" --output out
-  anomalib-patchgan volume --model model.xml --input FOLDER --output out --masks 'FOLDER/*/{case}_seg.nii.gz'
-  anomalib-patchgan volume --model model.xml --watch FOLDER --output out
+  anomalib-patchgan volume --model edge/FP32/model.xml --input case_flair.nii.gz --out out
+  anomalib-patchgan volume --model model.ckpt --input FOLDER --out out
+  anomalib-patchgan volume --model bundle.zip --public_key pub.pem --input FOLDER --out out
+  anomalib-patchgan volume --model model.xml --input flair=F.nii.gz t1ce=T1CE.nii.gz t2=T2.nii.gz --out out
+  anomalib-patchgan volume --model model.xml --input FOLDER_OF_DICOM --series "T2 FLAIR" --out out
+  anomalib-patchgan volume --model model.xml --input FOLDER --out out --masks 'FOLDER/*/{case}_seg.nii.gz'
+  anomalib-patchgan volume --model model.xml --watch FOLDER --out out
 Cases that are done with this model are left as they are; `anomalib-patchgan view out --images FOLDER` makes pages of
 the results. Of DICOM each study is a case: it also gets a page and a DICOM segmentation, which belongs to the study and
 so holds the patient's name and ID as the study does; all other files and messages hold neither.
---watch says in OUTPUT/status.json how it is, and in OUTPUT/failed why a case failed, which is tried again when its
+--watch says in OUT/status.json how it is, and in OUT/failed why a case failed, which is tried again when its
 files change. SIGTERM ends it after the case at hand.
 """
 
 
-def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command.
 
     Args:
@@ -42,13 +41,12 @@ def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
 
     Example:
         >>> parser = argparse.ArgumentParser()
-        >>> add_volume_arguments(parser)
-        >>> parser.parse_args("--model m.xml --input a.nii.gz --output out".split()).map_type
+        >>> add_arguments(parser)
+        >>> parser.parse_args("--model m.xml --input a.nii.gz --out out".split()).map_type
         'float32'
     """
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    add_model_arguments(parser)
+    add_model_and_out(parser)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--input",
@@ -59,12 +57,11 @@ def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--watch", type=Path, metavar="FOLDER", help="process the cases of this folder as they arrive, until SIGTERM"
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="where results are written")
     parser.add_argument(
         "--masks",
         metavar="PATH",
         help="reference masks of the lesions: a folder, FOLDER/*/{case}_seg.nii.gz, or the file of a single case; "
-        "results are compared with them in OUTPUT/accuracy",
+        "results are compared with them in OUT/accuracy",
     )
     parser.add_argument("--map_type", choices=("float32", "uint8"), default="float32", help="voxels of the heat map")
     parser.add_argument("--batch_size", type=int, default=4, metavar="N", help="slices per call (default: 4)")
@@ -82,29 +79,11 @@ def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
     add_watch_arguments(parser)
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name a model, which `images` has, too.
-
-    Args:
-        parser: Parser of the command.
-    """
-    parser.add_argument(
-        "--model",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="model.xml of an export, a bundle (.zip), or a checkpoint (.ckpt)",
-    )
-    parser.add_argument(
-        "--public_key", type=Path, metavar="PEM", help="refuse a bundle that is not signed with this key's private half"
-    )
-
-
-def run_volume(namespace: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Run the command.
 
     Args:
-        namespace: The options.
+        args: The options.
 
     Returns:
         The exit code: 0, or 1 when a case failed; the others are done.
@@ -113,9 +92,10 @@ def run_volume(namespace: argparse.Namespace) -> int:
         ConfigurationError: The options contradict the model.
         PatchGanError: The model, the input or the output folder cannot be used.
     """
-    check_watch_options(namespace)
-    if namespace.watch is not None:
-        return run_watch(namespace)
+    check_watch_options(args)
+    load_runtime(args.model)
+    if args.watch is not None:
+        return run_watch(args)
 
     from rich.console import Console
     from rich.progress import track
@@ -126,20 +106,20 @@ def run_volume(namespace: argparse.Namespace) -> int:
     from anomalib_patchgan.deploy.volume import VolumeInferencer
     from anomalib_patchgan.files import make_writable
 
-    inferencer = VolumeInferencer(namespace.model, batch_size=namespace.batch_size, public_key=namespace.public_key)
-    options = DicomOptions(namespace.output, tuple(namespace.series), keep_identity=namespace.keep_identity)
-    cases = choose_cases(namespace.input, inferencer.modalities, options, inferencer.limits)
+    inferencer = VolumeInferencer(args.model, batch_size=args.batch_size, public_key=args.public_key)
+    options = DicomOptions(args.out, tuple(args.series), keep_identity=args.keep_identity)
+    cases = choose_cases(args.input, inferencer.modalities, options, inferencer.limits)
     meter = None
-    if namespace.masks:
-        meter = CohortMeter.of(namespace.masks, cases, inferencer, namespace.output, namespace.map_type)
-    make_writable(namespace.output)
+    if args.masks:
+        meter = CohortMeter.of(args.masks, cases, inferencer, args.out, args.map_type)
+    make_writable(args.out)
     sys.stderr.write(f"{describe_basis(inferencer)}\n")
     failed: dict[str, str] = {}
     for case in track(cases, "volumes", console=Console(stderr=True), disable=len(cases) == 1):
         try:
             if origin := case.describe():
                 sys.stderr.write(f"{case.name}: {origin}\n")
-            line = run_case(case, namespace.output, inferencer, namespace.map_type, force=namespace.force)
+            line = run_case(case, args.out, inferencer, args.map_type, force=args.force)
             sys.stdout.write(f"{line or f'{case.name}: done before'}\n")
         except PatchGanError as error:
             failed[case.name] = one_line(error)

@@ -2,9 +2,8 @@
 
 import pytest
 
-from anomalib_patchgan import configs_command
-from anomalib_patchgan.cli import main
-from anomalib_patchgan.configs_command import configs_folder, copy_config, find_config, list_configs
+from anomalib_patchgan.cli import configs, main
+from anomalib_patchgan.cli.configs import configs_folder, copy_config, find_config, list_configs
 from anomalib_patchgan.errors import ConfigurationError
 
 
@@ -15,7 +14,7 @@ def shipped(tmp_path, monkeypatch):
     (folder / "model").mkdir(parents=True)
     (folder / "quick.yaml").write_text("# A quick one.\n# More.\nseed_everything: 1\n", encoding="utf-8")
     (folder / "model" / "bare.yaml").write_text("model: PatchGan\n", encoding="utf-8")
-    monkeypatch.setattr(configs_command, "configs_folder", lambda: folder)
+    monkeypatch.setattr(configs, "configs_folder", lambda: folder)
     return folder
 
 
@@ -88,6 +87,6 @@ def test_copy_needs_a_name(capsys):
 
 
 def test_installation_without_configs(tmp_path, monkeypatch):
-    monkeypatch.setattr(configs_command, "files", lambda _: tmp_path / "site" / "anomalib_patchgan")
+    monkeypatch.setattr(configs, "files", lambda _: tmp_path / "site" / "anomalib_patchgan")
     with pytest.raises(ConfigurationError, match="no configs folder"):
         configs_folder()

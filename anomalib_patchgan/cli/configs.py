@@ -3,6 +3,7 @@
 Imports nothing but Python's own library: it prints what to install to an environment that holds nothing yet.
 """
 
+import argparse
 import os
 import re
 import sys
@@ -22,7 +23,7 @@ def configs_folder() -> Path:
         ConfigurationError: If the installation carries none.
 
     Example:
-        >>> from anomalib_patchgan.configs_command import configs_folder
+        >>> from anomalib_patchgan.cli.configs import configs_folder
         >>> configs_folder().is_dir()
         True
     """
@@ -42,7 +43,7 @@ def list_configs() -> dict[str, str]:
         ConfigurationError: If the installation carries no configurations.
 
     Example:
-        >>> from anomalib_patchgan.configs_command import list_configs
+        >>> from anomalib_patchgan.cli.configs import list_configs
         >>> "quickstart" in list_configs()
         True
     """
@@ -60,7 +61,7 @@ def find_config(name: str) -> Path:
         ConfigurationError: If no configuration has this name.
 
     Example:
-        >>> from anomalib_patchgan.configs_command import find_config
+        >>> from anomalib_patchgan.cli.configs import find_config
         >>> find_config("quickstart").name
         'quickstart.yaml'
     """
@@ -85,7 +86,7 @@ def read_config(name: str) -> str:
         ConfigurationError: If no configuration has this name.
 
     Example:
-        >>> from anomalib_patchgan.configs_command import read_config
+        >>> from anomalib_patchgan.cli.configs import read_config
         >>> "class_path: anomalib_patchgan.PatchGan" in read_config("experiment/isic2016_paper")
         True
     """
@@ -116,7 +117,7 @@ def copy_config(name: str, folder: Path, *, force: bool = False) -> Path:
     Example:
         >>> import tempfile
         >>> from pathlib import Path
-        >>> from anomalib_patchgan.configs_command import copy_config
+        >>> from anomalib_patchgan.cli.configs import copy_config
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     copy_config("quickstart", Path(folder)).name
         'quickstart.yaml'
@@ -134,13 +135,24 @@ def copy_config(name: str, folder: Path, *, force: bool = False) -> Path:
     return target
 
 
-def run_configs(name: str | None = None, copy_to: Path | None = None, *, force: bool = False) -> int:
-    """Run the subcommand: list all configurations, print one, or copy one.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command.
 
     Args:
-        name: A configuration; all are listed without one.
-        copy_to: Folder to copy it to; it is printed without one.
-        force: Overwrite an existing file when copying.
+        parser: Parser of the command.
+    """
+    parser.add_argument("name", nargs="?", metavar="NAME", help="print this configuration; without it, list all")
+    parser.add_argument(
+        "--copy", nargs="?", type=Path, const=Path(), metavar="FOLDER", help="copy it to FOLDER (default: here)"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command: list all configurations, print one, or copy one.
+
+    Args:
+        args: The options.
 
     Returns:
         The exit code, 0.
@@ -149,21 +161,21 @@ def run_configs(name: str | None = None, copy_to: Path | None = None, *, force: 
         ConfigurationError: If there is something to copy or overwrite but no name, or the copy fails.
 
     Example:
-        >>> from anomalib_patchgan.configs_command import run_configs
-        >>> run_configs()  # doctest: +ELLIPSIS
+        >>> from anomalib_patchgan.cli.configs import run
+        >>> run(argparse.Namespace(name=None, copy=None, force=False))  # doctest: +ELLIPSIS
         quickstart...
     """
-    if name is None:
-        if copy_to is not None or force:
+    if args.name is None:
+        if args.copy is not None or args.force:
             msg = "--copy and --force need the name of a configuration: anomalib-patchgan configs NAME --copy [FOLDER]"
             raise ConfigurationError(msg)
         configs = list_configs()
         width = max(map(len, configs), default=0)
         sys.stdout.writelines(f"{config:<{width}}  {comment}".rstrip() + "\n" for config, comment in configs.items())
-    elif copy_to is None:
-        sys.stdout.write(read_config(name))
+    elif args.copy is None:
+        sys.stdout.write(read_config(args.name))
     else:
-        sys.stdout.write(f"{copy_config(name, copy_to, force=force)}\n")
+        sys.stdout.write(f"{copy_config(args.name, args.copy, force=args.force)}\n")
     return 0
 
 

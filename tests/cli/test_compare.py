@@ -10,13 +10,15 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomalib_patchgan.benchmark.beside_rules import METRICS, RULES, BesideRules
-from anomalib_patchgan.cli import FAILURE, USAGE_ERROR, main
-from anomalib_patchgan.compare_command import conclude, make_table
+from anomalib_patchgan.cli import main
+from anomalib_patchgan.cli.compare import conclude, make_table
+from anomalib_patchgan.failures import FAILURE, USAGE_ERROR
 from tests.fakes.prepared import write_prepared_folder
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
-TRAINER = {"max_epochs": 1, "limit_train_batches": 1, "accelerator": "cpu", "enable_progress_bar": False}
+# As `limit_train_batches`, jsonargparse reads 1 as a share, all of them.
+TRAINER = {"max_epochs": 1, "max_steps": 1, "accelerator": "cpu", "enable_progress_bar": False}
 
 
 def train(folder: Path, model: dict, data: dict) -> Path:
@@ -119,7 +121,7 @@ def test_what_is_no_training_is_refused(tmp_path, capsys):
         assert f"{config} is not of a training" in refusal()
     config.write_text("model: {class_path: PatchGan}\ndata: {class_path: BrainPhantom}\n")
     assert "no checkpoint at" in refusal()
-    assert "no checkpoint at nowhere.ckpt" in refusal("--ckpt_path", "nowhere.ckpt")
+    assert "no checkpoint at nowhere.ckpt" in refusal("--model", "nowhere.ckpt")
     assert list(tmp_path.iterdir()) == [config]
 
 
@@ -129,7 +131,7 @@ def test_a_checkpoint_of_another_model_is_refused(results, tmp_path, capsys):
     config["model"]["init_args"]["width"] = 8
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     checkpoint = results / "weights" / "lightning" / "model.ckpt"
-    assert main(["compare", str(tmp_path), "--ckpt_path", str(checkpoint)]) == FAILURE
+    assert main(["compare", str(tmp_path), "--model", str(checkpoint)]) == FAILURE
     assert "the checkpoint does not fit this PatchGan" in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.rglob("compare.json"))
 

@@ -5,9 +5,7 @@ import sys
 from pathlib import Path
 
 from anomalib_patchgan.errors import DatasetNotFoundError, PatchGanError, one_line
-
-COMMAND = "view"
-DESCRIPTION = "Write a page for each case of a folder, to look through its image and heat map in a browser."
+from anomalib_patchgan.failures import FAILURE
 
 _EPILOG = """\
   anomalib-patchgan view out --images FOLDER_OF_THE_IMAGES
@@ -16,7 +14,7 @@ its own folder and from that of --images only, at any depth; `..` and symbolic l
 """
 
 
-def add_view_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command.
 
     Args:
@@ -24,11 +22,10 @@ def add_view_arguments(parser: argparse.ArgumentParser) -> None:
 
     Example:
         >>> parser = argparse.ArgumentParser()
-        >>> add_view_arguments(parser)
+        >>> add_arguments(parser)
         >>> parser.parse_args(["results", "--out", "pages"]).out.name
         'pages'
     """
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder with results, or one <case>.json of it")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: beside the results)")
@@ -37,11 +34,11 @@ def add_view_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_view(namespace: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Run the command and print the path of each page.
 
     Args:
-        namespace: The options.
+        args: The options.
 
     Returns:
         The exit code: 0, or 1 when a case could not be shown.
@@ -51,13 +48,13 @@ def run_view(namespace: argparse.Namespace) -> int:
     """
     from anomalib_patchgan.deploy.viewer import write_page
 
-    if namespace.images is not None and not namespace.images.is_dir():
-        msg = f"--images {namespace.images} is no folder: give the one that holds the images."
+    if args.images is not None and not args.images.is_dir():
+        msg = f"--images {args.images} is no folder: give the one that holds the images."
         raise DatasetNotFoundError(msg)
     failed = []
-    for result in find_results(namespace.folder):
+    for result in find_results(args.folder):
         try:
-            page = write_page(result, namespace.out, namespace.images)
+            page = write_page(result, args.out, args.images)
         except PatchGanError as error:  # noqa: PERF203 - one bad case does not stop the others
             failed.append(one_line(error))
         else:
@@ -67,7 +64,7 @@ def run_view(namespace: argparse.Namespace) -> int:
     if failed:
         sys.stderr.write("".join(f"error: {line}\n" for line in failed))
         sys.stderr.write(f"{len(failed)} {'case' if len(failed) == 1 else 'cases'} could not be shown.\n")
-    return 1 if failed else 0
+    return FAILURE if failed else 0
 
 
 def find_results(folder: Path) -> list[Path]:

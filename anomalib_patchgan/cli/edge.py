@@ -2,56 +2,63 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomalib_patchgan.edge_bundle import BundlePlan, add_bundle_arguments, plan_bundle
-from anomalib_patchgan.edge_rivals import plan_rivals
-from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError, one_line
+from anomalib_patchgan.cli.data_module import leave_data_options, make_data_module, set_up
+from anomalib_patchgan.cli.edge_bundle import BundlePlan, add_bundle_arguments, plan_bundle
+from anomalib_patchgan.cli.edge_rivals import plan_rivals
+from anomalib_patchgan.cli.loading import load_anomalib
+from anomalib_patchgan.cli.options import add_renamed
+from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.failures import FAILURE
 
 if TYPE_CHECKING:
     from anomalib_patchgan.deploy.edge_table import Row
 
-COMMAND = "edge"
-DESCRIPTION = "Export a trained PatchGan to OpenVINO in several precisions, and measure speed and accuracy of each."
 MAX_SIDE = 4096
-FAILURE = 1
 COMPRESSIONS = ("FP32", "FP16", "INT8", "INT8_PTQ", "INT8_ACQ")
 
 _EPILOG = """\
 The data are given as for `train`: their validation images calibrate INT8_PTQ and INT8_ACQ and decide whether these lose
 too much, their test images say what compression costs. Without data, FP32, FP16 and INT8 are exported and timed only. A
 form that cannot be made is left out with a remark, unless --compression names it:
-  anomalib-patchgan edge --ckpt_path CKPT --data PreparedFolder --data.root PATH --out edge
-  anomalib-patchgan edge --ckpt_path CKPT --compression FP32 --out edge
+  anomalib-patchgan edge --model CKPT --data PreparedFolder --data.root PATH --out edge
+  anomalib-patchgan edge --model CKPT --compression FP32 --out edge
 Other models beside it, those of a benchmark with what they reached on the same test images:
-  anomalib-patchgan edge --ckpt_path CKPT --data PreparedFolder --data.root PATH --rivals RUN_FOLDER
+  anomalib-patchgan edge --model CKPT --data PreparedFolder --data.root PATH --rivals RUN_FOLDER
 A bundle is one file to hand over, of a form that does not lose too much. Who has the public half of the key can check
 where it is from:
-  anomalib-patchgan edge --ckpt_path CKPT --compression FP32 --bundle model.zip --sign_key key.pem
-  anomalib-patchgan volume --model model.zip --public_key pub.pem --input FOLDER --output out
+  anomalib-patchgan edge --model CKPT --compression FP32 --bundle model.zip --sign_key key.pem
+  anomalib-patchgan volume --model model.zip --public_key pub.pem --input FOLDER --out out
 """
 
 
-def add_edge_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command itself; those of the data module are left to jsonargparse.
 
     Args:
-        parser: Parser of the command; it must not take abbreviations, or it would take the data module's options.
+        parser: Parser of the command.
 
     Example:
-        >>> parser = argparse.ArgumentParser(allow_abbrev=False)
-        >>> add_edge_arguments(parser)
-        >>> parser.parse_known_args(["--ckpt_path", "m.ckpt", "--data", "PreparedFolder"])[1]
+        >>> parser = argparse.ArgumentParser()
+        >>> add_arguments(parser)
+        >>> parser.parse_known_args(["--model", "m.ckpt", "--data", "PreparedFolder"])[1]
         ['--data', 'PreparedFolder']
     """
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.usage = (
-        "%(prog)s --ckpt_path CKPT [--config FILE] [--data CLASS_OR_FILE] [--data.OPTION VALUE ...] [options]"
-    )
+    leave_data_options(parser)
+    parser.usage = "%(prog)s --model CKPT [--config FILE] [--data CLASS_OR_FILE] [--data.OPTION VALUE ...] [options]"
     parser.epilog = _EPILOG
-    parser.add_argument("--ckpt_path", required=True, type=Path, metavar="CKPT", help="checkpoint of PatchGan")
+    add_renamed(
+        parser,
+        "--model",
+        "--ckpt_path",
+        required=True,
+        type=Path,
+        metavar="CKPT",
+        help="checkpoint of PatchGan",
+    )
     parser.add_argument("--out", type=Path, default=Path("edge"), metavar="FOLDER", help="where to (default: edge)")
     parser.add_argument(
         "--compression", nargs="+", choices=COMPRESSIONS, metavar="FORM", help=f"of {', '.join(COMPRESSIONS)}"
@@ -68,29 +75,11 @@ def add_edge_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle_arguments(parser, COMPRESSIONS)
 
 
-def set_up(data: Any) -> None:  # noqa: ANN401 - anomalib's data modules
-    """Prepare a data module and split its images.
-
-    Raises:
-        PatchGanError: It cannot be used.
-    """
-    try:
-        data.prepare_data()
-        data.setup()
-    except PatchGanError:
-        raise
-    # anomalib's own data modules, and other people's, raise errors of all kinds.
-    except Exception as error:
-        msg = f"the data of {type(data).__name__} cannot be used ({type(error).__name__}: {one_line(error)})"
-        raise DataError(msg) from error
-
-
-def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
+def run(args: argparse.Namespace) -> int:
     """Run the command.
 
     Args:
-        namespace: The options of the command itself.
-        arguments: `--data`, `--data.OPTION` and `--config`, as for `train`.
+        args: The options, and the `data_options`.
 
     Returns:
         The exit code: 0, or 1 when a form, its measurement or the bundle failed; the table of the others is written.
@@ -100,48 +89,48 @@ def run_edge(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
         PatchGanError: The checkpoint, the data or the output folder cannot be used.
     """
     for name in ("repetitions", "threads", "size"):
-        value = getattr(namespace, name)
+        value = getattr(args, name)
         if value is not None and value < 1:
             msg = f"--{name} must be at least 1, got {value}"
             raise ConfigurationError(msg)
-    if (namespace.size or 1) > MAX_SIDE:
-        msg = f"--size must be at most {MAX_SIDE}, got {namespace.size}"
+    if (args.size or 1) > MAX_SIDE:
+        msg = f"--size must be at most {MAX_SIDE}, got {args.size}"
         raise ConfigurationError(msg)
-    wanted = list(dict.fromkeys(namespace.compression or (COMPRESSIONS if arguments else COMPRESSIONS[:3])))
-    if not arguments and {"INT8_PTQ", "INT8_ACQ"} & set(wanted):
+    wanted = list(dict.fromkeys(args.compression or (COMPRESSIONS if args.data_options else COMPRESSIONS[:3])))
+    if not args.data_options and {"INT8_PTQ", "INT8_ACQ"} & set(wanted):
         msg = "INT8_PTQ and INT8_ACQ need images to calibrate with: give --data, or other values of --compression."
         raise ConfigurationError(msg)
 
-    bundle = plan_bundle(namespace)
+    bundle = plan_bundle(args)
+    load_anomalib()
 
     from anomalib_patchgan.deploy.edge import EdgeOptions, export_and_profile
     from anomalib_patchgan.deploy.edge_plan import check_installed
     from anomalib_patchgan.deploy.model_card import describe
     from anomalib_patchgan.deploy.predictor import load_checkpoint
-    from anomalib_patchgan.prepare_command import make_data_module
 
-    plan = plan_rivals(namespace.rivals, COMPRESSIONS, has_data=bool(arguments), side=namespace.size)
-    check_installed(namespace.compression or [])
-    module = load_checkpoint(namespace.ckpt_path)
+    plan = plan_rivals(args.rivals, COMPRESSIONS, has_data=bool(args.data_options), side=args.size)
+    check_installed(args.compression or [])
+    module = load_checkpoint(args.model)
     # Says in a line that a model has no size of its own, before data are prepared.
     card = describe(module)
-    data: Any = make_data_module(arguments) if arguments else None
-    _check_folders(namespace.out, bundle)
+    data: Any = make_data_module(args.data_options) if args.data_options else None
+    _check_folders(args.out, bundle)
     if data is not None:
         set_up(data)
     rivals, remarks = plan.choose(data, card.image_size)
     options = EdgeOptions(
-        out=namespace.out,
+        out=args.out,
         compressions=wanted,
-        named=namespace.compression is not None,
+        named=args.compression is not None,
         rivals=rivals,
         remarks=remarks,
-        side=namespace.size,
-        threads=namespace.threads,
-        repetitions=namespace.repetitions,
+        side=args.size,
+        threads=args.threads,
+        repetitions=args.repetitions,
     )
     result = export_and_profile(module, data, options)
-    _show(result.rows, (namespace.out / "edge.md").read_text(encoding="utf-8"))
+    _show(result.rows, (args.out / "edge.md").read_text(encoding="utf-8"))
     failed = dict(result.failed)
     if bundle is not None and (reason := bundle.write(result.usable)):
         failed["bundle"] = reason

@@ -4,11 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-COMMAND = "report"
-DESCRIPTION = "Write the report of benchmark runs again, of one or of several together."
 
-
-def add_report_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command.
 
     Args:
@@ -16,7 +13,7 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
 
     Example:
         >>> parser = argparse.ArgumentParser()
-        >>> add_report_arguments(parser)
+        >>> add_arguments(parser)
         >>> parser.parse_args(["runs/benchmark/phantom", "--no-examples"]).no_examples
         True
     """
@@ -26,11 +23,11 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-examples", action="store_true", help="no images of the data in the report")
 
 
-def run_report(namespace: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Run the command and print the path of the page.
 
     Args:
-        namespace: The options.
+        args: The options.
 
     Returns:
         The exit code, 0.
@@ -41,8 +38,8 @@ def run_report(namespace: argparse.Namespace) -> int:
     """
     from anomalib_patchgan.benchmark.report import lacks_figures, write_report
 
-    out = namespace.out or namespace.runs[0]
-    paths = write_report(namespace.runs, out, reference=namespace.reference, examples=not namespace.no_examples)
+    out = args.out or args.runs[0]
+    paths = write_report(args.runs, out, reference=args.reference, examples=not args.no_examples)
     if lacking := lacks_figures():
         sys.stderr.write(f"{lacking}\n")
     sys.stdout.write(f"{next(path for path in paths if path.suffix == '.html')}\n")

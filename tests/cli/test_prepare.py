@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from anomalib_patchgan import cli
-from anomalib_patchgan.cli import main
+from anomalib_patchgan.cli import main, prepare
+from anomalib_patchgan.cli.data_module import make_data_module
+from anomalib_patchgan.cli.prepare import read_options
 from anomalib_patchgan.data import PreparedFolder
 from anomalib_patchgan.errors import ConfigurationError, DataError
-from anomalib_patchgan.prepare_command import make_data_module, read_options
+from anomalib_patchgan.failures import FAILURE, USAGE_ERROR
+from tests.cli.test_dispatch import HEAVY, run
 from tests.fakes.brats2019 import HGG, write_brats2019
 from tests.fakes.isic2016 import write_isic2016
-from tests.test_cli import HEAVY, run
 
 SMALL = {"train_subjects": 2, "val_subjects": 1, "test_subjects": 1, "slices_per_subject": 3, "image_size": 64}
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch):
     """Keep the log handler of the command line from outliving a test; the plugin is registered already."""
-    monkeypatch.setattr(cli, "_load_anomalib", lambda: None)
+    monkeypatch.setattr(prepare, "load_anomalib", lambda: None)
 
 
 @pytest.fixture
@@ -92,14 +93,15 @@ def test_help_is_light_and_complete():
         (["--shard", "0/2"], "--shard must be I/N with 1 <= I <= N, such as 1/4, got 0/2"),
         (["--shard", "3/2"], "--shard must be I/N with 1 <= I <= N, such as 1/4, got 3/2"),
         (["--shard", "half"], "--shard must be I/N with 1 <= I <= N, such as 1/4, got half"),
-        (["--workers", "0"], "--workers must be at least 1, got 0"),
+        (["--workers", "0"], "--workers must be a whole number, at least 1, got 0"),
+        (["--workers", "-1"], "--workers must be a whole number, at least 1, got -1"),
         (["--workers", "two"], "--workers must be a whole number, at least 1, got two"),
         (["--preview", "x.jpg"], "--preview writes a PNG file, got x.jpg: give it a name that ends in .png"),
     ],
 )
 def test_own_options_are_checked_before_anomalib_is_loaded(monkeypatch, capsys, arguments, message):
-    monkeypatch.setattr(cli, "_load_anomalib", lambda: pytest.fail("loaded"))
-    assert main(["prepare", "--data", "BrainPhantom", *arguments]) == cli.USAGE_ERROR
+    monkeypatch.setattr(prepare, "load_anomalib", lambda: pytest.fail("loaded"))
+    assert main(["prepare", "--data", "BrainPhantom", *arguments]) == USAGE_ERROR
     assert capsys.readouterr().err == f"anomalib-patchgan: error: {message}\n"
 
 
@@ -222,7 +224,7 @@ def test_wrong_configuration_is_one_line(tmp_path, capsys, text, message):
     config = tmp_path / "config.yaml"
     if text is not None:
         config.write_text(text, encoding="utf-8")
-    assert main(["prepare", *([] if text is None else ["--config", str(config)])]) == cli.USAGE_ERROR
+    assert main(["prepare", *([] if text is None else ["--config", str(config)])]) == USAGE_ERROR
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1
@@ -235,7 +237,7 @@ def test_wrong_arguments_are_one_line(phantom, capsys):
         (["--model", "PatchGan"], "--model"),
         (["--data.image_size", "8"], "image_size must lie between 32 and 1024, got 8"),
     ):
-        assert main([*phantom, *arguments]) == cli.USAGE_ERROR
+        assert main([*phantom, *arguments]) == USAGE_ERROR
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
@@ -245,8 +247,8 @@ def test_argument_error_names_the_help_that_there_is(monkeypatch, capsys):
     def fail(*_):
         raise ArgumentError(None, "wrong")
 
-    monkeypatch.setattr(cli, "run_prepare", fail)
-    assert main(["prepare"]) == cli.USAGE_ERROR
+    monkeypatch.setattr(prepare, "run", fail)
+    assert main(["prepare"]) == USAGE_ERROR
     message = "anomalib-patchgan: error: wrong; the options: anomalib-patchgan prepare --help\n"
     assert capsys.readouterr().err == message
 
@@ -255,7 +257,7 @@ def test_argument_error_names_the_help_that_there_is(monkeypatch, capsys):
     "arguments", [["PreparedFolder", "--data.root", "x"], ["Folder", "--data.name", "x", "--data.normal_dir", "y"]]
 )
 def test_data_that_need_no_preparing(arguments, capsys):
-    assert main(["prepare", "--data", *arguments]) == cli.USAGE_ERROR
+    assert main(["prepare", "--data", *arguments]) == USAGE_ERROR
     message = f"{arguments[0]} needs no preparing: it reads its files as they are; train on it directly\n"
     assert capsys.readouterr().err.endswith(message)
 
@@ -300,7 +302,7 @@ def test_brats_case_that_cannot_be_used(brats, tmp_path, capsys):
     archive = shutil.copytree(brats, tmp_path / brats.name)
     (archive / "HGG" / HGG[1] / f"{HGG[1]}_seg.nii.gz").unlink()
     arguments = ["prepare", "--data", "BraTS2019", "--data.root", str(archive), "--data.cache_dir", str(tmp_path / "c")]
-    assert main([*arguments, "--workers", "1"]) == cli.FAILURE
+    assert main([*arguments, "--workers", "1"]) == FAILURE
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("anomalib-patchgan: error: ")
     assert f"{HGG[1]}_seg.nii.gz" in error
@@ -329,11 +331,11 @@ def test_isic_without_masks(tmp_path, capsys):
 
 def test_archive_that_is_not_there(tmp_path, capsys):
     arguments = ["prepare", "--data", "BraTS2019", "--data.root", str(tmp_path / "nowhere")]
-    assert main(arguments) == cli.FAILURE
+    assert main(arguments) == FAILURE
     assert "nowhere: there is no such folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("error", "code"), [(DataError("x"), cli.FAILURE), (ConfigurationError("x"), cli.USAGE_ERROR)])
+@pytest.mark.parametrize(("error", "code"), [(DataError("x"), FAILURE), (ConfigurationError("x"), USAGE_ERROR)])
 def test_preview_error_ends_the_command(monkeypatch, phantom, capsys, error, code):
     def fail(*_, **__):
         raise error

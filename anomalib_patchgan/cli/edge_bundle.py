@@ -58,7 +58,12 @@ def add_bundle_arguments(parser: argparse.ArgumentParser, forms: Sequence[str]) 
         parser: Parser of the command.
         forms: Forms of an export.
     """
-    parser.add_argument("--bundle", type=Path, metavar="FILE", help="also write one .zip to hand over, for --model")
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="FILE",
+        help="also write one .zip to hand over, for --model of `volume` and `images`",
+    )
     parser.add_argument(
         "--bundle_form", choices=forms, metavar="FORM", help="what is in it, one of --compression (default: FP32)"
     )
@@ -73,11 +78,11 @@ def add_bundle_arguments(parser: argparse.ArgumentParser, forms: Sequence[str]) 
     )
 
 
-def plan_bundle(namespace: argparse.Namespace) -> BundlePlan | None:
+def plan_bundle(args: argparse.Namespace) -> BundlePlan | None:
     """Check the options and read the key and the note.
 
     Args:
-        namespace: The options.
+        args: The options.
 
     Returns:
         What is wanted; `None` without `--bundle`.
@@ -90,24 +95,24 @@ def plan_bundle(namespace: argparse.Namespace) -> BundlePlan | None:
     from anomalib_patchgan.deploy.signature import read_private_key
     from anomalib_patchgan.files import read_text
 
-    if namespace.bundle is None:
+    if args.bundle is None:
         for name in ("bundle_form", "sign_key", "licence_note"):
-            if getattr(namespace, name) is not None:
+            if getattr(args, name) is not None:
                 msg = f"--{name} is of use with --bundle FILE only"
                 raise ConfigurationError(msg)
         return None
-    path = namespace.bundle.expanduser()
+    path = args.bundle.expanduser()
     if path.suffix != SUFFIX or path.is_dir():
-        msg = f"--bundle must be a file that ends in {SUFFIX}, got {namespace.bundle}"
+        msg = f"--bundle must be a file that ends in {SUFFIX}, got {args.bundle}"
         raise ConfigurationError(msg)
-    form = namespace.bundle_form or "FP32"
+    form = args.bundle_form or "FP32"
     # FP32 is always exported.
-    if form not in {"FP32", *(namespace.compression or ())}:
+    if form not in {"FP32", *(args.compression or ())}:
         msg = f"--bundle_form {form} takes a --compression that names it, too"
         raise ConfigurationError(msg)
     return BundlePlan(
         path=path,
         form=form,
-        key=None if namespace.sign_key is None else read_private_key(namespace.sign_key.expanduser()),
-        note=NOTE if namespace.licence_note is None else read_text(namespace.licence_note.expanduser()),
+        key=None if args.sign_key is None else read_private_key(args.sign_key.expanduser()),
+        note=NOTE if args.licence_note is None else read_text(args.licence_note.expanduser()),
     )

@@ -36,7 +36,7 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_watch_options(namespace: argparse.Namespace) -> None:
+def check_watch_options(args: argparse.Namespace) -> None:
     """Refuse options that make no sense with, or without, `--watch`.
 
     Raises:
@@ -47,36 +47,34 @@ def check_watch_options(namespace: argparse.Namespace) -> None:
         Traceback (most recent call last):
         anomalib_patchgan.errors.ConfigurationError: --settle is of --watch: leave it out with --input.
     """
-    if namespace.watch is None:
+    if args.watch is None:
         for name in ("settle", "interval"):
-            if getattr(namespace, name) is not None:
+            if getattr(args, name) is not None:
                 msg = f"--{name} is of --watch: leave it out with --input."
                 raise ConfigurationError(msg)
         return
-    if namespace.force:
-        msg = "--force would do all cases again at each start of a watch: leave it out, or give another --output."
+    if args.force:
+        msg = "--force would do all cases again at each start of a watch: leave it out, or give another --out."
         raise ConfigurationError(msg)
-    if namespace.masks:
-        msg = (
-            "--masks sums up a cohort, and a watch has no end: run `volume --input` with --masks on the same --output."
-        )
+    if args.masks:
+        msg = "--masks sums up a cohort, and a watch has no end: run `volume --input` with --masks on the same --out."
         raise ConfigurationError(msg)
-    if namespace.settle is not None and not 0 <= namespace.settle < math.inf:
-        msg = f"--settle must be a number of seconds, 0 or more, got {namespace.settle:g}."
+    if args.settle is not None and not 0 <= args.settle < math.inf:
+        msg = f"--settle must be a number of seconds, 0 or more, got {args.settle:g}."
         raise ConfigurationError(msg)
-    if namespace.interval is not None and not 0 < namespace.interval < math.inf:
-        msg = f"--interval must be a number of seconds above 0, got {namespace.interval:g}."
+    if args.interval is not None and not 0 < args.interval < math.inf:
+        msg = f"--interval must be a number of seconds above 0, got {args.interval:g}."
         raise ConfigurationError(msg)
     if os.name != "posix":
         msg = "--watch needs locks and signals that Windows has not: run it on Linux or macOS."
         raise ConfigurationError(msg)
 
 
-def run_watch(namespace: argparse.Namespace) -> int:
+def run_watch(args: argparse.Namespace) -> int:
     """Watch a folder until SIGTERM or SIGINT.
 
     Args:
-        namespace: The options, checked.
+        args: The options, checked.
 
     Returns:
         The exit code, 0.
@@ -90,32 +88,32 @@ def run_watch(namespace: argparse.Namespace) -> int:
     from anomalib_patchgan.deploy.watch.stopping import Stopping
     from anomalib_patchgan.files import make_writable
 
-    watched, output, model = (getattr(namespace, name).expanduser() for name in ("watch", "output", "model"))
+    watched, out, model = (getattr(args, name).expanduser() for name in ("watch", "out", "model"))
     if not watched.is_dir():
         msg = f"--watch {watched} is no folder: make it, or mount its disk first."
         raise DatasetNotFoundError(msg)
     if not model.is_file():
         msg = f"{model} does not exist: give the model.xml of an export, a bundle (.zip), or a checkpoint (.ckpt)."
         raise DatasetNotFoundError(msg)
-    if output.resolve() == watched.resolve():
-        msg = f"--output is the folder that is watched, {watched}: give another one."
+    if out.resolve() == watched.resolve():
+        msg = f"--out is the folder that is watched, {watched}: give another one."
         raise ConfigurationError(msg)
     # From here on, so that a service that is stopped while it starts is no failure.
     with Stopping() as stopping:
-        make_writable(output)
-        check_no_case(output)
-        lock = FolderLock(output)
+        make_writable(out)
+        check_no_case(out)
+        lock = FolderLock(out)
         lock.acquire()
         try:
-            status = Status(output, watched)
+            status = Status(out, watched)
             status.recall()
-            _watch(namespace, status, lock, stopping)
+            _watch(args, status, lock, stopping)
         finally:
             lock.release()
     return 0
 
 
-def _watch(namespace: argparse.Namespace, status: "Status", lock: "FolderLock", stopping: "Stopping") -> None:
+def _watch(args: argparse.Namespace, status: "Status", lock: "FolderLock", stopping: "Stopping") -> None:
     """Load the model once, and work until it is time to stop."""
     from anomalib_patchgan.deploy.case_run import describe_basis
     from anomalib_patchgan.deploy.dicom.studies import DicomOptions, wanted_series
@@ -125,18 +123,18 @@ def _watch(namespace: argparse.Namespace, status: "Status", lock: "FolderLock", 
 
     _say(status)
     try:
-        inferencer = VolumeInferencer(namespace.model, batch_size=namespace.batch_size, public_key=namespace.public_key)
-        wanted_series(namespace.series, inferencer.modalities)
+        inferencer = VolumeInferencer(args.model, batch_size=args.batch_size, public_key=args.public_key)
+        wanted_series(args.series, inferencer.modalities)
     except PatchGanError as error:
         status.state, status.problem = "stopped", one_line(error)
         _say(status)
         raise
     options = WatchOptions(
         watched=status.watched,
-        dicom=DicomOptions(status.folder, tuple(namespace.series), keep_identity=namespace.keep_identity),
-        map_type=namespace.map_type,
-        settle_s=_SETTLE_S if namespace.settle is None else namespace.settle,
-        interval_s=_INTERVAL_S if namespace.interval is None else namespace.interval,
+        dicom=DicomOptions(status.folder, tuple(args.series), keep_identity=args.keep_identity),
+        map_type=args.map_type,
+        settle_s=_SETTLE_S if args.settle is None else args.settle,
+        interval_s=_INTERVAL_S if args.interval is None else args.interval,
     )
     status.model = inferencer.model
     sys.stderr.write(f"{describe_basis(inferencer)}\n")

@@ -2,20 +2,19 @@
 
 import argparse
 import logging
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anomalib_patchgan.cli.loading import load_anomalib
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.failures import FAILURE
 
 if TYPE_CHECKING:
     from anomalib_patchgan.benchmark.plan import Plan
 
-COMMAND = "benchmark"
-DESCRIPTION = "Compare models: train, test and measure each one with several seeds, then write a report."
 _EPILOG = """\
 The file has the form of anomalib's benchmark; see benchmarks/README.md and benchmarks/phantom.yaml.
 Every finished job is written at once. The same command again does what is missing, failed, or was done by other code of
@@ -23,16 +22,15 @@ its model (unless --accept_older_code).
 """
 
 
-def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command.
 
     Example:
         >>> parser = argparse.ArgumentParser()
-        >>> add_benchmark_arguments(parser)
+        >>> add_arguments(parser)
         >>> parser.parse_args(["--config", "benchmarks/phantom.yaml"]).force
         False
     """
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML file of the benchmark")
     parser.add_argument(
@@ -50,12 +48,11 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-examples", action="store_true", help="no images of the data in the report")
 
 
-def run_benchmark(namespace: argparse.Namespace, arguments: Sequence[str]) -> int:
-    """Run the command; anomalib has been loaded.
+def run(args: argparse.Namespace) -> int:
+    """Run the command.
 
     Args:
-        namespace: The options.
-        arguments: The command line, for the record.
+        args: The options, and the `command_line` for the record.
 
     Returns:
         0, or 1 when a job failed.
@@ -64,6 +61,11 @@ def run_benchmark(namespace: argparse.Namespace, arguments: Sequence[str]) -> in
         ConfigurationError: The file cannot work.
         PatchGanError: The run folder or the data cannot be used.
     """
+    if args.force and args.accept_older_code:
+        msg = "--force does every job again, --accept_older_code keeps results: give one of the two"
+        raise ConfigurationError(msg)
+    load_anomalib()
+
     from anomalib_patchgan.benchmark.backbones import register_offline_backbone
     from anomalib_patchgan.benchmark.check import check_data, check_plan
     from anomalib_patchgan.benchmark.plan import read_plan
@@ -72,37 +74,34 @@ def run_benchmark(namespace: argparse.Namespace, arguments: Sequence[str]) -> in
     from anomalib_patchgan.benchmark.run import accept_older_code, is_finished, run_jobs
 
     register_offline_backbone()
-    if namespace.force and namespace.accept_older_code:
-        msg = "--force does every job again, --accept_older_code keeps results: give one of the two"
-        raise ConfigurationError(msg)
-    plan = check_plan(read_plan(namespace.config, namespace.root))
-    run = namespace.out or Path("runs") / "benchmark" / namespace.config.stem
+    plan = check_plan(read_plan(args.config, args.root))
+    folder = args.out or Path("runs") / "benchmark" / args.config.stem
     older: list[str] = []
-    if namespace.accept_older_code:
-        jobs = accept_older_code(plan.jobs, run)
+    if args.accept_older_code:
+        jobs = accept_older_code(plan.jobs, folder)
         older = [new.id for spec, new in zip(plan.jobs, jobs, strict=True) if new.id != spec.id]
         plan = replace(plan, jobs=jobs)
-    _write_description(run, plan, arguments, older)
-    missing = [spec for spec in plan.jobs if namespace.force or not is_finished(run, spec)]
+    _write_description(folder, plan, args.command_line, older)
+    missing = [spec for spec in plan.jobs if args.force or not is_finished(folder, spec)]
     check_data(missing)
-    logging.getLogger(__name__).info("%d of %d jobs to do, results in %s", len(missing), len(plan.jobs), run)
-    run_jobs(plan.jobs, run, force=namespace.force)
-    failed = [spec.id for spec in plan.jobs if not is_finished(run, spec)]
-    write_report([run], run, examples=not namespace.no_examples)
-    sys.stdout.write(f"{run / 'report.html'}\n")
+    logging.getLogger(__name__).info("%d of %d jobs to do, results in %s", len(missing), len(plan.jobs), folder)
+    run_jobs(plan.jobs, folder, force=args.force)
+    failed = [spec.id for spec in plan.jobs if not is_finished(folder, spec)]
+    write_report([folder], folder, examples=not args.no_examples)
+    sys.stdout.write(f"{folder / 'report.html'}\n")
     for name in failed:
-        result = read_result(run / JOBS / f"{name}.json")
+        result = read_result(folder / JOBS / f"{name}.json")
         sys.stderr.write(f"failed: {name}: {result.error if result else 'not run'}\n")
-    return 1 if failed else 0
+    return FAILURE if failed else 0
 
 
-def _write_description(run: Path, plan: "Plan", arguments: Sequence[str], older: Sequence[str]) -> None:
+def _write_description(folder: Path, plan: "Plan", command_line: str, older: Sequence[str]) -> None:
     """Write `run.json`; jobs of another version of the file stay, and the report leaves them out.
 
     Args:
-        run: Run folder.
+        folder: Run folder.
         plan: What is to be done.
-        arguments: The command line.
+        command_line: As it was given.
         older: Jobs that older code did.
     """
     from anomalib_patchgan.benchmark.results import FORMAT, RUN
@@ -110,12 +109,12 @@ def _write_description(run: Path, plan: "Plan", arguments: Sequence[str], older:
 
     try:
         write_json(
-            run / RUN,
+            folder / RUN,
             {
                 "format": FORMAT,
                 "name": plan.name,
                 "reference": plan.reference,
-                "command": shlex.join(["anomalib-patchgan", *arguments]),
+                "command": command_line,
                 "config": plan.config,
                 "jobs": [spec.id for spec in plan.jobs],
                 "older_code": list(older),
@@ -123,5 +122,5 @@ def _write_description(run: Path, plan: "Plan", arguments: Sequence[str], older:
             },
         )
     except OSError as error:
-        msg = f"{run} cannot be written to ({error.strerror}): give another --out"
+        msg = f"{folder} cannot be written to ({error.strerror}): give another --out"
         raise ConfigurationError(msg) from error

@@ -9,8 +9,9 @@ import torch
 import yaml
 
 from anomalib_patchgan import PatchGan
-from anomalib_patchgan.anomalib_cli import CHECKPOINT_VARIABLE, PatchGanCLI
-from anomalib_patchgan.cli import FAILURE, USAGE_ERROR, main
+from anomalib_patchgan.cli import main
+from anomalib_patchgan.cli.anomalib import CHECKPOINT_VARIABLE, PatchGanCLI
+from anomalib_patchgan.failures import FAILURE, USAGE_ERROR
 from tests.fakes.prepared import write_prepared_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("clean_environment")]

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anomalib_patchgan.cli.loading import load_anomalib
+from anomalib_patchgan.cli.options import add_renamed
 from anomalib_patchgan.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -12,10 +14,6 @@ if TYPE_CHECKING:
 
     from anomalib_patchgan.benchmark.beside_rules import BesideRules
 
-COMMAND = "compare"
-DESCRIPTION = (
-    "Measure a trained model beside trivial rules on its test images, and draw its best, median and worst case."
-)
 RECORD = "compare.json"
 SHEET = "sheet.png"
 _EPILOG = """\
@@ -26,7 +24,7 @@ has shown nothing yet, which is said and is no error.
 """
 
 
-def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command.
 
     Args:
@@ -34,24 +32,28 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
 
     Example:
         >>> parser = argparse.ArgumentParser()
-        >>> add_compare_arguments(parser)
+        >>> add_arguments(parser)
         >>> parser.parse_args(["results/PatchGan/BrainPhantom/latest"]).folder.name
         'latest'
     """
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="results of a training, with its config.yaml")
-    parser.add_argument(
-        "--ckpt_path", type=Path, metavar="FILE", help="checkpoint (default: FOLDER/weights/lightning/model.ckpt)"
+    add_renamed(
+        parser,
+        "--model",
+        "--ckpt_path",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint (default: FOLDER/weights/lightning/model.ckpt)",
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: FOLDER/compare)")
 
 
-def run_compare(namespace: argparse.Namespace) -> int:
-    """Run the command; anomalib has been loaded.
+def run(args: argparse.Namespace) -> int:
+    """Run the command.
 
     Args:
-        namespace: The options.
+        args: The options.
 
     Returns:
         The exit code, 0, also where a rule is better.
@@ -60,6 +62,8 @@ def run_compare(namespace: argparse.Namespace) -> int:
         ConfigurationError: The folder holds no training that can be used, or `--out` cannot be written to.
         PatchGanError: The data or the checkpoint cannot be used.
     """
+    load_anomalib()
+
     from rich.console import Console
 
     from anomalib_patchgan.benchmark.beside_rules import compare_with_rules
@@ -69,8 +73,8 @@ def run_compare(namespace: argparse.Namespace) -> int:
     from anomalib_patchgan.deploy.model_card import installed_versions
     from anomalib_patchgan.files import hash_file, make_writable, write_atomically, write_json
 
-    training = read_training(namespace.folder, namespace.ckpt_path)
-    out: Path = namespace.out or namespace.folder / COMMAND
+    training = read_training(args.folder, args.model)
+    out: Path = args.out or args.folder / "compare"
     make_writable(out)
     found = compare_with_rules(training)
     record = {

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anomalib_patchgan import edge_rivals
 from anomalib_patchgan.benchmark.rated import rate_models
 from anomalib_patchgan.benchmark.report.merge import merge_runs
 from anomalib_patchgan.benchmark.results import FORMAT, RUN, JobResult, JobScores, write_job
-from anomalib_patchgan.cli import main
+from anomalib_patchgan.cli import edge_rivals, main
 from anomalib_patchgan.deploy import edge
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
 from anomalib_patchgan.files import write_json
@@ -103,7 +102,7 @@ def words(checkpoint, prepared, run, out, *more):
     """The command."""
     source = ["--data", "PreparedFolder", "--data.root", str(prepared), "--data.num_workers", "0"]
     rivals = ["--rivals", str(run.folder), "--compression", "FP32", "--out", str(out)]
-    return ["edge", "--ckpt_path", str(checkpoint), *rivals, *source, *more]
+    return ["edge", "--model", str(checkpoint), *rivals, *source, *more]
 
 
 def rows_of(out):

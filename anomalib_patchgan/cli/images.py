@@ -4,20 +4,18 @@ import argparse
 import sys
 from pathlib import Path
 
+from anomalib_patchgan.cli.loading import load_runtime
+from anomalib_patchgan.cli.options import add_model_and_out
 from anomalib_patchgan.errors import PatchGanError, one_line
-from anomalib_patchgan.volume_command import add_model_arguments
-
-COMMAND = "images"
-DESCRIPTION = "Find lesions in PNG or JPEG images: a heat map over each, and one table of their scores."
-FAILURE = 1
+from anomalib_patchgan.failures import FAILURE
 
 _EPILOG = """\
-  anomalib-patchgan images --model edge/FP32/model.xml --input FOLDER --output out
+  anomalib-patchgan images --model edge/FP32/model.xml --input FOLDER --out out
 The images have to be made as those of the training were. Those that are done with this model are left as they are.
 """
 
 
-def add_images_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command.
 
     Args:
@@ -25,27 +23,25 @@ def add_images_arguments(parser: argparse.ArgumentParser) -> None:
 
     Example:
         >>> parser = argparse.ArgumentParser()
-        >>> add_images_arguments(parser)
-        >>> parser.parse_args("--model m.xml --input slices --output out --maps".split()).maps
+        >>> add_arguments(parser)
+        >>> parser.parse_args("--model m.xml --input slices --out out --maps".split()).maps
         True
     """
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    add_model_arguments(parser)
+    add_model_and_out(parser)
     parser.add_argument(
         "--input", required=True, type=Path, metavar="PATH", help="folder of images at any depth, or one image"
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="where results are written")
     parser.add_argument("--maps", action="store_true", help="also write the maps, as TIFF of 32-bit floats")
     parser.add_argument("--batch_size", type=int, default=4, metavar="N", help="images per call (default: 4)")
     parser.add_argument("--force", action="store_true", help="also do the images that are done")
 
 
-def run_images(namespace: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Run the command and print a line for each image, and the path of the table.
 
     Args:
-        namespace: The options.
+        args: The options.
 
     Returns:
         The exit code: 0, or 1 when an image failed; the others are done.
@@ -53,6 +49,8 @@ def run_images(namespace: argparse.Namespace) -> int:
     Raises:
         PatchGanError: The model, the input or the output folder cannot be used.
     """
+    load_runtime(args.model)
+
     from rich.console import Console
     from rich.progress import track
 
@@ -61,22 +59,22 @@ def run_images(namespace: argparse.Namespace) -> int:
     from anomalib_patchgan.deploy.score_table import remove_scores, write_scores
     from anomalib_patchgan.files import make_writable
 
-    output, with_map = namespace.output, namespace.maps
-    predictor = load_predictor(namespace.model, namespace.batch_size, namespace.public_key)
-    cases = find_image_cases(namespace.input.expanduser(), output)
-    make_writable(output)
+    out, with_map = args.out, args.maps
+    predictor = load_predictor(args.model, args.batch_size, args.public_key)
+    cases = find_image_cases(args.input.expanduser(), out)
+    make_writable(out)
     if not predictor.has_thresholds:
         sys.stderr.write(f"no verdict, only scores and heat maps: {predictor.card.no_verdict}\n")
     scores: dict[str, float] = {}
     failed: dict[str, str] = {}
-    if not namespace.force:
-        known = {case.name: read_score(case, output, predictor.identity, with_map=with_map) for case in cases}
+    if not args.force:
+        known = {case.name: read_score(case, out, predictor.identity, with_map=with_map) for case in cases}
         scores = {name: score for name, score in known.items() if score is not None}
     todo = [case for case in cases if case.name not in scores]
     if scores:
         sys.stdout.write(f"{len(scores)} of {len(cases)} images were done before\n")
     if todo:
-        remove_scores(output)
+        remove_scores(out)
 
     def fail(case: ImageCase, error: PatchGanError) -> None:
         failed[case.name] = one_line(error)
@@ -84,7 +82,7 @@ def run_images(namespace: argparse.Namespace) -> int:
     results = predict_images(predictor, todo, fail)
     for result in track(results, "images", total=len(todo), console=Console(stderr=True), disable=len(todo) == 1):
         try:
-            path = result.save(output, with_map=with_map)
+            path = result.save(out, with_map=with_map)
         except PatchGanError as error:  # noqa: PERF203 - one bad image does not stop the others
             fail(result.case, error)
         else:
@@ -93,5 +91,5 @@ def run_images(namespace: argparse.Namespace) -> int:
             sys.stdout.write(f"{path}: score {result.score:.3f}{verdict}\n")
     for name, reason in failed.items():
         sys.stderr.write(f"failed {name}: {reason}\n")
-    sys.stdout.write(f"{write_scores(output, cases, scores, failed, predictor, with_map=with_map)}\n")
+    sys.stdout.write(f"{write_scores(out, cases, scores, failed, predictor, with_map=with_map)}\n")
     return FAILURE if failed else 0

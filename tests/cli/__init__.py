@@ -1,0 +1,1 @@
+"""Tests of `anomalib_patchgan.cli`."""
