@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomalib_patchgan.deploy.edge_forms import FormExporter
 from anomalib_patchgan.deploy.edge_plan import QUANTIZED, make_plan
+from anomalib_patchgan.deploy.edge_plot import write_edge_plot
 from anomalib_patchgan.deploy.edge_table import Row, write_edge_table
 from anomalib_patchgan.deploy.export import Compression
 from anomalib_patchgan.deploy.model_card import describe, installed_versions
@@ -137,6 +138,7 @@ def export_and_profile(module: "PluginModule", data: "AnomalibDataModule | None"
     }
     try:
         write_edge_table(rows, options.out, remarks)
+        write_edge_plot(rows, options.out)
         write_json(options.out / "edge.json", report)
     except OSError as error:
         msg = f"the table cannot be written to {options.out} ({error.strerror or error}): check space and permissions."

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -11,6 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from anomalib_patchgan.deploy.edge_table import COLUMNS, Row
+from anomalib_patchgan.files import write_atomically
 from anomalib_patchgan.plots import set_plain_text, write_names
 
 METRICS = ("image_AUROC", "pixel_AP")
@@ -45,6 +47,29 @@ def draw(rows: Mapping[str, Row]) -> Figure:
         taken = [Bbox(axes.transData.transform(bar)).padded(BAR) for bar in bars]
         write_names(axes, points, taken=[*taken, *(name.get_window_extent() for name in lines)])
     return figure
+
+
+def write_edge_plot(rows: Mapping[str, Row], folder: Path) -> list[Path]:
+    """Draw a table's rows and write `edge.png` and `edge.svg`.
+
+    Args:
+        rows: See `draw`.
+        folder: Where to; made if missing.
+
+    Returns:
+        The files.
+
+    Example:
+        >>> import tempfile
+        >>> rows = {"FP32": {"p50_ms": 5.0, "pixel_AP": 0.5}, "INT8": {"p50_ms": 3.0, "pixel_AP": 0.4}}
+        >>> [path.name for path in write_edge_plot(rows, Path(tempfile.mkdtemp()))]
+        ['edge.png', 'edge.svg']
+    """
+    figure = draw(rows)
+    paths = [folder / f"edge.{kind}" for kind in ("png", "svg")]
+    for path in paths:
+        write_atomically(path, encode(figure, path.suffix[1:]))
+    return paths
 
 
 def encode(figure: Figure, kind: str) -> bytes:

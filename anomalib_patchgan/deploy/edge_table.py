@@ -1,4 +1,4 @@
-"""The table of an edge profile as CSV and Markdown, and beside it the plot."""
+"""The table of an edge profile as CSV and Markdown."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ Row = Mapping[str, float | str | None]
 
 
 def write_edge_table(rows: Mapping[str, Row], folder: Path, remarks: Sequence[str]) -> list[Path]:
-    """Write `edge.csv`, `edge.md`, `edge.png` and `edge.svg`.
+    """Write `edge.csv` and `edge.md`.
 
     Args:
         rows: Values of `COLUMNS` by model; one that is missing or `None` is left empty.
@@ -49,19 +49,14 @@ def write_edge_table(rows: Mapping[str, Row], folder: Path, remarks: Sequence[st
         >>> import tempfile
         >>> rows = {"FP32": {"p50_ms": 5.0, "pixel_AP": 0.5}, "INT8": {"p50_ms": 3.0, "pixel_AP": 0.4}}
         >>> [path.name for path in write_edge_table(rows, Path(tempfile.mkdtemp()), ["Two cores."])]
-        ['edge.csv', 'edge.md', 'edge.png', 'edge.svg']
+        ['edge.csv', 'edge.md']
     """
-    from anomalib_patchgan.deploy.edge_plot import draw, encode
-
     headings, cells = text_table(rows)
     lines = [f"| {' | '.join(headings)} |", f"|---|{'---:|' * (len(headings) - 1)}"]
     lines += [f"| {' | '.join(line)} |" for line in cells]
-    figure = draw(rows)
     contents = {
         "edge.csv": _csv(rows).encode(),
         "edge.md": ("\n".join([*lines, "", *remarks]) + "\n").encode(),
-        "edge.png": encode(figure, "png"),
-        "edge.svg": encode(figure, "svg"),
     }
     for name, content in contents.items():
         write_atomically(folder / name, content)
