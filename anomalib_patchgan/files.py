@@ -138,6 +138,17 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def short_hash(text: str) -> str:
+    """Return the first eight digits of the SHA-256 of a text, such as a path that no result can be named by.
+
+    Example:
+        >>> short_hash("in/a")
+        'f2eb4a5b'
+    """
+    # A path may hold bytes that are no UTF-8.
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically."""
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from anomalib_patchgan.deploy.dicom.geometry import Stack
 from anomalib_patchgan.deploy.dicom.segmentation import lacks_reference, make_segmentation
-from anomalib_patchgan.deploy.dicom.series import Series, short_hash, study_name, text_of
+from anomalib_patchgan.deploy.dicom.series import Series, study_name, text_of
 from anomalib_patchgan.deploy.dicom.voxels import read_voxels, to_nifti
 from anomalib_patchgan.deploy.volume_case import VolumeCase
 from anomalib_patchgan.deploy.volume_files import compress
 from anomalib_patchgan.errors import DataError, PatchGanError
-from anomalib_patchgan.files import ReadLimits, read_bytes, write_atomically
+from anomalib_patchgan.files import ReadLimits, read_bytes, short_hash, write_atomically
 from anomalib_patchgan.gzip_stream import GZIP_MAGIC, ByteStream
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """Series of a study: grouped by their UIDs, told apart without the patient's name, and chosen."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from itertools import groupby
 
 from anomalib_patchgan.deploy.dicom.files import DicomFile
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.files import short_hash
 
 _MAX_TEXT = 64
 # Shorter parts of a name, such as "de", stand in other words, too.
@@ -140,11 +140,6 @@ def study_name(series: Series) -> str:
         'study-c47f5b18'
     """
     return f"study-{short_hash(series.study_uid)}"
-
-
-def short_hash(text: str) -> str:
-    """Return the first eight digits of the SHA-256 of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def hide_name(text: str, name: str) -> str:

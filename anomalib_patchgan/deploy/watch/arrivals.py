@@ -7,9 +7,10 @@ from pathlib import Path
 from anomalib_patchgan.data.prepare.volume_names import is_nifti
 from anomalib_patchgan.deploy.volume_case import VolumeCase
 from anomalib_patchgan.deploy.volume_files import case_name, choose_files, name_some, read_name
-from anomalib_patchgan.deploy.watch.folder import Stamp, fingerprint, short_hash
+from anomalib_patchgan.deploy.watch.folder import Stamp, fingerprint
 from anomalib_patchgan.deploy.watch.status import STATUS
 from anomalib_patchgan.errors import DataError, one_line
+from anomalib_patchgan.files import short_hash
 
 
 @dataclass(frozen=True, kw_only=True)

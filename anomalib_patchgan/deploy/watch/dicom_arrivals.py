@@ -11,7 +11,8 @@ from anomalib_patchgan.deploy.dicom.files import is_dicom, read_files
 from anomalib_patchgan.deploy.dicom.library import require_dicom
 from anomalib_patchgan.deploy.dicom.series import Series, study_name
 from anomalib_patchgan.deploy.watch.arrivals import Arrival, parent_of
-from anomalib_patchgan.deploy.watch.folder import Listing, Stamp, short_hash
+from anomalib_patchgan.deploy.watch.folder import Listing, Stamp
+from anomalib_patchgan.files import short_hash
 
 _ARRIVING = "files are still arriving, or cannot be read"
 # Of a file that could not be looked at, so that it is again.

@@ -118,13 +118,3 @@ def fingerprint(stamps: Mapping[str, Stamp]) -> str:
     for path in sorted(stamps):
         digest.update(f"{path}\0{stamps[path].size}\0{stamps[path].mtime_ns}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-def short_hash(path: str) -> str:
-    """Return eight digits that stand for a path that no result can be named by.
-
-    Example:
-        >>> short_hash("in/a")
-        'f2eb4a5b'
-    """
-    return hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:8]
