@@ -17,6 +17,7 @@ from anomalib_patchgan.cli.data_module import constructor_errors
 from anomalib_patchgan.data.prediction_images import PredictionImages
 from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.run_checks import check_checkpoint_file, check_monitors, check_trainer, checkpoint_must_fit
+from anomalib_patchgan.version import ONNX_OPSET
 
 TRAINING = {"fit", "train"}
 # Tells the processes that lightning starts for DDP which checkpoint the first one was given.
@@ -58,8 +59,8 @@ class PatchGanCLI(AnomalibCLI):
     def add_export_arguments(self, parser: ArgumentParser) -> None:
         """Add the options of `export`, with the ONNX version that torch really writes."""
         super().add_export_arguments(parser)
-        # anomalib 2.7 asks for 14, which torch's exporter cannot write: it logs a traceback and stays at 18.
-        parser.set_defaults({"onnx_kwargs": {"opset_version": 18}})
+        # anomalib 2.7 asks for 14, which torch's exporter cannot write: it logs a traceback and stays at its own.
+        parser.set_defaults({"onnx_kwargs": {"opset_version": ONNX_OPSET}})
 
     def before_instantiate_classes(self) -> None:
         """Refuse options that anomalib accepts but cannot use."""

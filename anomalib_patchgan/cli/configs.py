@@ -4,13 +4,13 @@ Imports nothing but Python's own library: it prints what to install to an enviro
 """
 
 import argparse
-import os
 import re
 import sys
 from importlib.resources import files
 from pathlib import Path
 
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.files import write_atomically
 
 # Configurations, and what pip is to install where models only run.
 _ENDINGS = (".yaml", ".txt")
@@ -128,7 +128,7 @@ def copy_config(name: str, folder: Path, *, force: bool = False) -> Path:
         raise ConfigurationError(msg)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_atomically(target, read_config(name))
+        write_atomically(target, read_config(name).encode())
     except OSError as error:
         msg = f"cannot write {target}: {error.strerror}; pass another folder after --copy"
         raise ConfigurationError(msg) from error
@@ -189,13 +189,3 @@ def _first_comment(path: Path) -> str:
     """Return the text of the first comment line of a file, or nothing."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return next((line.lstrip("# ").rstrip() for line in lines if line.startswith("#")), "")
-
-
-def _write_atomically(target: Path, text: str) -> None:
-    """Write through a temporary name in the same folder, so that no half-written file is ever seen."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)

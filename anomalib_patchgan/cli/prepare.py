@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from anomalib_patchgan.cli.data_module import leave_data_options, make_data_module
 from anomalib_patchgan.cli.loading import load_anomalib
+from anomalib_patchgan.data.prepare.splits import SPLITS
 from anomalib_patchgan.errors import ConfigurationError
 
 PREVIEW = "preview.png"
@@ -160,7 +161,7 @@ def _print_manifest(root: Path, manifest: Mapping[str, Any]) -> None:
     labels = [label for label in ("normal", "abnormal", "mask") if any(label in row for row in counts.values())]
     for label in labels:
         table.add_column(label, justify="right")
-    for split in sorted(counts, key=("train", "val", "test").index):
+    for split in sorted(counts, key=SPLITS.index):
         table.add_row(split, *(str(counts[split].get(label, 0)) for label in labels))
     # Lines of its own for everything else, because rich would wrap them.
     sys.stdout.write(f"{root}\n")

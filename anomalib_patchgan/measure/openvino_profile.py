@@ -125,7 +125,7 @@ def operations(xml: str, size: Sequence[int], threads: int, repetitions: int) ->
     """Share a model's time among its kinds of operations, and compare its convolutions with a matrix product.
 
     Returns:
-        `ms`: median milliseconds by kind, which ends with `, INT8` where the operation runs in that;
+        `ms`: median milliseconds by kind, which ends with `, INT8` where the operation runs on bytes;
         `convolution_gflops` and `gemm_gflops`: billion operations per second of the convolutions and of NumPy's product
         of two matrices of 1024x1024, on the same threads.
     """
