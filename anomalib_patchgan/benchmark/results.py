@@ -190,8 +190,12 @@ def read_scores(path: Path) -> JobScores:
 
 def _write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
     """Write an NPZ file atomically."""
+    if objects := [name for name, array in arrays.items() if array.dtype.hasobject]:
+        # numpy would pickle them. Its own argument against that is the name of an array before numpy 2.1.
+        msg = f"arrays of objects are not written: {', '.join(objects)}."
+        raise TypeError(msg)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    np.savez_compressed(buffer, **arrays)
     write_atomically(path, buffer.getvalue())
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from anomalib_patchgan.benchmark import results
 from anomalib_patchgan.benchmark.results import EXAMPLES, JOBS, JobResult, JobScores, read_scores, write_job
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
 
@@ -46,3 +47,14 @@ def test_damaged_and_foreign_files_are_said_in_one_line(written):
     written.unlink()
     with pytest.raises(DatasetNotFoundError, match="run the benchmark again"):
         read_scores(written)
+
+
+def test_arrays_of_objects_are_not_pickled(tmp_path):
+    with pytest.raises(TypeError, match="objects are not written: odd"):
+        results._write_arrays(tmp_path / "scores.npz", {"fine": np.zeros(2), "odd": np.array([{}], dtype=object)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_the_given_arrays_are_written(tmp_path):
+    results._write_arrays(tmp_path / "scores.npz", {"score": np.zeros(2)})
+    assert set(results._read_arrays(tmp_path / "scores.npz")) == {"score"}
