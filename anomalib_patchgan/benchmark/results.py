@@ -195,7 +195,7 @@ def _write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
         msg = f"arrays of objects are not written: {', '.join(objects)}."
         raise TypeError(msg)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type] # no array is called allow_pickle
     write_atomically(path, buffer.getvalue())
 
 
