@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from anomalib_patchgan.cli.data_module import leave_data_options, make_data_module
 from anomalib_patchgan.cli.loading import load_anomalib
-from anomalib_patchgan.data.prepare.splits import SPLITS
 from anomalib_patchgan.errors import ConfigurationError
 
 PREVIEW = "preview.png"
@@ -155,6 +154,8 @@ def _print_manifest(root: Path, manifest: Mapping[str, Any]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+
+    from anomalib_patchgan.data.prepare.splits import SPLITS
 
     counts: Mapping[str, Mapping[str, int]] = manifest["counts"]
     table = Table("split", box=box.SIMPLE)
