@@ -8,15 +8,13 @@ Export with each version, `anomalib-patchgan edge --model CKPT --compression FP3
 
 import argparse
 import platform
-import sys
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
+from anomalib_patchgan.errors import PatchGanError, one_line
 from anomalib_patchgan.files import write_json
 from anomalib_patchgan.measure.cost import run_profile
 from anomalib_patchgan.processes import available_cores
@@ -33,17 +31,23 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=200)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    models = dict(pair.split("=", 1) for pair in args.models)
-    for xml in models.values():
+    models: dict[str, str] = {}
+    for pair in args.models:
+        name, _, xml = pair.partition("=")
         if not Path(xml).is_file():
-            parser.error(f"{xml} does not exist: give NAME=XML of an export")
+            parser.error(f"{pair}: there is no such file: give NAME=XML of each export")
+        models[name] = xml
 
     how = {"size": [args.size, args.size], "threads": available_cores(), "repetitions": args.repetitions}
-    times = run_profile("latency", models=models, **how)
-    # Several processes each, in turns: one may meet a slower moment of the machine.
-    rounds = [
-        {name: run_profile("operations", xml=xml, **how)["ms"] for name, xml in models.items()} for _ in range(ROUNDS)
-    ]
+    try:
+        times = run_profile("latency", models=models, **how)
+        # Several processes each, in turns: one may meet a slower moment of the machine.
+        rounds = [
+            {name: run_profile("operations", xml=xml, **how)["ms"] for name, xml in models.items()}
+            for _ in range(ROUNDS)
+        ]
+    except PatchGanError as error:
+        parser.error(one_line(error))
     kinds = {
         name: {kind: float(np.median([one[name].get(kind, 0.0) for one in rounds])) for kind in rounds[0][name]}
         for name in models

@@ -5,26 +5,28 @@ r"""Shares the time of `volume` on one case among reading, preparing, inference 
 
 Python's profiler says how long the functions below take, in the run of median length of several; inference is the time
 from the first slice that is asked for to the last map, in which the next slices are prepared beside it. The first case
-of a process also waits for imports and for the model to be compiled.
+of a process also waits for the model to be compiled. Memory is measured on Linux only.
 """
 
 import argparse
 import cProfile
-import json
-import os
 import platform
 import pstats
-import subprocess
-import sys
 import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
-import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+from anomalib_patchgan.deploy import VolumeInferencer
+from anomalib_patchgan.errors import PatchGanError, one_line
+from anomalib_patchgan.files import write_json
+from anomalib_patchgan.measure.cost import status_mib
+from anomalib_patchgan.processes import available_cores
 
 # Part of the work: file and name of the functions whose time it is, with all that they call.
 PARTS = {
@@ -49,21 +51,11 @@ def seconds_of(profile: cProfile.Profile) -> dict[str, float]:
     return {**found, OTHER: total - sum(found.values()), "all": total}
 
 
-def peak_mib() -> float:
-    """Return the largest memory of this process so far, in MiB."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def measure(model: Path, source: Path, repetitions: int) -> dict[str, object]:
-    """Process one case again and again in this process."""
+def measure(model: Path, source: Path, repetitions: int) -> dict[str, Any]:
+    """Process one case again and again."""
     start = time.perf_counter()
-    from anomalib_patchgan.deploy import VolumeInferencer
-
-    imported = time.perf_counter()
     inferencer = VolumeInferencer(model)
-    loaded = time.perf_counter()
+    compiled = time.perf_counter()
     runs, slices = [], 0
     for _ in range(repetitions):
         profile = cProfile.Profile()
@@ -77,8 +69,7 @@ def measure(model: Path, source: Path, repetitions: int) -> dict[str, object]:
     runs.sort(key=lambda run: run["all"])
     median = runs[len(runs) // 2]
     return {
-        "import_s": imported - start,
-        "compile_s": loaded - imported,
+        "compile_s": compiled - start,
         "slices_inferred": slices,
         "image_size": list(inferencer.predictor.card.image_size),
         "seconds": median,
@@ -86,41 +77,35 @@ def measure(model: Path, source: Path, repetitions: int) -> dict[str, object]:
         "needed_share": (median["reading, inflating"] + median["inference"]) / median["all"],
         "fastest_s": runs[0]["all"],
         "slowest_s": runs[-1]["all"],
-        "peak_mib": peak_mib(),
+        "peak_mib": status_mib("VmHWM"),
     }
 
 
 def main() -> None:
-    """Profile in a process of its own, print and write the table."""
+    """Profile, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="model.xml or bundle")
     parser.add_argument("--input", type=Path, required=True, help="NIfTI file of a case")
     parser.add_argument("--repetitions", type=int, default=9)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.here:
-        print(json.dumps(measure(args.model, args.input, args.repetitions)))
-        return
-    # The table's own imports are no part of what `volume` needs.
-    output = subprocess.run([sys.executable, *sys.argv, "--here"], check=True, capture_output=True, text=True).stdout  # noqa: S603
-    found = json.loads(output.splitlines()[-1])
+    try:
+        found = measure(args.model, args.input, args.repetitions)
+    except PatchGanError as error:
+        parser.error(one_line(error))
     table = Table("part", "s", "share", title=f"{found['slices_inferred']} slices of {args.input.name}")
     for part, seconds in found["seconds"].items():
         table.add_row(part, f"{seconds:.3f}", f"{found['share'][part]:.0%}")
     Console().print(table)
-    shape = [int(side) for side in nib.load(args.input).shape]
     result = {
         "case": args.input.name.removesuffix(".nii.gz"),
-        "voxels": int(np.prod(shape)),
-        "shape": shape,
+        "shape": [int(side) for side in nib.load(args.input).shape],
         "repetitions": args.repetitions,
         **found,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.machine()}, {available_cores()} cores",
         "versions": {name: version(name) for name in ("openvino", "numpy", "nibabel")},
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(args.out, result)
 
 
 if __name__ == "__main__":

@@ -111,12 +111,14 @@ def find_hot_spots(
     """
     patches = PatchGrid.of(affine, side)
     pixels = patches.pixels((maps.shape[1], maps.shape[2]))
+    beyond, every = pixels < 0, np.arange(len(pixels))
+    areas = (~beyond).sum(axis=1)
     by_slice, peaks = np.empty((len(slices), len(pixels))), np.empty((len(slices), len(pixels)), np.int64)
     for row, number in enumerate(slices):
         # Maps are not negative: what lies beyond the border is no peak, and nothing in a sum.
-        values = np.where(pixels < 0, -1, maps[number].reshape(-1)[pixels])
-        peaks[row] = pixels[np.arange(len(pixels)), values.argmax(axis=1)]
-        by_slice[row] = values.clip(0).sum(axis=1, dtype=np.float64) / (pixels >= 0).sum(axis=1)
+        values = np.where(beyond, -1, maps[number].reshape(-1)[pixels])
+        peaks[row] = pixels[every, values.argmax(axis=1)]
+        by_slice[row] = values.clip(0).sum(axis=1, dtype=np.float64) / areas
     means = by_slice.reshape(-1)
     numbers = np.repeat(np.asarray(slices, np.int64), len(pixels))
     rows, columns = np.divmod(peaks.reshape(-1), maps.shape[2])

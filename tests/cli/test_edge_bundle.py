@@ -6,7 +6,7 @@ from anomalib_patchgan.cli import main
 from anomalib_patchgan.deploy import edge_forms
 from anomalib_patchgan.deploy.bundle import read_bundle
 from anomalib_patchgan.errors import DataError
-from tests.deploy.test_edge import no_profile
+from tests.deploy.test_edge import break_form, no_profile
 from tests.fakes.keys import write_keys
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -33,15 +33,7 @@ def test_edge_writes_a_signed_bundle(checkpoint, tmp_path, monkeypatch, capsys):
 
 def test_form_that_is_not_usable_is_not_bundled(checkpoint, tmp_path, monkeypatch, capsys):
     no_profile(monkeypatch)
-    real = edge_forms.export_model
-
-    def fail(module, folder, form, *arguments, **settings):
-        if form == "FP16":
-            msg = "no such operation"
-            raise RuntimeError(msg)
-        return real(module, folder, form, *arguments, **settings)
-
-    monkeypatch.setattr(edge_forms, "export_model", fail)
+    break_form(monkeypatch, "FP16")
     words = ["--compression", "FP16", "--bundle_form", "FP16", "--bundle", tmp_path / "model.zip"]
     assert edge(checkpoint, tmp_path / "edge", *words) == 1
     assert "failed bundle: FP16 failed or loses too much: choose another --bundle_form" in capsys.readouterr().err

@@ -89,6 +89,19 @@ def no_profile(monkeypatch):
     monkeypatch.setattr(edge, "run_profile", lambda *_, **__: operations)
 
 
+def break_form(monkeypatch, broken):
+    """Let the export of one form fail."""
+    real = edge_forms.export_model
+
+    def fail(module, folder, form, *arguments, **settings):
+        if form == broken:
+            msg = "no such operation"
+            raise RuntimeError(msg)
+        return real(module, folder, form, *arguments, **settings)
+
+    monkeypatch.setattr(edge_forms, "export_model", fail)
+
+
 def edge_cost():
     names = ("mb", "p50_ms", "p95_ms", "p99_ms", "images_per_second", "images_per_second_auto", "first_ms", "peak_mib")
     return Cost(**dict.fromkeys(names, 1.0))

@@ -14,7 +14,7 @@ from anomalib_patchgan.deploy.edge_plan import EdgePlan, make_plan
 from anomalib_patchgan.deploy.predictor import load_checkpoint
 from anomalib_patchgan.deploy.rivals import folder_name
 from anomalib_patchgan.errors import DataError, PatchGanError
-from tests.deploy.test_edge import no_profile
+from tests.deploy.test_edge import break_form, no_profile
 from tests.fakes.prepared import write_prepared_folder
 from tests.models.conftest import make_data
 
@@ -129,15 +129,7 @@ def test_one_form_that_fails_takes_no_other_with_it(monkeypatch):
 
 def test_failure_leaves_the_table_of_the_others(checkpoint, tmp_path, monkeypatch, capsys):
     no_profile(monkeypatch)
-    real = edge_forms.export_model
-
-    def fail(module, folder, form, *arguments, **settings):
-        if form == "FP16":
-            msg = "no such operation"
-            raise RuntimeError(msg)
-        return real(module, folder, form, *arguments, **settings)
-
-    monkeypatch.setattr(edge_forms, "export_model", fail)
+    break_form(monkeypatch, "FP16")
     words = ["--compression", "FP16", "--out", str(tmp_path / "out")]
     assert main(["edge", "--model", str(checkpoint), *words]) == 1
     said = capsys.readouterr()
