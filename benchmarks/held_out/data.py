@@ -165,6 +165,7 @@ def _read(table: pd.DataFrame, *, numbered: bool) -> Part:
     dataset = PreparedFolderDataset(table, table.split[0])
     resize = PatchGan.configure_pre_processor((SIDE, SIDE)).transform
     images = [(resize(item.image) * 255).round().to(torch.uint8) for item in dataset]
+    table = dataset.samples  # in the order of the images: anomalib sorts them by path
     split = read_split(table, table.image_path.tolist())
     masks = read_masks(split, (SIDE, SIDE))
     return Part(

@@ -125,6 +125,15 @@ def test_folds_are_of_training_patients_and_share_none(root, tmp_path):
         assert one.train.images.shape[1:] == (3, SIDE, SIDE)
 
 
+def test_labels_and_masks_are_those_of_the_images(root, tmp_path):
+    # The fake lesions are brighter than anything around them, and normal images have none.
+    part = data.load("lgg_flair", root, 0, tmp_path).held_out
+    assert 0 < part.labels.sum() < len(part.labels)
+    assert (part.masks.any(axis=(1, 2)) == part.labels).all()
+    for image, mask in zip(part.images[:, 0].numpy(), part.masks, strict=True):
+        assert not mask.any() or image[mask].mean() > image[~mask].mean() + 50
+
+
 def test_archives_hold_out_training_cases(tmp_path, monkeypatch):
     archive = write_brats(tmp_path / "brats", 2021, [f"BraTS2021_0000{number}" for number in range(5)])
     splits = tmp_path / "splits.csv"
