@@ -384,9 +384,10 @@ def test_the_shipped_comparison_shortened(repo_root, tmp_path):
     benchmark["data"]["init_args"] |= {"cache_dir": str(tmp_path / "phantom"), **small}
     benchmark |= {"seed": 0, "trainer": {"max_epochs": 1, "limit_train_batches": 1}}
     (tmp_path / "phantom.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (tmp_path / "models").symlink_to(repo_root / "benchmarks" / "models")
     run = tmp_path / "run"
     assert main(["benchmark", "--config", str(tmp_path / "phantom.yaml"), "--out", str(run)]) == 0
-    names = [model.get("name", model["class_path"]) for model in benchmark["model"]["grid"]]
+    names = list(dict.fromkeys(job.model for job in read_plan(tmp_path / "phantom.yaml").jobs))
     description, results = read_run(run)
     assert description["models"] == names
     assert sorted(result.model for result in results) == sorted(names)
