@@ -30,11 +30,11 @@ from anomalib_patchgan.processes import available_cores
 
 # Part of the work: file and name of the functions whose time it is, with all that they call.
 PARTS = {
-    "reading, inflating": ("volume_files.py", "read_case"),
+    "reading, inflating": ("volume_files.py", "load_volumes"),
     "preparing all slices": ("volume_recipe.py", "open"),
     "inference": ("predictor.py", "_run"),
     "ranking places": ("hot_spots.py", "find_hot_spots"),
-    "compressing results": ("volume_files.py", "compress"),
+    "compressing results": ("volume_result.py", "compress"),
 }
 OTHER = "everything else"
 

@@ -140,7 +140,7 @@ def evaluate(models: Sequence[VolumeInferencer], cases: Sequence[ScanCase]) -> R
             "thresholds": thresholds,
         },
         "comparison": compare(records, {case.name: case.patient for case in cases}),
-        "checkpoints": [model.model for model in models],
+        "checkpoints": [model.predictor.identity for model in models],
         "versions": installed_versions(),
     }
     print(json.dumps({name: written[name] for name in ("patients", "spots", "comparison")}, indent=1))

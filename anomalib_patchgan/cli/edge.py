@@ -11,14 +11,14 @@ from anomalib_patchgan.cli.edge_bundle import BundlePlan, add_bundle_arguments, 
 from anomalib_patchgan.cli.edge_rivals import plan_rivals
 from anomalib_patchgan.cli.loading import load_anomalib
 from anomalib_patchgan.cli.options import add_renamed
+from anomalib_patchgan.deploy import COMPRESSIONS, QUANTIZED
 from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.failures import FAILURE
+from anomalib_patchgan.processes import available_cores
 
 if TYPE_CHECKING:
-    from anomalib_patchgan.deploy.edge_table import Row
+    from anomalib_patchgan.deploy.edge_report import Row
 
-MAX_SIDE = 4096
-COMPRESSIONS = ("FP32", "FP16", "INT8", "INT8_PTQ", "INT8_ACQ")
 
 _EPILOG = """\
 The data are given as for `train`: their validation images calibrate INT8_PTQ and INT8_ACQ and decide whether these lose
@@ -88,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
         ConfigurationError: The options cannot work together.
         PatchGanError: The checkpoint, the data or the output folder cannot be used.
     """
+    from anomalib_patchgan.deploy.model_card import MAX_SIDE, describe
+
     for name in ("repetitions", "threads", "size"):
         value = getattr(args, name)
         if value is not None and value < 1:
@@ -97,16 +99,15 @@ def run(args: argparse.Namespace) -> int:
         msg = f"--size must be at most {MAX_SIDE}, got {args.size}"
         raise ConfigurationError(msg)
     wanted = list(dict.fromkeys(args.compression or (COMPRESSIONS if args.data_options else COMPRESSIONS[:3])))
-    if not args.data_options and {"INT8_PTQ", "INT8_ACQ"} & set(wanted):
+    if not args.data_options and set(QUANTIZED) & set(wanted):
         msg = "INT8_PTQ and INT8_ACQ need images to calibrate with: give --data, or other values of --compression."
         raise ConfigurationError(msg)
 
     bundle = plan_bundle(args)
     load_anomalib()
 
-    from anomalib_patchgan.deploy.edge import EdgeOptions, export_and_profile
-    from anomalib_patchgan.deploy.edge_plan import check_installed
-    from anomalib_patchgan.deploy.model_card import describe
+    from anomalib_patchgan.deploy.edge import export_and_profile
+    from anomalib_patchgan.deploy.edge_forms import check_installed
     from anomalib_patchgan.deploy.predictor import load_checkpoint
 
     plan = plan_rivals(args.rivals, COMPRESSIONS, has_data=bool(args.data_options), side=args.size)
@@ -119,20 +120,21 @@ def run(args: argparse.Namespace) -> int:
     if data is not None:
         set_up(data)
     rivals, remarks = plan.choose(data, card.image_size)
-    options = EdgeOptions(
-        out=args.out,
+    rows, exports = export_and_profile(
+        module,
+        data,
+        args.out,
         compressions=wanted,
         named=args.compression is not None,
         rivals=rivals,
         remarks=remarks,
         side=args.size,
-        threads=args.threads,
+        threads=args.threads or available_cores(),
         repetitions=args.repetitions,
     )
-    result = export_and_profile(module, data, options)
-    _show(result.rows, (args.out / "edge.md").read_text(encoding="utf-8"))
-    failed = dict(result.failed)
-    if bundle is not None and (reason := bundle.write(result.usable)):
+    _show(rows, (args.out / "edge.md").read_text(encoding="utf-8"))
+    failed = exports.failed
+    if bundle is not None and (reason := bundle.write(exports.usable)):
         failed["bundle"] = reason
     for name, reason in failed.items():
         sys.stderr.write(f"failed {name}: {reason}\n")
@@ -141,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(rows: Mapping[str, "Row"], markdown: str) -> None:
     """Print the table: drawn on a terminal, otherwise as it is written."""
-    from anomalib_patchgan.deploy.edge_table import text_table
+    from anomalib_patchgan.deploy.edge_report import text_table
 
     if not sys.stdout.isatty():
         sys.stdout.write(markdown)

@@ -54,13 +54,19 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from anomalib_patchgan.deploy.images import ImageCase, find_image_cases, predict_images, read_score
-    from anomalib_patchgan.deploy.predictor import load_predictor
-    from anomalib_patchgan.deploy.score_table import remove_scores, write_scores
+    from anomalib_patchgan.deploy.images import (
+        ImageCase,
+        find_image_cases,
+        predict_images,
+        read_score,
+        remove_scores,
+        write_scores,
+    )
+    from anomalib_patchgan.deploy.predictor import SlicePredictor
     from anomalib_patchgan.files import make_writable
 
     out, with_map = args.out, args.maps
-    predictor = load_predictor(args.model, args.batch_size, args.public_key)
+    predictor = SlicePredictor.load(args.model, args.batch_size, args.public_key)
     cases = find_image_cases(args.input.expanduser(), out)
     make_writable(out)
     if not predictor.has_thresholds:
@@ -87,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
             fail(result.case, error)
         else:
             scores[result.case.name] = result.score
-            verdict = {None: "", True: ", anomalous", False: ", normal"}[result.is_anomalous]
+            verdict = {None: "", True: ", anomalous", False: ", normal"}[predictor.judge(result.score)]
             sys.stdout.write(f"{path}: score {result.score:.3f}{verdict}\n")
     for name, reason in failed.items():
         sys.stderr.write(f"failed {name}: {reason}\n")

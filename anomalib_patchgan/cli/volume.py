@@ -14,7 +14,7 @@ from anomalib_patchgan.failures import FAILURE
 
 if TYPE_CHECKING:
     from anomalib_patchgan.deploy.dicom.studies import DicomOptions
-    from anomalib_patchgan.deploy.volume_case import VolumeCase
+    from anomalib_patchgan.deploy.volume_files import VolumeCase
     from anomalib_patchgan.files import ReadLimits
 
 _EPILOG = """\
@@ -100,10 +100,9 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from anomalib_patchgan.deploy.case_run import describe_basis, run_case
-    from anomalib_patchgan.deploy.cohort_meter import CohortMeter
+    from anomalib_patchgan.deploy.cohort_accuracy import CohortMeter
     from anomalib_patchgan.deploy.dicom.studies import DicomOptions
-    from anomalib_patchgan.deploy.volume import VolumeInferencer
+    from anomalib_patchgan.deploy.volume import VolumeInferencer, describe_basis, run_case
     from anomalib_patchgan.files import make_writable
 
     inferencer = VolumeInferencer(args.model, batch_size=args.batch_size, public_key=args.public_key)
@@ -111,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     cases = choose_cases(args.input, inferencer.modalities, options, inferencer.limits)
     meter = None
     if args.masks:
-        meter = CohortMeter.of(args.masks, cases, inferencer, args.out, args.map_type)
+        meter = CohortMeter(args.masks, cases, inferencer, args.out, args.map_type)
     make_writable(args.out)
     sys.stderr.write(f"{describe_basis(inferencer)}\n")
     failed: dict[str, str] = {}
@@ -124,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         except PatchGanError as error:
             failed[case.name] = one_line(error)
             continue
-        if meter is not None and (line := meter.measure(case)):
+        if meter is not None and (line := meter.add(case)):
             sys.stdout.write(f"{line}\n")
     for name, reason in failed.items():
         sys.stderr.write(f"failed {name}: {reason}\n")
@@ -150,10 +149,10 @@ def choose_cases(
         ConfigurationError: Files are given with modalities that the model does not take, or some without, or not all
             modalities as DICOM or as NIfTI.
         DatasetNotFoundError: A file that is given with its modality does not exist.
-        PatchGanError: See `find_cases` and `find_dicom_cases`.
+        PatchGanError: See `find_volume_cases` and `find_dicom_cases`.
     """
     from anomalib_patchgan.deploy.dicom.studies import find_dicom_cases, takes_dicom
-    from anomalib_patchgan.deploy.volume_files import find_cases, one_of
+    from anomalib_patchgan.deploy.volume_files import find_volume_cases, one_of
 
     pairs = [text.partition("=") for text in inputs]
     # A path may hold a "=", too.
@@ -168,7 +167,7 @@ def choose_cases(
             for case in (
                 find_dicom_cases(source, modalities, options, limits)
                 if takes_dicom(source, options)
-                else find_cases(source, modalities)
+                else find_volume_cases(source, modalities)
             )
         ]
         names = [case.name for case in cases]
@@ -188,8 +187,7 @@ def choose_cases(
 def _named_case(paths: Mapping[str, Path], options: "DicomOptions", limits: "ReadLimits") -> "VolumeCase":
     """Make the case of the path of each modality, all of them DICOM or all NIfTI files."""
     from anomalib_patchgan.deploy.dicom.studies import dicom_case_of, takes_dicom
-    from anomalib_patchgan.deploy.volume_case import VolumeCase
-    from anomalib_patchgan.deploy.volume_files import case_name
+    from anomalib_patchgan.deploy.volume_files import VolumeCase, case_name
 
     for path in paths.values():
         if not path.exists():

@@ -115,9 +115,8 @@ def run_watch(args: argparse.Namespace) -> int:
 
 def _watch(args: argparse.Namespace, status: "Status", lock: "FolderLock", stopping: "Stopping") -> None:
     """Load the model once, and work until it is time to stop."""
-    from anomalib_patchgan.deploy.case_run import describe_basis
     from anomalib_patchgan.deploy.dicom.studies import DicomOptions, wanted_series
-    from anomalib_patchgan.deploy.volume import VolumeInferencer
+    from anomalib_patchgan.deploy.volume import VolumeInferencer, describe_basis
     from anomalib_patchgan.deploy.watch.inbox import WatchOptions
     from anomalib_patchgan.deploy.watch.service import Watch
 
@@ -136,7 +135,7 @@ def _watch(args: argparse.Namespace, status: "Status", lock: "FolderLock", stopp
         settle_s=_SETTLE_S if args.settle is None else args.settle,
         interval_s=_INTERVAL_S if args.interval is None else args.interval,
     )
-    status.model = inferencer.model
+    status.model = inferencer.predictor.identity
     sys.stderr.write(f"{describe_basis(inferencer)}\n")
     Watch(inferencer, options, lock, status, stopping).run()
 

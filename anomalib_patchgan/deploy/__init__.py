@@ -4,11 +4,16 @@ What runs exported models needs neither torch nor anomalib; each class is import
 """
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from anomalib_patchgan.deploy.predictor import SlicePredictor
     from anomalib_patchgan.deploy.volume import VolumeInferencer
+
+# The forms of an export; of the last two activations are quantized, too, which takes images.
+Compression = Literal["FP32", "FP16", "INT8", "INT8_PTQ", "INT8_ACQ"]
+COMPRESSIONS: tuple[Compression, ...] = ("FP32", "FP16", "INT8", "INT8_PTQ", "INT8_ACQ")
+QUANTIZED = COMPRESSIONS[-2:]
 
 __all__ = ["SlicePredictor", "VolumeInferencer"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalib_patchgan.deploy.plain_operations import resize_as_graph
 from anomalib_patchgan.deploy.predictor import OpenVinoPredictor
-from anomalib_patchgan.deploy.resizing import resize_as_graph
 from anomalib_patchgan.measure.detection import image_metrics
 from anomalib_patchgan.measure.localisation import pixel_metrics
 

@@ -1,7 +1,7 @@
-"""One file that holds an exported model: graph, weights, card, licence note, their hashes and, if wanted, a signature.
+"""An exported model as it is read: three files, or one bundle that holds them.
 
-A bundle may come from anybody. It is read into memory and checked from its manifest on; nothing of it is written to
-disk, and no name in it is followed.
+A bundle holds graph, weights, card, licence note, their hashes and, if wanted, a signature. It may come from anybody:
+it is read into memory and checked from its manifest on. Nothing of it is written to disk, no name in it is followed.
 """
 
 import hashlib
@@ -10,15 +10,15 @@ import json
 import logging
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from anomalib_patchgan.deploy.exported import Export, check_file, read_export
-from anomalib_patchgan.deploy.model_card import CARD, parse_card
+from anomalib_patchgan.deploy.model_card import CARD, REMEDY, ModelCard, parse_card
 from anomalib_patchgan.deploy.signature import is_signature, read_public_key
-from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.errors import DataError, DatasetNotFoundError
 from anomalib_patchgan.files import ReadLimits, parse_json, read_bytes, write_atomically
+from anomalib_patchgan.outputs import writing
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -42,6 +42,59 @@ _TEXT_BYTES = 1 << 20
 _REMEDY = "get the bundle again from where it comes from, or make it again with `anomalib-patchgan edge --bundle`"
 
 logger = logging.getLogger(__name__)
+
+
+class Export(NamedTuple):
+    """An exported model, whole and as it was when it was checked.
+
+    Attributes:
+        card: The model's description.
+        xml: OpenVINO's graph.
+        weights: OpenVINO's weights.
+    """
+
+    card: ModelCard
+    xml: bytes
+    weights: bytes
+
+
+def read_export(xml: Path) -> Export:
+    """Read an OpenVINO model and its card, and check that its files are the ones that were exported.
+
+    Args:
+        xml: The model's XML file.
+
+    Raises:
+        DatasetNotFoundError: The model or its card is not there.
+        DataError: The card is damaged, of another format, or a file was changed since.
+    """
+    path, weights = xml.with_name(CARD), xml.with_suffix(".bin")
+    for needed in (xml, weights, path):
+        if not needed.is_file():
+            msg = f"{needed} does not exist: {REMEDY}, and keep {xml.name}, its .bin file and {CARD} together."
+            raise DatasetNotFoundError(msg)
+    card = parse_card(read_bytes(path), path)
+    return Export(card, *(check_file(card, file, read_bytes(file)) for file in (xml, weights)))
+
+
+def check_file(card: ModelCard, file: Path, content: bytes) -> bytes:
+    """Check that a file of a model is the one that was exported.
+
+    Args:
+        card: The model's card, which lies beside it.
+        file: The file.
+        content: What it holds.
+
+    Returns:
+        The content.
+
+    Raises:
+        DataError: It is another one.
+    """
+    if hashlib.sha256(content).hexdigest() != card.sha256.get(file.name):
+        msg = f"{file} is not the file that was exported (its SHA-256 differs from {file.with_name(CARD)}): {REMEDY}."
+        raise DataError(msg)
+    return content
 
 
 def write_bundle(xml: Path, path: Path, *, key: "Ed25519PrivateKey | None" = None, note: str = NOTE) -> None:
@@ -73,11 +126,8 @@ def write_bundle(xml: Path, path: Path, *, key: "Ed25519PrivateKey | None" = Non
     if len(content) > LIMITS.max_bytes or max(len(card), len(members[LICENCE])) > _TEXT_BYTES:
         msg = f"{xml} or its licence note is too large: a bundle has {LIMITS.max_bytes} bytes, a text {_TEXT_BYTES}."
         raise DataError(msg)
-    try:
+    with writing(path):
         write_atomically(path, content)
-    except OSError as error:
-        msg = f"{path} cannot be written ({error.strerror}): check space and permissions."
-        raise DataError(msg) from error
 
 
 def read_bundle(path: Path, public_key: Path | None = None, limits: ReadLimits = LIMITS) -> Export:
@@ -107,24 +157,20 @@ def read_bundle(path: Path, public_key: Path | None = None, limits: ReadLimits =
     manifest = members[MANIFEST]
     if key is not None:
         if SIGNATURE not in members:
-            msg = f"{path} is not signed, and {public_key} was given to check that: {_REMEDY}."
-            raise DataError(msg)
+            raise _refusal(path, f"is not signed, and {public_key} was given to check that")
         if not is_signature(members[SIGNATURE], manifest, key):
-            msg = f"{path} is not signed with the key of {public_key}, or was changed since: {_REMEDY}."
-            raise DataError(msg)
+            raise _refusal(path, f"is not signed with the key of {public_key}, or was changed since")
         logger.info("%s is signed with the key of %s", path, public_key)
     elif SIGNATURE in members:
         logger.info("%s is signed, which is not checked without the public key of who signed it", path)
     record = parse_json(manifest)
     if record is None or record.get("format") != FORMAT:
-        msg = f"{path} is no bundle of the format {FORMAT!r}: {_REMEDY}."
-        raise DataError(msg)
+        raise _refusal(path, f"is no bundle of the format {FORMAT!r}")
     found = {name: hashlib.sha256(members[name]).hexdigest() for name in MEMBERS}
     listed = record.get("files")
     if listed != found:
         wrong = next((name for name in MEMBERS if not isinstance(listed, dict) or listed.get(name) != found[name]), "")
-        msg = f"{path} was changed, {wrong or MANIFEST} in it is not what was put into it: {_REMEDY}."
-        raise DataError(msg)
+        raise _refusal(path, f"was changed, {wrong or MANIFEST} in it is not what was put into it")
     card = parse_card(members[CARD], path / CARD)
     return Export(card, *(check_file(card, path / name, members[name]) for name in (XML, WEIGHTS)))
 
@@ -145,57 +191,47 @@ def _pack(members: Mapping[str, bytes]) -> bytes:
 
 def _unpack(path: Path, content: bytes, limits: ReadLimits) -> dict[str, bytes]:
     """Read the members of a bundle, each once, after their names and sizes are known to be those of a bundle."""
-    _check_end(path, content)
+    if problem := _find_problem_of_end(content):
+        raise _refusal(path, problem)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            found = archive.infolist()
-            _check_names(path, [member.filename for member in found])
-            _check_sizes(path, found, limits)
-            return {member.filename: archive.read(member) for member in found}
-    except DataError:
-        raise
+            problem = _find_problem(archive.infolist(), limits)
+            members = {} if problem else {member.filename: archive.read(member) for member in archive.infolist()}
     # What zipfile raises at damaged, encrypted and unknown archives; NotImplementedError is a RuntimeError.
     except (zipfile.BadZipFile, struct.error, RuntimeError, ValueError, EOFError, OSError) as error:
-        msg = f"{path} is damaged or encrypted ({error}): {_REMEDY}."
-        raise DataError(msg) from error
+        raise _refusal(path, f"is damaged or encrypted ({error})") from error
+    if problem:
+        raise _refusal(path, problem)
+    return members
 
 
-def _check_end(path: Path, content: bytes) -> None:
-    """Check that a short directory ends the file, before zipfile reads whatever it finds there."""
+def _refusal(path: Path, problem: str) -> DataError:
+    """Return the error that a bundle cannot be used."""
+    return DataError(f"{path} {problem}: {_REMEDY}.")
+
+
+def _find_problem_of_end(content: bytes) -> str:
+    """Say if no short directory ends the file, before zipfile reads whatever it finds there."""
     end = content[-_END.size :].rjust(_END.size, b"\0")
     mark, disk, first_disk, here, entries, size, offset, comment = _END.unpack(end)
     plain = (mark, disk, first_disk, here, comment) == (b"PK\x05\x06", 0, 0, entries, 0)
     if not plain or offset + size != len(content) - _END.size:
-        msg = f"{path} is no bundle, or not whole: {_REMEDY}."
-        raise DataError(msg)
-    if size > _DIRECTORY_BYTES:
-        msg = f"{path} holds {entries} files, which is no bundle: {_REMEDY}."
-        raise DataError(msg)
+        return "is no bundle, or not whole"
+    return f"holds {entries} files, which is no bundle" if size > _DIRECTORY_BYTES else ""
 
 
-def _check_names(path: Path, names: list[str]) -> None:
-    twice = next((name for name in names if names.count(name) > 1), None)
-    strange = next((name for name in names if name not in {MANIFEST, SIGNATURE, *MEMBERS}), None)
-    missing = next((name for name in (MANIFEST, *MEMBERS) if name not in names), None)
-    if twice is not None:
-        msg = f"{path} holds {twice!r} twice: {_REMEDY}."
-    elif strange is not None:
-        msg = f"{path} holds {strange!r}, which is no part of a bundle: {_REMEDY}."
-    elif missing is not None:
-        msg = f"{path} is incomplete, it has no {missing}: {_REMEDY}."
-    else:
-        return
-    raise DataError(msg)
-
-
-def _check_sizes(path: Path, members: Iterable[zipfile.ZipInfo], limits: ReadLimits) -> None:
-    members = list(members)
-    packed = next((one.filename for one in members if one.compress_type != zipfile.ZIP_STORED), None)
-    if packed is not None:
-        # Of a few bytes it could become any number.
-        msg = f"{path} was packed by another program, {packed} in it is compressed: {_REMEDY}."
-        raise DataError(msg)
+def _find_problem(members: list[zipfile.ZipInfo], limits: ReadLimits) -> str:
+    """Say if names or sizes are not those of a bundle."""
+    names = [member.filename for member in members]
+    if twice := [name for name in names if names.count(name) > 1]:
+        return f"holds {twice[0]!r} twice"
+    if strange := [name for name in names if name not in {MANIFEST, SIGNATURE, *MEMBERS}]:
+        return f"holds {strange[0]!r}, which is no part of a bundle"
+    if missing := [name for name in (MANIFEST, *MEMBERS) if name not in names]:
+        return f"is incomplete, it has no {missing[0]}"
+    # Of a few bytes it could become any number.
+    if packed := [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]:
+        return f"was packed by another program, {packed[0]} in it is compressed"
     large = any(one.file_size > _TEXT_BYTES for one in members if one.filename not in {XML, WEIGHTS})
-    if large or sum(one.file_size for one in members) > limits.max_bytes:
-        msg = f"{path} is too large, or a text in it is: {_REMEDY}."
-        raise DataError(msg)
+    large |= sum(one.file_size for one in members) > limits.max_bytes
+    return "is too large, or a text in it is" if large else ""

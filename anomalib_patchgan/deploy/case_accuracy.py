@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,15 @@ from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.deploy.model_card import THRESHOLD
 from anomalib_patchgan.deploy.reference_masks import OPTION
 from anomalib_patchgan.deploy.viewer.result import CaseResult, read_result
-from anomalib_patchgan.deploy.volume_case import VolumeCase, output_names
+from anomalib_patchgan.deploy.volume_files import VolumeCase, output_names
 from anomalib_patchgan.errors import DataError
-from anomalib_patchgan.files import ReadLimits, read_bytes, read_json, write_json
+from anomalib_patchgan.files import read_bytes, read_json, write_json
 from anomalib_patchgan.measure.lesions import SpotCounts
 from anomalib_patchgan.measure.volumes import MAP_THRESHOLDS, LabelledVolume, volume_spots, voxel_metrics
+from anomalib_patchgan.outputs import writing
+
+if TYPE_CHECKING:
+    from anomalib_patchgan.deploy.volume import VolumeInferencer
 
 FORMAT = 1
 # In the folder of the results; apart from them, since every JSON file there is one.
@@ -90,93 +94,77 @@ class CaseAccuracy:
         return f"{shown}{found}, {self.false_spots} false spot{'' if self.false_spots == 1 else 's'}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class CaseMeter:
-    """Measures the results in a folder.
+def measure_case(
+    case: VolumeCase, mask: Path, folder: Path, inferencer: "VolumeInferencer", map_type: str, most_false: int
+) -> tuple[CaseResult, CaseAccuracy]:
+    """Measure the map that was written for a case, unless that was done with the same files before.
 
     Args:
-        folder: The folder, with the maps of the cases.
-        recipe: How the model sees volumes.
+        case: The case, whose result is there.
+        mask: File of its reference mask.
+        folder: Folder of the results.
+        inferencer: The model.
         map_type: Type of the maps.
-        limits: Bounds of what is read.
         most_false: Above so many false spots of a case, lower thresholds are not looked at.
+
+    Returns:
+        The result and the numbers, which are kept in a file for the next time.
+
+    Raises:
+        DatasetNotFoundError: A file has gone.
+        DataError: The mask cannot be used: it is damaged, lies on another grid, is none of lesions or of another case,
+            or was written by `volume` itself.
     """
-
-    folder: Path
-    recipe: VolumeRecipe
-    map_type: str
-    limits: ReadLimits
-    most_false: int
-
-    def measure(self, case: VolumeCase, mask: Path) -> tuple[CaseResult, CaseAccuracy]:
-        """Measure the map that was written for a case, unless that was done with the same files before.
-
-        Args:
-            case: The case, whose result is there.
-            mask: File of its reference mask.
-
-        Returns:
-            The result and the numbers, which are kept in a file for the next time.
-
-        Raises:
-            DatasetNotFoundError: A file has gone.
-            DataError: The mask cannot be used: it is damaged, lies on another grid, is none of lesions or of another
-                case, or was written by `volume` itself.
-        """
-        result = read_result(self.folder / f"{case.name}.json")
-        content = read_bytes(mask, self.limits)
-        kept = self.folder / FOLDER / CASES / f"{case.name}.json"
-        key = {
-            "format": FORMAT,
-            "mask_sha256": hashlib.sha256(content).hexdigest(),
-            "inputs_sha256": dict(result.images_sha256),
-            "model": dict(result.model),
-            "map_type": self.map_type,
-            "counted_to": self.most_false,
-        }
-        accuracy = _read(kept, key)
-        if accuracy is None:
-            if bytes(read_header(content, mask, self.limits)["descrip"]).startswith(_OWN_MASK):
-                msg = f"{mask} was written by this command: give masks that a person has drawn."
-                raise DataError(msg)
-            accuracy = self._measure(case, mask, key, has_threshold=result.pixel_threshold is not None)
-            try:
-                write_json(kept, asdict(accuracy))
-            except OSError as error:
-                msg = f"{kept} cannot be written ({error.strerror}): check space and permissions."
-                raise DataError(msg) from error
-        return result, accuracy
-
-    def _measure(self, case: VolumeCase, mask: Path, key: Mapping[str, Any], *, has_threshold: bool) -> CaseAccuracy:
-        image = next(iter(case.paths.values()))
-        scan = parse_nifti(read_bytes(image, self.limits), image, self.limits)
-        lesion = read_lesion(mask, scan, image, self.limits)
-        volume = label_volume(scan, image, lesion, self.recipe)
-        check_extent(lesion, volume.brain, mask, OPTION)
-        if volume.outside_share > _OUTSIDE:
-            msg = f"{volume.outside_share:.0%} of {mask} lies outside the brain of {image}: give the mask of this case."
-            raise DataError(msg)
-        path = self.folder / output_names(case.name)["anomaly"]
-        found = parse_nifti(read_bytes(path, self.limits), path, self.limits)
-        check_same_grid(scan, found, image, path)
-        metrics = voxel_metrics(found.voxels, volume, ABOVE_THRESHOLD if has_threshold else None)
-        spots = volume_spots(found.voxels, volume, MAP_THRESHOLDS, most_false=self.most_false)
-        counted = np.isfinite(spots.false_spots)
-        at = volume_spots(found.voxels, volume, np.array([ABOVE_THRESHOLD])) if has_threshold else None
-        return CaseAccuracy(
-            key=key,
-            mask=str(mask.absolute()),
-            voxel_AP=metrics["voxel_AP"],
-            best_dice=metrics["best_dice"],
-            dice=metrics["dice_at_threshold"],
-            lesions_found=None if at is None else int(at.hits[0]),
-            false_spots=None if at is None else int(at.false_spots[0]),
-            lesions=spots.lesions,
-            lesion_ml=float(lesion.sum() * np.prod(volume.spacing_mm) / 1000),
-            lesion_slices=tuple(lesion_slices(lesion, self.recipe.plane)),
-            hits=tuple(spots.hits[counted].tolist()),
-            false=tuple(spots.false_spots[counted].astype(int).tolist()),
-        )
+    limits, recipe = inferencer.limits, inferencer.recipe
+    result = read_result(folder / f"{case.name}.json")
+    content = read_bytes(mask, limits)
+    kept = folder / FOLDER / CASES / f"{case.name}.json"
+    key = {
+        "format": FORMAT,
+        "mask_sha256": hashlib.sha256(content).hexdigest(),
+        "inputs_sha256": dict(result.images_sha256),
+        "model": dict(result.model),
+        "map_type": map_type,
+        "counted_to": most_false,
+    }
+    if (known := _read(kept, key)) is not None:
+        return result, known
+    if bytes(read_header(content, mask, limits)["descrip"]).startswith(_OWN_MASK):
+        msg = f"{mask} was written by this command: give masks that a person has drawn."
+        raise DataError(msg)
+    image = next(iter(case.paths.values()))
+    scan = parse_nifti(read_bytes(image, limits), image, limits)
+    lesion = read_lesion(mask, scan, image, limits)
+    volume = label_volume(scan, image, lesion, recipe)
+    check_extent(lesion, volume.brain, mask, OPTION)
+    if volume.outside_share > _OUTSIDE:
+        msg = f"{volume.outside_share:.0%} of {mask} lies outside the brain of {image}: give the mask of this case."
+        raise DataError(msg)
+    path = folder / output_names(case.name)["anomaly"]
+    found = parse_nifti(read_bytes(path, limits), path, limits)
+    check_same_grid(scan, found, image, path)
+    threshold = None if result.pixel_threshold is None else ABOVE_THRESHOLD
+    metrics = voxel_metrics(found.voxels, volume, threshold)
+    spots = volume_spots(found.voxels, volume, MAP_THRESHOLDS, most_false=most_false)
+    counted = np.isfinite(spots.false_spots)
+    at = None if threshold is None else volume_spots(found.voxels, volume, np.array([threshold]))
+    accuracy = CaseAccuracy(
+        key=key,
+        mask=str(mask.absolute()),
+        voxel_AP=metrics["voxel_AP"],
+        best_dice=metrics["best_dice"],
+        dice=metrics["dice_at_threshold"],
+        lesions_found=None if at is None else int(at.hits[0]),
+        false_spots=None if at is None else int(at.false_spots[0]),
+        lesions=spots.lesions,
+        lesion_ml=float(lesion.sum() * np.prod(volume.spacing_mm) / 1000),
+        lesion_slices=tuple(lesion_slices(lesion, recipe.plane)),
+        hits=tuple(spots.hits[counted].tolist()),
+        false=tuple(spots.false_spots[counted].astype(int).tolist()),
+    )
+    with writing(kept):
+        write_json(kept, asdict(accuracy))
+    return result, accuracy
 
 
 def label_volume(scan: Volume, path: Path, lesion: NDArray[np.bool_], recipe: VolumeRecipe) -> LabelledVolume:

@@ -1,25 +1,30 @@
 """How well the results of a cohort agree with its reference masks: a table of the cases and a summary."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anomalib_patchgan.data.prepare.brats.names import parse_case
 from anomalib_patchgan.data.prepare.volume_names import bids_participant
-from anomalib_patchgan.deploy.case_accuracy import FOLDER, FORMAT, CaseAccuracy
+from anomalib_patchgan.deploy.case_accuracy import FOLDER, FORMAT, CaseAccuracy, measure_case
 from anomalib_patchgan.deploy.model_card import THRESHOLD
+from anomalib_patchgan.deploy.reference_masks import find_masks
 from anomalib_patchgan.deploy.viewer.result import CaseResult
-from anomalib_patchgan.errors import DataError
-from anomalib_patchgan.files import write_atomically, write_json
+from anomalib_patchgan.deploy.volume_files import VolumeCase
+from anomalib_patchgan.errors import DataError, PatchGanError, one_line
+from anomalib_patchgan.files import write_json
 from anomalib_patchgan.measure.lesions import SMALLEST_MM3, operating_point
 from anomalib_patchgan.measure.paired import mean_interval
 from anomalib_patchgan.measure.patients import JudgedScan, judge_patients
 from anomalib_patchgan.measure.volumes import FALSE_PER_CASE, MAP_THRESHOLDS
+from anomalib_patchgan.outputs import write_csv, writing
+
+if TYPE_CHECKING:
+    from anomalib_patchgan.deploy.volume import VolumeInferencer
 
 TABLE, SUMMARY = "cases.csv", "summary.json"
 COLUMNS = (
@@ -28,6 +33,9 @@ COLUMNS = (
 )
 
 Row = dict[str, Any]
+# Where a case has more false spots than there are cases, their mean is above one. Some more are counted, so that cases
+# that are done need not be measured again in a cohort that grows to this size.
+_COUNTED = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,16 +95,10 @@ def write_accuracy(folder: Path, cases: Sequence[MeasuredCase], failed: Mapping[
     threshold = _add_point(rows, cases)
     summary = summarize(rows, cases, failed, threshold)
     rows += [dict.fromkeys(COLUMNS) | {"case": name, "error": reason} for name, reason in failed.items()]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_rounded(row) for row in sorted(rows, key=lambda row: str(row["case"])))
-    try:
-        write_atomically(folder / FOLDER / TABLE, text.getvalue().encode())
+    rows.sort(key=lambda row: str(row["case"]))
+    with writing("the accuracy", folder / FOLDER):
+        write_csv(folder / FOLDER / TABLE, COLUMNS, map(_rounded, rows))
         write_json(folder / FOLDER / SUMMARY, summary)
-    except OSError as error:
-        msg = f"the accuracy cannot be written to {folder / FOLDER} ({error.strerror}): check space and permissions."
-        raise DataError(msg) from error
     return summary
 
 
@@ -131,9 +133,7 @@ def summarize(
         at one false spot per case; and under `patients` what `judge_patients` says.
     """
     patients = [row["patient"] for row in rows]
-
-    def mean(values: Sequence[float | None]) -> Row:
-        return _mean_over_patients(values, patients)
+    mean = partial(_mean_over_patients, patients)
 
     def spots(at: float | None, suffix: str = "") -> Row:
         found = [row[f"lesions_found{suffix}"] for row in rows]
@@ -205,7 +205,7 @@ def _add_point(rows: Sequence[Row], cases: Sequence[MeasuredCase]) -> float | No
     return point.threshold
 
 
-def _mean_over_patients(values: Sequence[float | None], patients: Sequence[str]) -> Row:
+def _mean_over_patients(patients: Sequence[str], values: Sequence[float | None]) -> Row:
     """Average over the cases of each patient and over patients, where a value is defined."""
     groups: dict[str, list[float]] = {}
     for value, patient in zip(values, patients, strict=True):
@@ -226,3 +226,64 @@ def _in_words(one: Row) -> str:
 
 def _rounded(row: Row) -> Row:
     return {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
+
+
+class CohortMeter:
+    """Measures the cases of a run beside their reference masks, one after the other, and sums them up.
+
+    Args:
+        source: What `--masks` got.
+        cases: The cases.
+        inferencer: The model.
+        output: Folder of the results.
+        map_type: Type of the maps.
+
+    Attributes:
+        not_measured: Why a case could not be measured, in the order of the cases.
+
+    Raises:
+        PatchGanError: See `find_masks`.
+    """
+
+    def __init__(
+        self, source: str, cases: Sequence[VolumeCase], inferencer: "VolumeInferencer", output: Path, map_type: str
+    ) -> None:
+        self._masks, self._problems = find_masks(source, cases, output)
+        self._folder, self._inferencer, self._map_type = output, inferencer, map_type
+        self._most_false = int(FALSE_PER_CASE * max(len(cases), _COUNTED))
+        self._measured: list[MeasuredCase] = []
+        self.not_measured: dict[str, str] = {}
+
+    def add(self, case: VolumeCase) -> str:
+        """Measure a case whose result is there.
+
+        Returns:
+            What was found, in words; empty where it could not be measured, for which `not_measured` gives the reason.
+        """
+        try:
+            if case.name in self._problems:
+                raise DataError(self._problems[case.name])
+            result, accuracy = measure_case(
+                case, self._masks[case.name], self._folder, self._inferencer, self._map_type, self._most_false
+            )
+        except PatchGanError as error:
+            self.not_measured[case.name] = one_line(error)
+            return ""
+        self._measured.append(MeasuredCase(result=result, accuracy=accuracy))
+        return f"{case.name}: {accuracy.describe()}"
+
+    def finish(self, failed: Mapping[str, str]) -> list[str]:
+        """Write the table and the summary.
+
+        Args:
+            failed: Why a case has no result, by case.
+
+        Returns:
+            What the summary says, in words.
+
+        Raises:
+            DataError: They cannot be written.
+        """
+        remove_accuracy(self._folder)
+        summary = write_accuracy(self._folder, self._measured, {**failed, **self.not_measured})
+        return describe_summary(summary, self._folder)

@@ -1,15 +1,23 @@
 """Exports a model to OpenVINO, with a model card beside it and inside it."""
 
+import copy
 import json
 import logging
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from anomalib_patchgan.deploy.fused import fused, inner_weights
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from anomalib_patchgan.deploy import QUANTIZED, Compression
+from anomalib_patchgan.deploy.bundle import XML
 from anomalib_patchgan.deploy.model_card import ModelCard, describe, write_card
-from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.outputs import writing
 from anomalib_patchgan.version import ONNX_OPSET
 
 if TYPE_CHECKING:
@@ -17,8 +25,6 @@ if TYPE_CHECKING:
 
     from anomalib_patchgan.models.base import PluginModule
 
-Compression = Literal["FP32", "FP16", "INT8", "INT8_PTQ", "INT8_ACQ"]
-XML = "model.xml"
 _SECTION = "patchgan"
 
 
@@ -52,7 +58,7 @@ def export_model(
     """
     from anomalib.deploy import CompressionType
 
-    if compression in {"INT8_PTQ", "INT8_ACQ"} and data is None:
+    if compression in QUANTIZED and data is None:
         msg = f"{compression} needs images to calibrate with: give --data, or another compression."
         raise ConfigurationError(msg)
     card = describe(module, compression)
@@ -60,19 +66,15 @@ def export_model(
     # A line for each constant that it shares.
     logging.getLogger("onnx_ir").setLevel(logging.WARNING)
     kinds = {"FP16": CompressionType.FP16, "INT8": CompressionType.INT8}
-    try:
-        with tempfile.TemporaryDirectory() as name:
-            with fused(module) as ready:
-                settings = {"opset_version": ONNX_OPSET, "verbose": False}
-                xml = ready.to_openvino(name, compression_type=kinds.get(compression), onnx_kwargs=settings)
-            if data is not None and compression in {"INT8_PTQ", "INT8_ACQ"}:
-                from anomalib_patchgan.deploy.quantize import quantize
+    with writing("the model", folder), tempfile.TemporaryDirectory() as name:
+        with fused(module) as ready:
+            settings = {"opset_version": ONNX_OPSET, "verbose": False}
+            xml = ready.to_openvino(name, compression_type=kinds.get(compression), onnx_kwargs=settings)
+        if data is not None and compression in QUANTIZED:
+            from anomalib_patchgan.deploy.quantize import quantize
 
-                quantize(xml, data, card.image_size, compression, inner_weights(module) if networks_only else None)
-            return _install(xml, folder, card)
-    except OSError as error:
-        msg = f"the model cannot be written to {folder} ({error.strerror or error}): check space and permissions."
-        raise DataError(msg) from error
+            quantize(xml, data, card.image_size, compression, inner_weights(module) if networks_only else None)
+        return _install(xml, folder, card)
 
 
 def _install(xml: Path, folder: Path, card: ModelCard) -> ModelCard:
@@ -95,3 +97,74 @@ def _install(xml: Path, folder: Path, card: ModelCard) -> ModelCard:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return card
+
+
+@contextmanager
+def fused(module: "PluginModule") -> "Iterator[PluginModule]":
+    """Give a model fused networks while it is exported.
+
+    OpenVINO fuses them, too, but then nothing in the graph says any more which layer a convolution is: fused here,
+    weights keep their names.
+
+    Args:
+        module: Model in evaluation mode.
+    """
+    trained = module.model
+    module.model = fuse_batch_norms(copy.deepcopy(trained))
+    try:
+        yield module
+    finally:
+        module.model = trained
+
+
+def fuse_batch_norms(network: nn.Module) -> nn.Module:
+    """Make batch normalisations that follow a convolution in a `Sequential` part of it, in place.
+
+    Args:
+        network: Network in evaluation mode.
+
+    Example:
+        >>> import torch
+        >>> block = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2)).eval()
+        >>> images = torch.rand(1, 1, 8, 8)
+        >>> before = block(images)
+        >>> fused = fuse_batch_norms(block)
+        >>> type(fused[1]).__name__, bool(torch.allclose(fused(images), before, atol=1e-6))
+        ('Identity', True)
+    """
+    for block in network.modules():
+        if not isinstance(block, nn.Sequential):
+            continue
+        for place in range(len(block) - 1):
+            convolution, norm = block[place], block[place + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                block[place] = fuse_conv_bn_eval(convolution, norm)
+                block[place + 1] = nn.Identity()
+    return network
+
+
+def inner_weights(module: "PluginModule") -> set[str]:
+    """Name the weights of convolutions that neither see an image nor make one.
+
+    Args:
+        module: Model.
+
+    Returns:
+        Names of parameters, for each of its networks without the first convolution and the last one.
+
+    Example:
+        >>> from anomalib_patchgan import PatchGan
+        >>> names = inner_weights(PatchGan(image_size=(64, 64), width=8))
+        >>> "model.reconstructor.bottom.body.1.weight" in names, "model.reconstructor.head.weight" in names
+        (True, False)
+    """
+    from anomalib_patchgan.models.training import TrainedModule
+
+    if not isinstance(module, TrainedModule):
+        return set()
+    owners = {id(parameter): name for name, parameter in module.named_parameters()}
+    names: set[str] = set()
+    for network in module.trained_networks():
+        weights = [layer.weight for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+        names.update(owners[id(weight)] for weight in weights[1:-1])
+    return names

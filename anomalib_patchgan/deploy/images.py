@@ -1,10 +1,10 @@
-"""Finds lesions in PNG and JPEG images: each one through the model, and its map over it."""
+"""Finds lesions in PNG and JPEG images: each one through the model, its map over it, and a table of the scores."""
 
 import hashlib
 import io
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,12 @@ from anomalib_patchgan.deploy.model_card import THRESHOLD
 from anomalib_patchgan.deploy.overlay import draw_overlay, resize_map
 from anomalib_patchgan.deploy.predictor import SlicePredictor
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
-from anomalib_patchgan.files import (
-    DEFAULT_LIMITS,
-    RECORDS,
-    ReadLimits,
-    hash_file,
-    read_bytes,
-    read_json,
-    write_atomically,
-    write_json,
-)
+from anomalib_patchgan.files import DEFAULT_LIMITS, RECORDS, ReadLimits, hash_file, read_bytes, read_json, write_json
+from anomalib_patchgan.outputs import write_csv, write_results, writing
 
 FORMAT = 1
+JSON, CSV = "scores.json", "scores.csv"
+COLUMNS = ("image", "score", "is_anomalous", "overlay", "map", "error")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +58,6 @@ class ImageResult:
         score: In [0, 1]; 0.5 is the threshold if the model has one.
         anomaly: Map at the size of the image, `(H, W)` float32 in [0, 1], with the same threshold.
         model: Name, file and SHA-256 of the model.
-        has_thresholds: Whether the model has thresholds.
     """
 
     case: ImageCase
@@ -72,12 +65,6 @@ class ImageResult:
     score: float
     anomaly: NDArray[np.float32]
     model: Mapping[str, str]
-    has_thresholds: bool
-
-    @property
-    def is_anomalous(self) -> bool | None:
-        """Whether the score is above the threshold; `None` without one."""
-        return judge(self.score, has_thresholds=self.has_thresholds)
 
     def save(self, folder: Path, *, with_map: bool = False) -> Path:
         """Write `<name>_overlay.png`, `<name>_anomaly.tiff` if wanted and, last, the hidden record of both.
@@ -92,29 +79,17 @@ class ImageResult:
         Raises:
             DataError: A file cannot be written; none is left half-written.
         """
-        record = record_path(folder, self.case)
         outputs = self.case.outputs(with_map=with_map)
+        overlay, heat_map = self.case.outputs(with_map=True).values()
         image = read_photograph(self.content, self.case.path)
-        try:
-            # While the files are replaced, no record says that they belong together.
-            record.unlink(missing_ok=True)
-            write_atomically(folder / outputs["overlay"], _encode(draw_overlay(image, self.anomaly), "PNG"))
-            if with_map:
-                write_atomically(folder / outputs["map"], _encode(Image.fromarray(self.anomaly), "TIFF"))
-            else:
-                # That of a former model would be taken for one of this image.
-                (folder / self.case.outputs(with_map=True)["map"]).unlink(missing_ok=True)
-            sha256 = hashlib.sha256(self.content).hexdigest()
-            write_json(record, _basis(self.model, sha256, outputs) | {"score": round(self.score, 6)})
-        except OSError as error:
-            msg = f"{self.case.name} cannot be written to {folder} ({error.strerror}): check space and permissions."
-            raise DataError(msg) from error
-        return folder / outputs["overlay"]
-
-
-def judge(score: float, *, has_thresholds: bool) -> bool | None:
-    """Tell whether a score is above the threshold; `None` without one."""
-    return score > THRESHOLD if has_thresholds else None
+        files = {
+            overlay: _encode(draw_overlay(image, self.anomaly), "PNG"),
+            heat_map: _encode(Image.fromarray(self.anomaly), "TIFF") if with_map else None,
+        }
+        basis = _basis(self.model, hashlib.sha256(self.content).hexdigest(), outputs)
+        content = basis | {"score": round(self.score, 6)}
+        write_results(folder, files, record_path(folder, self.case), content, self.case.name)
+        return folder / overlay
 
 
 def find_image_cases(source: Path, output: Path) -> list[ImageCase]:
@@ -192,7 +167,6 @@ def predict_images(
             score=score,
             anomaly=resize_map(anomaly, size),
             model=predictor.identity,
-            has_thresholds=predictor.has_thresholds,
         )
 
 
@@ -222,3 +196,55 @@ def _encode(image: Image.Image, form: str) -> bytes:
     settings = {"compress_level": 1} if form == "PNG" else {"compression": "tiff_adobe_deflate"}
     image.save(buffer, format=form, **settings)
     return buffer.getvalue()
+
+
+def write_scores(
+    folder: Path,
+    cases: Sequence[ImageCase],
+    scores: Mapping[str, float],
+    failed: Mapping[str, str],
+    predictor: SlicePredictor,
+    *,
+    with_map: bool,
+) -> Path:
+    """Write both tables, in the order of the images.
+
+    Args:
+        folder: Where results go.
+        cases: The images.
+        scores: Score of each image by its name.
+        failed: Why an image has none, by its name.
+        predictor: The model.
+        with_map: Whether maps were written, too.
+
+    Returns:
+        The CSV file.
+
+    Raises:
+        DataError: They cannot be written.
+    """
+    rows = []
+    for case in cases:
+        score = scores.get(case.name)
+        row = dict.fromkeys(COLUMNS) | {"image": str(case.path), "error": failed.get(case.name)}
+        if score is not None:
+            row |= {"score": round(score, 6), "is_anomalous": predictor.judge(score)}
+            row |= case.outputs(with_map=with_map)
+        rows.append(row)
+    record = {
+        "format": FORMAT,
+        "model": predictor.identity,
+        "threshold": THRESHOLD if predictor.has_thresholds else None,
+        "versions": dict(predictor.card.versions),
+        "images": rows,
+    }
+    with writing("the scores", folder):
+        write_json(folder / JSON, record)
+        write_csv(folder / CSV, COLUMNS, rows)
+    return folder / CSV
+
+
+def remove_scores(folder: Path) -> None:
+    """Remove the tables of an earlier run, which the images that are done next would contradict."""
+    for name in (JSON, CSV):
+        (folder / name).unlink(missing_ok=True)

@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalib_patchgan.deploy.bundle import SUFFIX, read_bundle
-from anomalib_patchgan.deploy.exported import read_export
-from anomalib_patchgan.deploy.model_card import ModelCard, describe
-from anomalib_patchgan.deploy.plain_operations import use_plain_operations
-from anomalib_patchgan.deploy.resizing import resize_as_graph
+from anomalib_patchgan.deploy.bundle import SUFFIX, read_bundle, read_export
+from anomalib_patchgan.deploy.model_card import THRESHOLD, ModelCard, describe
+from anomalib_patchgan.deploy.plain_operations import resize_as_graph, use_plain_operations
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
 from anomalib_patchgan.files import hash_file
 from anomalib_patchgan.telemetry import block_telemetry
@@ -67,15 +65,43 @@ class SlicePredictor(ABC):
         """Whether the model has thresholds of images and pixels."""
         return self.card.raw_thresholds is not None
 
+    def judge(self, score: float) -> bool | None:
+        """Tell whether the score of an image is above the threshold; `None` without one."""
+        return score > THRESHOLD if self.has_thresholds else None
+
     @staticmethod
     def load(model: str | Path, batch_size: int = 4, public_key: str | Path | None = None) -> "SlicePredictor":
-        """Load a model, see `load_predictor`.
+        """Load a model.
+
+        Args:
+            model: `model.xml` of an export, a bundle (`.zip`), or a checkpoint (`.ckpt`).
+            batch_size: Images per call.
+            public_key: PEM file of the Ed25519 key that must have signed the bundle; `None` checks no signature.
+
+        Raises:
+            ConfigurationError: The file has another ending, is a checkpoint where exported models only can be run, or
+                is no bundle though a key is given.
+            DatasetNotFoundError: A file is missing.
+            DataError: It is not usable.
 
         Example:
             >>> predictor = SlicePredictor.load("edge/FP32/model.xml")  # doctest: +SKIP
             >>> [prediction.score for prediction in predictor.predict([pixels])]  # doctest: +SKIP
+            >>> SlicePredictor.load("model.onnx")
+            Traceback (most recent call last):
+            anomalib_patchgan.errors.ConfigurationError: model.onnx is neither a model.xml nor a bundle (.zip) nor a
+            .ckpt file: give one of them as the model.
         """
-        return load_predictor(model, batch_size, public_key)
+        path = Path(model).expanduser()
+        if public_key is not None and path.suffix != SUFFIX:
+            msg = f"{path} is no bundle ({SUFFIX}), which alone can be signed: give one, or no public key."
+            raise ConfigurationError(msg)
+        if path.suffix in {".xml", SUFFIX}:
+            return OpenVinoPredictor(path, batch_size, None if public_key is None else Path(public_key).expanduser())
+        if path.suffix == ".ckpt":
+            return TorchPredictor(path, batch_size)
+        msg = f"{path} is neither a model.xml nor a bundle ({SUFFIX}) nor a .ckpt file: give one of them as the model."
+        raise ConfigurationError(msg)
 
     def predict(self, images: Iterable[np.ndarray]) -> Iterator[SlicePrediction]:
         """Predict images in their order.
@@ -222,38 +248,6 @@ def check_checkpoint(path: Path) -> None:
             "all it depends on, or give the model.xml or bundle that `anomalib-patchgan edge` makes of it."
         )
         raise ConfigurationError(msg)
-
-
-def load_predictor(model: str | Path, batch_size: int = 4, public_key: str | Path | None = None) -> SlicePredictor:
-    """Load a model.
-
-    Args:
-        model: `model.xml` of an export, a bundle (`.zip`), or a checkpoint (`.ckpt`).
-        batch_size: Images per call.
-        public_key: PEM file of the Ed25519 key that must have signed the bundle; `None` checks no signature.
-
-    Raises:
-        ConfigurationError: The file has another ending, is a checkpoint where exported models only can be run, or is no
-            bundle though a key is given.
-        DatasetNotFoundError: A file is missing.
-        DataError: It is not usable.
-
-    Example:
-        >>> load_predictor("model.onnx")
-        Traceback (most recent call last):
-        anomalib_patchgan.errors.ConfigurationError: model.onnx is neither a model.xml nor a bundle (.zip) nor a .ckpt
-        file: give one of them as the model.
-    """
-    path = Path(model).expanduser()
-    if public_key is not None and path.suffix != SUFFIX:
-        msg = f"{path} is no bundle ({SUFFIX}), which alone can be signed: give one, or no public key."
-        raise ConfigurationError(msg)
-    if path.suffix in {".xml", SUFFIX}:
-        return OpenVinoPredictor(path, batch_size, None if public_key is None else Path(public_key).expanduser())
-    if path.suffix == ".ckpt":
-        return TorchPredictor(path, batch_size)
-    msg = f"{path} is neither a model.xml nor a bundle ({SUFFIX}) nor a .ckpt file: give one of them as the model."
-    raise ConfigurationError(msg)
 
 
 def _compile(model: Any) -> Any:  # noqa: ANN401 - openvino's

@@ -4,25 +4,25 @@ anomalib 2.7 offers both, but neither leaves a part of the graph in float, and i
 what it may lose, without resetting its metric in between.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import nncf
 import numpy as np
 import openvino
 from sklearn.metrics import roc_auc_score
 
+from anomalib_patchgan.deploy import Compression
 from anomalib_patchgan.deploy.accuracy import spread
-from anomalib_patchgan.deploy.resizing import resize_as_graph
+from anomalib_patchgan.deploy.plain_operations import resize_as_graph
 from anomalib_patchgan.errors import DataError
 
 if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule
 
-Method = Literal["INT8_PTQ", "INT8_ACQ"]
 # nncf's own advice; more change nothing and take time.
-CALIBRATION_IMAGES = 300
+QUANTIZATION_IMAGES = 300
 MAX_DROP = 0.01
 
 
@@ -30,7 +30,7 @@ def quantize(
     xml: Path,
     data: "AnomalibDataModule",
     size: tuple[int, int],
-    method: Method = "INT8_PTQ",
+    method: Compression = "INT8_PTQ",
     weights: Collection[str] | None = None,
 ) -> None:
     """Quantize an exported model in place.
@@ -39,15 +39,21 @@ def quantize(
         xml: The model's XML file, with its BIN file beside it.
         data: Data module, set up; its validation images calibrate.
         size: Height and width of the images that the graph gets.
-        method: `INT8_ACQ` takes layers back to float until the image AUROC of the validation images is at most 0.01
-            below that of the model in float.
+        method: One of `QUANTIZED`; `INT8_ACQ` takes layers back to float until the image AUROC of the validation
+            images is at most 0.01 below that of the model in float.
         weights: Names of the weights whose convolutions are quantized, and what lies between them: the layers that see
             an image or make one, residual, smoothing, ranking and map stay in float. `None` quantizes all that can be.
 
     Raises:
         DataError: There are no validation images, or for `INT8_ACQ` they are all normal.
     """
-    images, labels = _validation_images(data, size)
+    dataset: Any = data.val_data
+    if not len(dataset):
+        msg = "there is no validation image to calibrate with: give the data module a validation split."
+        raise DataError(msg)
+    items = [dataset[index] for index in spread(dataset, QUANTIZATION_IMAGES)]
+    images = [resize_as_graph(item.image.numpy()[None], size) for item in items]
+    labels = [bool(item.gt_label) for item in items]
     model = openvino.Core().read_model(xml)
     # Batches of one: the graph is read with any size, and nncf would take the first for the only one.
     model.reshape([1, 3, *size])
@@ -128,13 +134,3 @@ def _weight_of(convolution: Any) -> Any:  # noqa: ANN401 - openvino's
     while node.get_type_name() != "Constant" and node.get_input_size():
         node = node.input_value(0).get_node()
     return node
-
-
-def _validation_images(data: "AnomalibDataModule", size: tuple[int, int]) -> tuple[list[np.ndarray], Sequence[bool]]:
-    dataset: Any = data.val_data
-    if not len(dataset):
-        msg = "there is no validation image to calibrate with: give the data module a validation split."
-        raise DataError(msg)
-    items = [dataset[index] for index in spread(dataset, CALIBRATION_IMAGES)]
-    images = [resize_as_graph(item.image.numpy()[None], size) for item in items]
-    return images, [bool(item.gt_label) for item in items]

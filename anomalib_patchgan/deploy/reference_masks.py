@@ -2,13 +2,11 @@
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 from anomalib_patchgan.data.prepare.volume_names import ENDING, VolumeName, is_nifti
-from anomalib_patchgan.deploy.volume_case import VolumeCase
-from anomalib_patchgan.deploy.volume_files import name_some, read_name
+from anomalib_patchgan.deploy.volume_files import VolumeCase, name_some, read_name
 from anomalib_patchgan.errors import ConfigurationError, DatasetNotFoundError
 
 OPTION = "--masks"
@@ -19,20 +17,7 @@ _SPECIAL = re.compile(r"[*?{]")
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReferenceMasks:
-    """The reference masks of some cases.
-
-    Args:
-        paths: File of the mask, by case.
-        problems: Why a case has none, by case.
-    """
-
-    paths: Mapping[str, Path]
-    problems: Mapping[str, str] = field(default_factory=dict)
-
-
-def find_masks(source: str, cases: Sequence[VolumeCase], output: Path) -> ReferenceMasks:
+def find_masks(source: str, cases: Sequence[VolumeCase], output: Path) -> tuple[dict[str, Path], dict[str, str]]:
     """Find the masks of cases.
 
     Args:
@@ -43,7 +28,7 @@ def find_masks(source: str, cases: Sequence[VolumeCase], output: Path) -> Refere
         output: Folder of the results, whose masks are no references.
 
     Returns:
-        The masks. Files of no case are named in a warning.
+        The mask of each case, and why a case has none. Files of no case are named in a warning.
 
     Raises:
         DatasetNotFoundError: There is no such file or folder, or no mask of any case in it.
@@ -56,13 +41,13 @@ def find_masks(source: str, cases: Sequence[VolumeCase], output: Path) -> Refere
         >>> for name in ("a_seg.nii.gz", "b_mask.nii", "b_seg.nii"):
         ...     (folder / name).touch()
         >>> cases = [VolumeCase(name=name, paths={}) for name in ("a", "b")]
-        >>> found = find_masks(str(folder), cases, folder / "out")
-        >>> {case: path.name for case, path in found.paths.items()}, list(found.problems)
+        >>> masks, problems = find_masks(str(folder), cases, folder / "out")
+        >>> {case: path.name for case, path in masks.items()}, list(problems)
         ({'a': 'a_seg.nii.gz'}, ['b'])
     """
     path = Path(source).expanduser()
     if path.is_file():
-        return ReferenceMasks(paths={cases[0].name: _single(path, cases)})
+        return {cases[0].name: _single(path, cases)}, {}
     if path.is_dir():
         folder, found = path, _of_folder(path, cases, output)
     elif _SPECIAL.search(source):
@@ -85,9 +70,7 @@ def find_masks(source: str, cases: Sequence[VolumeCase], output: Path) -> Refere
             )
         elif len(paths) > 1:
             problems[name] = f"{paths[0]} and {paths[1]} are both masks of {name}: choose by a pattern as {OPTION}."
-    return ReferenceMasks(
-        paths={name: paths[0] for name, paths in found.items() if name not in problems}, problems=problems
-    )
+    return {name: paths[0] for name, paths in found.items() if name not in problems}, problems
 
 
 def _single(path: Path, cases: Sequence[VolumeCase]) -> Path:

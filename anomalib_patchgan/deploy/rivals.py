@@ -44,24 +44,33 @@ def rivals_of_file(path: Path, forms: Collection[str]) -> dict[str, Rival]:
 
     Args:
         path: See `read_rivals`.
-        forms: See `check_rivals`.
+        forms: Names that the table uses for the exports themselves.
 
     Raises:
         DatasetNotFoundError: There is no such file.
-        ConfigurationError: It has another form, or a model cannot be built.
+        ConfigurationError: It has another form, or a model cannot be built or has the name of an export.
     """
-    rivals = read_rivals(path)
-    check_rivals(rivals, path, forms)
-    return {
-        name: Rival(
-            export=partial(export_rival, rival),
-            folder=folder_name(name),
-            remark=f"{name} has a memory of {FITTED_IMAGES**2} images; with that of a training it takes longer."
-            if "Patchcore" in registered_name(rival["class_path"])
-            else "",
-        )
-        for name, rival in rivals.items()
-    }
+    rivals: dict[str, Rival] = {}
+    folders: dict[str, str] = {}
+    for name, model in read_rivals(path).items():
+        if any(name == form or name.startswith(f"{form},") for form in forms):
+            msg = f"{path}: {name} is the name of an export: give this model another name."
+            raise ConfigurationError(msg)
+        folder = folder_name(name)
+        if (other := folders.setdefault(folder, name)) != name:
+            msg = f"{path}: {other!r} and {name!r} would have one folder: give one of them another name."
+            raise ConfigurationError(msg)
+        try:
+            _parse(model)
+        # An unknown class, an argument that it does not take, and a value of another type.
+        except Exception as error:
+            msg = f"{path}: {name} is no model that can be built: {one_line(error)}"
+            raise ConfigurationError(msg) from error
+        remark = ""
+        if "Patchcore" in registered_name(model["class_path"]):
+            remark = f"{name} has a memory of {FITTED_IMAGES**2} images; with that of a training it takes longer."
+        rivals[name] = Rival(export=partial(export_rival, model), folder=folder, remark=remark)
+    return rivals
 
 
 def read_rivals(path: Path) -> dict[str, dict[str, Any]]:
@@ -104,33 +113,6 @@ def read_rivals(path: Path) -> dict[str, dict[str, Any]]:
             raise ConfigurationError(msg)
         rivals[name] = {"class_path": entry["class_path"], "init_args": dict(arguments)}
     return rivals
-
-
-def check_rivals(rivals: Mapping[str, Mapping[str, Any]], path: Path, forms: Collection[str]) -> None:
-    """Check, without building them, that the models exist and take their arguments.
-
-    Args:
-        rivals: What `read_rivals` returns.
-        path: The file, for messages.
-        forms: Names that the table uses for the exports themselves.
-
-    Raises:
-        ConfigurationError: A model does not, or has the name of an export.
-    """
-    folders: dict[str, str] = {}
-    for name, rival in rivals.items():
-        if any(name == form or name.startswith(f"{form},") for form in forms):
-            msg = f"{path}: {name} is the name of an export: give this model another name."
-            raise ConfigurationError(msg)
-        if (other := folders.setdefault(folder_name(name), name)) != name:
-            msg = f"{path}: {other!r} and {name!r} would have one folder: give one of them another name."
-            raise ConfigurationError(msg)
-        try:
-            _parse(rival)
-        # An unknown class, an argument that it does not take, and a value of another type.
-        except Exception as error:
-            msg = f"{path}: {name} is no model that can be built: {one_line(error)}"
-            raise ConfigurationError(msg) from error
 
 
 def folder_name(name: str) -> str:

@@ -1,7 +1,7 @@
 """Ed25519 signatures, made and checked by `cryptography`, which is an extra."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from anomalib_patchgan.errors import ConfigurationError, DataError
 from anomalib_patchgan.files import ReadLimits, read_bytes
@@ -10,19 +10,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 _LIMITS = ReadLimits(max_bytes=1 << 16)
-
-
-def require_cryptography() -> None:
-    """Check that `cryptography` is installed.
-
-    Raises:
-        ConfigurationError: It is not, or cannot be imported.
-    """
-    try:
-        import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401 - whether it can be
-    except ImportError as error:
-        msg = f"signatures need cryptography ({error}): pip install cryptography"
-        raise ConfigurationError(msg) from error
 
 
 def read_private_key(path: Path) -> "Ed25519PrivateKey":
@@ -36,25 +23,7 @@ def read_private_key(path: Path) -> "Ed25519PrivateKey":
         DatasetNotFoundError: There is no such file.
         DataError: It holds no such key.
     """
-    require_cryptography()
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    remedy = "make one with `openssl genpkey -algorithm ed25519 -out key.pem`"
-    try:
-        key = load_pem_private_key(read_bytes(path, _LIMITS), password=None)
-    # What it raises where a password is needed.
-    except TypeError as error:
-        msg = f"{path} is encrypted: give a copy without a password (`openssl pkey -in {path.name} -out PLAIN.pem`)."
-        raise DataError(msg) from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        msg = f"{path} holds no private key in PEM: {remedy}."
-        raise DataError(msg) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        msg = f"{path} holds a key of another kind than Ed25519: {remedy}."
-        raise DataError(msg)
-    return key
+    return _read_key(path, "private", "make one with `openssl genpkey -algorithm ed25519 -out key.pem`")
 
 
 def read_public_key(path: Path) -> "Ed25519PublicKey":
@@ -68,18 +37,30 @@ def read_public_key(path: Path) -> "Ed25519PublicKey":
         DatasetNotFoundError: There is no such file.
         DataError: It holds no such key.
     """
-    require_cryptography()
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
     remedy = "ask who signed for theirs, made with `openssl pkey -in key.pem -pubout -out pub.pem`"
+    return _read_key(path, "public", remedy)
+
+
+def _read_key(path: Path, half: Literal["private", "public"], remedy: str) -> Any:  # noqa: ANN401 - of either kind
+    """Read one half of a key; the remedy is for messages."""
     try:
-        key = load_pem_public_key(read_bytes(path, _LIMITS))
-    except (ValueError, UnsupportedAlgorithm) as error:
-        msg = f"{path} holds no public key in PEM: {remedy}."
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+    except ImportError as error:
+        msg = f"signatures need cryptography ({error}): pip install cryptography"
+        raise ConfigurationError(msg) from error
+    content = read_bytes(path, _LIMITS)
+    try:
+        key = load_pem_private_key(content, password=None) if half == "private" else load_pem_public_key(content)
+    # What it raises where a password is needed.
+    except TypeError as error:
+        msg = f"{path} is encrypted: give a copy without a password (`openssl pkey -in {path.name} -out PLAIN.pem`)."
         raise DataError(msg) from error
-    if not isinstance(key, Ed25519PublicKey):
+    except (ValueError, UnsupportedAlgorithm) as error:
+        msg = f"{path} holds no {half} key in PEM: {remedy}."
+        raise DataError(msg) from error
+    if not isinstance(key, Ed25519PrivateKey | Ed25519PublicKey):
         msg = f"{path} holds a key of another kind than Ed25519: {remedy}."
         raise DataError(msg)
     return key

@@ -1,18 +1,16 @@
-"""Finds the volumes of a case, and writes maps onto the voxel grid that they came from."""
+"""Finds the volumes of cases by their names, and reads them."""
 
-import gzip
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nibabel as nib
-import numpy as np
-from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
 from anomalib_patchgan.data.prepare.nifti import Volume, check_same_grid, parse_nifti
-from anomalib_patchgan.data.prepare.nifti_header import affine_mm, read_header
+from anomalib_patchgan.data.prepare.nifti_header import read_header
 from anomalib_patchgan.data.prepare.volume_names import (
     ENDING,
     MODALITIES,
@@ -24,19 +22,72 @@ from anomalib_patchgan.data.prepare.volume_names import (
     words_for,
 )
 from anomalib_patchgan.data.prepare.volume_recipe import UNNAMED
-from anomalib_patchgan.deploy.volume_case import VolumeCase
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from anomalib_patchgan.files import ReadLimits, check_id, read_bytes
 
-# Of a voxel, what rounding may move a place by.
-_TIE = 1e-3
+if TYPE_CHECKING:
+    from anomalib_patchgan.deploy.volume_result import MapType, VolumeResult
+
 # Of the files that are left out, in a message.
 _NAMED = 5
 
 logger = logging.getLogger(__name__)
 
 
-def find_cases(source: Path, modalities: Sequence[str]) -> list[VolumeCase]:
+@dataclass(frozen=True, kw_only=True)
+class VolumeCase:
+    """The files of one case.
+
+    Args:
+        name: Name of the case, which its results take.
+        paths: File of each modality, in the order of the model.
+    """
+
+    name: str
+    paths: Mapping[str, Path]
+
+    def describe(self) -> str:
+        """Say what the files are made of; empty where they are the input itself."""
+        return ""
+
+    def write_images(self, limits: ReadLimits) -> None:
+        """Write the files unless they are there, as those of NIfTI input are.
+
+        Args:
+            limits: Bounds of what is read to make them.
+
+        Raises:
+            PatchGanError: They cannot be made or written.
+        """
+
+    def is_complete(self, record: Mapping[str, Any], folder: Path, *, has_mask: bool) -> bool:
+        """Tell whether a record names the files that results of this case have, and they are there.
+
+        Args:
+            record: What `<case>.json` holds.
+            folder: Folder of the results.
+            has_mask: Whether the model makes masks.
+        """
+        # Not the names that the record gives, which anybody may have written.
+        outputs = output_names(self.name, has_mask=has_mask)
+        return record.get("outputs") == outputs and all((folder / name).is_file() for name in outputs.values())
+
+    def save(self, result: "VolumeResult", folder: Path, map_type: "MapType" = "float32") -> Path:
+        """Write a result, see `VolumeResult.save`."""
+        return result.save(folder, map_type)
+
+
+def output_names(case: str, *, has_mask: bool = True) -> dict[str, str]:
+    """Return the names of the files of a case by kind.
+
+    Example:
+        >>> output_names("a")
+        {'anomaly': 'a_anomaly.nii.gz', 'mask': 'a_mask.nii.gz'}
+    """
+    return {kind: f"{case}_{kind}.nii.gz" for kind in ("anomaly", *(("mask",) if has_mask else ()))}
+
+
+def find_volume_cases(source: Path, modalities: Sequence[str]) -> list[VolumeCase]:
     """Find the cases of a file or folder.
 
     Args:
@@ -57,7 +108,7 @@ def find_cases(source: Path, modalities: Sequence[str]) -> list[VolumeCase]:
         >>> folder = Path(tempfile.mkdtemp())
         >>> for name in ("a_flair.nii.gz", "a_seg.nii.gz", "b_flair.nii"):
         ...     (folder / name).touch()
-        >>> [case.name for case in find_cases(folder, ("flair",))]
+        >>> [case.name for case in find_volume_cases(folder, ("flair",))]
         ['a', 'b']
     """
     if source.is_file():
@@ -167,31 +218,21 @@ def one_of(modalities: Sequence[str], name: str) -> str:
     return name if name in modalities else canonical_modality(name)
 
 
-def hash_inputs(case: VolumeCase, limits: ReadLimits) -> dict[str, str]:
-    """Return the SHA-256 of each file of a case, by modality.
-
-    Raises:
-        DatasetNotFoundError: A file has gone.
-        DataError: A file cannot be read.
-    """
-    return {name: hashlib.sha256(read_bytes(path, limits)).hexdigest() for name, path in case.paths.items()}
-
-
 class CaseContent(NamedTuple):
     """What was read of a case.
 
     Attributes:
         volumes: Volume of each modality by its file, in the order of the model.
-        grid: Voxel grid of the first file.
+        header: Header of the first file, checked.
         sha256: Hash of each file by modality.
     """
 
     volumes: dict[Path, Volume]
-    grid: "Grid"
+    header: nib.Nifti1Header
     sha256: dict[str, str]
 
 
-def read_case(case: VolumeCase, modalities: Sequence[str], limits: ReadLimits) -> CaseContent:
+def load_volumes(case: VolumeCase, modalities: Sequence[str], limits: ReadLimits) -> CaseContent:
     """Read the volumes of a case.
 
     Args:
@@ -209,7 +250,7 @@ def read_case(case: VolumeCase, modalities: Sequence[str], limits: ReadLimits) -
         raise DatasetNotFoundError(msg)
     volumes: dict[Path, Volume] = {}
     sha256: dict[str, str] = {}
-    grid: Grid | None = None
+    headers: list[nib.Nifti1Header] = []
     for modality in modalities:
         path = case.paths[modality]
         if not is_nifti(path.name):
@@ -217,67 +258,8 @@ def read_case(case: VolumeCase, modalities: Sequence[str], limits: ReadLimits) -
             raise DataError(msg)
         content = read_bytes(path, limits)
         sha256[modality] = hashlib.sha256(content).hexdigest()
-        volume = parse_nifti(content, path, limits)
-        if grid is None:
-            grid = Grid(read_header(content, path, limits))
-        else:
-            first = next(iter(volumes))
-            check_same_grid(volume, volumes[first], path, first)
-        volumes[path] = volume
-    assert grid is not None
-    return CaseContent(volumes, grid, sha256)
-
-
-class Grid:
-    """The voxel grid of a file.
-
-    Args:
-        header: Its header, checked.
-
-    Attributes:
-        affine: `(4, 4)`, from the file's indices to millimetres right, anterior and superior, as the reader has it.
-    """
-
-    def __init__(self, header: nib.Nifti1Header) -> None:
-        self.header = header
-        self.affine = affine_mm(header)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Voxels along the axes of the file."""
-        return tuple(int(side) for side in self.header.get_data_shape())
-
-    def turn(self, voxels: np.ndarray) -> np.ndarray:
-        """Turn `(X, Y, Z)` voxels from the axes left, back and top to the axes of the file."""
-        return apply_orientation(voxels, ornt_transform(axcodes2ornt(("L", "P", "S")), io_orientation(self.affine)))
-
-    def voxel_at(self, world_mm: np.ndarray) -> list[int]:
-        """Return the voxel, in indices of the file, at a place in millimetres right, anterior and superior."""
-        found = np.linalg.inv(self.affine) @ np.append(world_mm, 1.0)
-        # Of a place between two voxels the first one, however its millimetres were rounded; none beyond the border.
-        nearest = np.ceil(found[:3] - 0.5 - _TIE)
-        return [int(index) for index in np.clip(nearest, 0, np.subtract(self.shape[:3], 1))]
-
-    def to_nifti(self, voxels: np.ndarray, description: str) -> bytes:
-        """Make a gzipped NIfTI file with the grid, orientation and codes of this one.
-
-        Args:
-            voxels: `(X, Y, Z)` along the axes of the file: float32 in [0, 1], bool, or uint8, of which 255 is 1.
-            description: At most 79 characters.
-        """
-        header = self.header.copy()
-        mask = voxels.dtype == bool
-        stored = voxels.astype(np.uint8) if mask else voxels
-        header.set_data_dtype(stored.dtype)
-        header["cal_min"], header["cal_max"], header["vox_offset"] = 0, 1, 0
-        header["descrip"] = description.encode()[:79]
-        kind: Any = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-        image = kind(stored.reshape(self.shape), None, header)
-        image.header.set_slope_inter(1 / 255 if stored.dtype == np.uint8 and not mask else 1, 0)
-        return compress(image.to_bytes())
-
-
-def compress(content: bytes) -> bytes:
-    """Compress a NIfTI file, without the time, so that equal volumes are equal files."""
-    # Higher levels take longer for heat maps of nearly the same size.
-    return gzip.compress(content, compresslevel=1, mtime=0)
+        headers = headers or [read_header(content, path, limits)]
+        volumes[path] = parse_nifti(content, path, limits)
+        first = next(iter(volumes))
+        check_same_grid(volumes[path], volumes[first], path, first)
+    return CaseContent(volumes, headers[0], sha256)

@@ -1,24 +1,84 @@
 """What a model says about one case, and how it is written."""
 
+import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import nibabel as nib
 import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
+from anomalib_patchgan.data.prepare.nifti_header import affine_mm
 from anomalib_patchgan.data.prepare.planes import Plane
 from anomalib_patchgan.deploy.hot_spots import HotSpot
 from anomalib_patchgan.deploy.model_card import THRESHOLD
 from anomalib_patchgan.deploy.viewer.result import FORMAT
-from anomalib_patchgan.deploy.volume_case import output_names
-from anomalib_patchgan.deploy.volume_files import Grid
-from anomalib_patchgan.errors import ConfigurationError, DataError
-from anomalib_patchgan.files import write_atomically, write_json
+from anomalib_patchgan.deploy.volume_files import output_names
+from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.outputs import write_results
 from anomalib_patchgan.patient import PatientThreshold, patient_score
 
 MapType = Literal["float32", "uint8"]
+# Of a voxel, what rounding may move a place by.
+_TIE = 1e-3
+
+
+class Grid:
+    """The voxel grid of a file.
+
+    Args:
+        header: Its header, checked.
+
+    Attributes:
+        affine: `(4, 4)`, from the file's indices to millimetres right, anterior and superior, as the reader has it.
+    """
+
+    def __init__(self, header: nib.Nifti1Header) -> None:
+        self.header = header
+        self.affine = affine_mm(header)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along the axes of the file."""
+        return tuple(int(side) for side in self.header.get_data_shape())
+
+    def turn(self, voxels: np.ndarray) -> np.ndarray:
+        """Turn `(X, Y, Z)` voxels from the axes left, back and top to the axes of the file."""
+        return apply_orientation(voxels, ornt_transform(axcodes2ornt(("L", "P", "S")), io_orientation(self.affine)))
+
+    def voxel_at(self, world_mm: np.ndarray) -> list[int]:
+        """Return the voxel, in indices of the file, at a place in millimetres right, anterior and superior."""
+        found = np.linalg.inv(self.affine) @ np.append(world_mm, 1.0)
+        # Of a place between two voxels the first one, however its millimetres were rounded; none beyond the border.
+        nearest = np.ceil(found[:3] - 0.5 - _TIE)
+        return [int(index) for index in np.clip(nearest, 0, np.subtract(self.shape[:3], 1))]
+
+    def to_nifti(self, voxels: np.ndarray, description: str) -> bytes:
+        """Make a gzipped NIfTI file with the grid, orientation and codes of this one.
+
+        Args:
+            voxels: `(X, Y, Z)` along the axes of the file: float32 in [0, 1], bool, or uint8, of which 255 is 1.
+            description: At most 79 characters.
+        """
+        header = self.header.copy()
+        mask = voxels.dtype == bool
+        stored = voxels.astype(np.uint8) if mask else voxels
+        header.set_data_dtype(stored.dtype)
+        header["cal_min"], header["cal_max"], header["vox_offset"] = 0, 1, 0
+        header["descrip"] = description.encode()[:79]
+        kind: Any = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+        image = kind(stored.reshape(self.shape), None, header)
+        image.header.set_slope_inter(1 / 255 if stored.dtype == np.uint8 and not mask else 1, 0)
+        return compress(image.to_bytes())
+
+
+def compress(content: bytes) -> bytes:
+    """Compress a NIfTI file, without the time, so that equal volumes are equal files."""
+    # Higher levels take longer for heat maps of nearly the same size.
+    return gzip.compress(content, compresslevel=1, mtime=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +152,6 @@ class VolumeResult:
         """Voxels above the threshold, `(X, Y, Z)`; `None` if the model has none."""
         return self.anomaly > THRESHOLD if self.has_thresholds else None
 
-    @property
-    def outputs(self) -> dict[str, str]:
-        """Names of the files of the map and, if there is one, of the mask."""
-        return output_names(self.case, has_mask=self.has_thresholds)
-
     def as_dict(self) -> dict[str, Any]:
         """Return what is written to `<case>.json`."""
         return {
@@ -104,7 +159,7 @@ class VolumeResult:
             "case": self.case,
             "inputs": {name: str(path.absolute()) for name, path in self.inputs.items()},
             "inputs_sha256": dict(self.inputs_sha256),
-            "outputs": self.outputs,
+            "outputs": output_names(self.case, has_mask=self.has_thresholds),
             "shape": list(self.grid.shape[:3]),
             "spacing_mm": [round(float(side), 6) for side in np.linalg.norm(self.grid.affine[:3, :3], axis=0)],
             "patient_score": round(self.patient_score, 6),
@@ -163,18 +218,7 @@ class VolumeResult:
         }
         record = {**self.as_dict(), "map_type": map_type}
         path = folder / f"{self.case}.json"
-        try:
-            # While the files are replaced, no record says that they belong together.
-            path.unlink(missing_ok=True)
-            for name, content in {**files, **(further or {})}.items():
-                if content is None:
-                    (folder / name).unlink(missing_ok=True)
-                else:
-                    write_atomically(folder / name, content)
-            write_json(path, record)
-        except OSError as error:
-            msg = f"{self.case} cannot be written to {folder} ({error.strerror}): check space and permissions."
-            raise DataError(msg) from error
+        write_results(folder, {**files, **(further or {})}, path, record, self.case)
         return path
 
 

@@ -6,7 +6,7 @@ from anomalib_patchgan.cli import main
 from anomalib_patchgan.deploy import edge_forms
 from anomalib_patchgan.deploy.bundle import read_bundle
 from anomalib_patchgan.errors import DataError
-from tests.deploy.test_edge import break_form, no_profile
+from tests.fakes.edge import break_form, no_profile, reuse_export
 from tests.fakes.keys import write_keys
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -16,8 +16,9 @@ def edge(checkpoint, out, *words):
     return main(["edge", "--model", str(checkpoint), "--out", str(out), *map(str, words)])
 
 
-def test_edge_writes_a_signed_bundle(checkpoint, tmp_path, monkeypatch, capsys):
+def test_edge_writes_a_signed_bundle(checkpoint, exported, tmp_path, monkeypatch, capsys):
     no_profile(monkeypatch)
+    reuse_export(monkeypatch, exported)
     private, public = write_keys(tmp_path / "keys")
     (tmp_path / "terms.txt").write_text("For research only, says Zoë.\n", encoding="utf-8")
     path = tmp_path / "to" / "hand over.zip"
@@ -31,8 +32,9 @@ def test_edge_writes_a_signed_bundle(checkpoint, tmp_path, monkeypatch, capsys):
     assert "says Zoë".encode() in path.read_bytes()
 
 
-def test_form_that_is_not_usable_is_not_bundled(checkpoint, tmp_path, monkeypatch, capsys):
+def test_form_that_is_not_usable_is_not_bundled(checkpoint, exported, tmp_path, monkeypatch, capsys):
     no_profile(monkeypatch)
+    reuse_export(monkeypatch, exported)
     break_form(monkeypatch, "FP16")
     words = ["--compression", "FP16", "--bundle_form", "FP16", "--bundle", tmp_path / "model.zip"]
     assert edge(checkpoint, tmp_path / "edge", *words) == 1

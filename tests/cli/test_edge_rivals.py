@@ -15,7 +15,7 @@ from anomalib_patchgan.cli import edge_rivals, main
 from anomalib_patchgan.deploy import edge
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
 from anomalib_patchgan.files import write_json
-from tests.deploy.test_edge import no_profile
+from tests.fakes.edge import no_profile, reuse_export
 from tests.models.conftest import make_data
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -111,7 +111,10 @@ def rows_of(out):
 
 
 @pytest.mark.slow
-def test_models_of_a_run_stand_beside_the_export_with_their_quality(checkpoint, prepared, tmp_path, capsys, run):
+def test_models_of_a_run_stand_beside_the_export_with_their_quality(
+    checkpoint, exported, prepared, tmp_path, capsys, run, monkeypatch
+):
+    reuse_export(monkeypatch, exported)
     run.add("Patchcore", RESNET | {"coreset_sampling_ratio": 0.05})
     run.add("OneClassSvm", OWN | {"components": 4}, side=SIZE, seeds=(3,), values=(0.25,))
     run.add("SlicePosition", OWN, side=SIZE)

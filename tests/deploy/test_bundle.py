@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from anomalib_patchgan.cli import main
 from anomalib_patchgan.deploy import SlicePredictor, VolumeInferencer
-from anomalib_patchgan.deploy.bundle import MANIFEST, MEMBERS, SIGNATURE, read_bundle, write_bundle
-from anomalib_patchgan.deploy.exported import read_export
+from anomalib_patchgan.deploy.bundle import MANIFEST, MEMBERS, SIGNATURE, read_bundle, read_export, write_bundle
 from anomalib_patchgan.deploy.signature import read_private_key
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError, PatchGanError
 from anomalib_patchgan.files import ReadLimits

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,17 +11,17 @@ import pytest
 from PIL import Image
 
 from anomalib_patchgan.cli import main
-from anomalib_patchgan.deploy import edge, edge_forms, profile, quantize
+from anomalib_patchgan.deploy import edge, edge_forms, quantize
 from anomalib_patchgan.deploy.accuracy import Accuracy, LabelledImages, Predicted, compare, losses
-from anomalib_patchgan.deploy.edge_plan import make_plan
-from anomalib_patchgan.deploy.edge_table import write_edge_table
+from anomalib_patchgan.deploy.bundle import read_export
+from anomalib_patchgan.deploy.edge_forms import make_plan
+from anomalib_patchgan.deploy.edge_report import write_edge_table
 from anomalib_patchgan.deploy.export import export_model
-from anomalib_patchgan.deploy.exported import read_export
-from anomalib_patchgan.deploy.predictor import load_checkpoint, load_predictor
-from anomalib_patchgan.deploy.profile import Cost
+from anomalib_patchgan.deploy.predictor import SlicePredictor, load_checkpoint
 from anomalib_patchgan.deploy.rivals import export_rival, read_rivals
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
 from anomalib_patchgan.measure.cost import run_profile
+from tests.fakes.edge import no_profile, reuse_export
 from tests.models.conftest import SIZE, make_data
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -36,7 +37,7 @@ def data(prepared):
 @pytest.mark.slow
 def test_command_exports_measures_and_writes_the_table(checkpoint, prepared, tmp_path, monkeypatch, capsys):
     # For how long images are counted is not tested, and takes every core, for each model twice.
-    monkeypatch.setattr(profile, "SECONDS", 0.2)
+    monkeypatch.setattr(edge, "SECONDS", 0.2)
     rivals = tmp_path / "rivals.yaml"
     rivals.write_text("- {name: Small Padim, class_path: Padim, init_args: {backbone: resnet18, pre_trained: false}}\n")
     options = ["--repetitions", "3", "--threads", "1", "--rivals", str(rivals), "--out", str(tmp_path / "out")]
@@ -82,31 +83,6 @@ def test_without_data_the_three_plain_forms_are_exported(checkpoint, tmp_path, m
     assert "AUROC" not in (tmp_path / "edge.md").read_text()
 
 
-def no_profile(monkeypatch):
-    """Numbers without measuring."""
-    monkeypatch.setattr(edge, "profile", lambda models, *_: ({name: edge_cost() for name in models}, {}))
-    operations = {"ms": {"Convolution": 1.0}, "convolution_gflops": 1.0, "gemm_gflops": 2.0}
-    monkeypatch.setattr(edge, "run_profile", lambda *_, **__: operations)
-
-
-def break_form(monkeypatch, broken):
-    """Let the export of one form fail."""
-    real = edge_forms.export_model
-
-    def fail(module, folder, form, *arguments, **settings):
-        if form == broken:
-            msg = "no such operation"
-            raise RuntimeError(msg)
-        return real(module, folder, form, *arguments, **settings)
-
-    monkeypatch.setattr(edge_forms, "export_model", fail)
-
-
-def edge_cost():
-    names = ("mb", "p50_ms", "p95_ms", "p99_ms", "images_per_second", "images_per_second_auto", "first_ms", "peak_mib")
-    return Cost(**dict.fromkeys(names, 1.0))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -139,7 +115,18 @@ def test_wrong_options_are_one_line_before_any_work(checkpoint, tmp_path, capsys
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_that_loses_too_much_keeps_its_sensitive_parts(checkpoint, data, tmp_path, monkeypatch):
+def quantized(path):
+    """Kinds of the operations of which an input comes out of a quantizer, by their names."""
+    return {
+        node.get_friendly_name(): node.get_type_name()
+        for node in openvino.Core().read_model(path).get_ops()
+        for source in node.input_values()
+        if source.get_node().get_type_name() == "FakeQuantize"
+    }
+
+
+def test_a_model_that_loses_too_much_keeps_its_sensitive_parts(checkpoint, exported, data, tmp_path, monkeypatch):
+    reuse_export(monkeypatch, exported)
     module = load_checkpoint(checkpoint)
     # On the validation images of all quantized, on the test images of that, on the validation images of the fallback.
     found = iter(["0.030 pixel AP", "", ""])
@@ -152,17 +139,7 @@ def test_a_model_that_loses_too_much_keeps_its_sensitive_parts(checkpoint, data,
     remark = next(text for text in exports.remarks if "INT8_PTQ loses 0.030 pixel AP" in text)
     assert "is within the limits" in remark
 
-    def quantized(path):
-        """Kinds of operations of which an input comes out of a quantizer."""
-        graph = openvino.Core().read_model(path)
-        return {
-            node.get_type_name()
-            for node in graph.get_ops()
-            for source in node.input_values()
-            if source.get_node().get_type_name() == "FakeQuantize"
-        }
-
-    everything, networks = (quantized(models[name]) for name in list(models)[1:])
+    everything, networks = (set(quantized(models[name]).values()) for name in list(models)[1:])
     assert "Convolution" in networks
     of_a_residual = {"Abs", "AvgPool", "Divide", "MaxPool", "ReduceMean", "Subtract"}
     assert everything & of_a_residual
@@ -200,37 +177,32 @@ def test_differences_and_metrics_of_a_model():
 
 def test_accuracy_aware_quantization_stays_within_its_limit(checkpoint, data, tmp_path):
     export_model(load_checkpoint(checkpoint), tmp_path, "INT8_ACQ", data)
-    predictor = load_predictor(tmp_path / "model.xml", batch_size=2)
+    predictor = SlicePredictor.load(tmp_path / "model.xml", batch_size=2)
     assert predictor.card.compression == "INT8_ACQ"
     images = [np.asarray(Image.open(path)) for path in sorted((data.root / "test" / "abnormal").iterdir())[:3]]
     assert len(list(predictor.predict(images))) == 3
 
 
 @pytest.mark.slow
-def test_accuracy_aware_quantization_takes_layers_back(checkpoint, data, tmp_path, monkeypatch):
-    seen = []
-
-    def falls_quickly(_, scores):
-        seen.append(np.array(scores))
-        return 1 - 1000 * float(np.abs(seen[-1] - seen[0]).mean())
-
-    monkeypatch.setattr(quantize, "roc_auc_score", falls_quickly)
-    module = load_checkpoint(checkpoint)
+def test_accuracy_aware_quantization_takes_layers_back(exported, data, tmp_path, monkeypatch):
+    # Of the model in float, of the quantized one, and of all that are tried afterwards: the first of them will do.
+    found = iter([1.0, 0.5])
+    monkeypatch.setattr(quantize, "roc_auc_score", lambda *_: next(found, 1.0))
     for name in ("INT8_PTQ", "INT8_ACQ"):
-        export_model(module, tmp_path / name, name, data)
-    counts = [
-        sum(node.get_type_name() == "FakeQuantize" for node in openvino.Core().read_model(path).get_ops())
-        for path in (tmp_path / "INT8_PTQ" / "model.xml", tmp_path / "INT8_ACQ" / "model.xml")
-    ]
-    assert counts[1] < counts[0]
+        shutil.copytree(exported.parent, tmp_path / name)
+        quantize.quantize(tmp_path / name / "model.xml", data, SIZE, name)
+    everything, rest = (quantized(tmp_path / name / "model.xml").keys() for name in ("INT8_PTQ", "INT8_ACQ"))
+    assert rest
+    assert rest < everything
 
 
-def test_accuracy_aware_quantization_needs_lesions(checkpoint, prepared, tmp_path):
+def test_accuracy_aware_quantization_needs_lesions(exported, prepared, tmp_path):
     module = make_data(prepared)
     module.setup()
     module.val_data.samples = module.val_data.samples[module.val_data.samples.label_index == 0].reset_index(drop=True)
+    shutil.copytree(exported.parent, tmp_path / "copy")
     with pytest.raises(DataError, match="needs normal and abnormal validation images"):
-        export_model(load_checkpoint(checkpoint), tmp_path, "INT8_ACQ", module)
+        quantize.quantize(tmp_path / "copy" / "model.xml", module, SIZE, "INT8_ACQ")
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from anomalib_patchgan.cli import main
-from anomalib_patchgan.deploy import edge_forms, profile
+from anomalib_patchgan.deploy import edge, edge_forms
 from anomalib_patchgan.deploy.accuracy import LabelledImages, Predicted, spread
-from anomalib_patchgan.deploy.edge_plan import EdgePlan, make_plan
+from anomalib_patchgan.deploy.edge_forms import EdgePlan, make_plan
 from anomalib_patchgan.deploy.predictor import load_checkpoint
 from anomalib_patchgan.deploy.rivals import folder_name
 from anomalib_patchgan.errors import DataError, PatchGanError
-from tests.deploy.test_edge import break_form, no_profile
+from tests.fakes.edge import break_form, no_profile, reuse_export
 from tests.fakes.prepared import write_prepared_folder
 from tests.models.conftest import make_data
 
@@ -127,8 +127,9 @@ def test_one_form_that_fails_takes_no_other_with_it(monkeypatch):
     assert list(exports.usable) == ["FP32", "INT8", "INT8_PTQ"]
 
 
-def test_failure_leaves_the_table_of_the_others(checkpoint, tmp_path, monkeypatch, capsys):
+def test_failure_leaves_the_table_of_the_others(checkpoint, exported, tmp_path, monkeypatch, capsys):
     no_profile(monkeypatch)
+    reuse_export(monkeypatch, exported)
     break_form(monkeypatch, "FP16")
     words = ["--compression", "FP16", "--out", str(tmp_path / "out")]
     assert main(["edge", "--model", str(checkpoint), *words]) == 1
@@ -222,8 +223,9 @@ def test_data_that_raise_anything_are_one_line_before_the_first_export(checkpoin
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_rival_that_does_not_take_the_size_is_left_out(checkpoint, tmp_path, monkeypatch):
+def test_rival_that_does_not_take_the_size_is_left_out(checkpoint, exported, tmp_path, monkeypatch):
     no_profile(monkeypatch)
+    reuse_export(monkeypatch, exported)
     rivals = tmp_path / "rivals.yaml"
     # The first has a patch discriminator that halves three times, the second's last kernel is too large.
     own = "{image_size: null, width: 4, depth: 3, downscale: 1}"
@@ -253,11 +255,11 @@ def test_measuring_goes_on_without_what_cannot_be_run(monkeypatch, tmp_path):
         results = {"first": {"first_ms": 1.0, "peak_mib": None}, "throughput": {"CPU": 5.0, "AUTO": 6.0}}
         return results.get(task) or {name: [1.0, 2.0] for name in arguments["models"]}
 
-    monkeypatch.setattr(profile, "run_profile", run)
+    monkeypatch.setattr(edge, "run_profile", run)
     models = {name: tmp_path / f"{name}.xml" for name in ("good", "bad", "slow")}
-    costs, failed = profile.profile(models, (64, 64), 1, 2)
+    costs, failed = edge.measure_costs(models, (64, 64), 1, 2, {})
     assert list(costs) == ["good", "slow"]
-    assert (costs["slow"].p50_ms, costs["slow"].images_per_second) == (1.5, None)
+    assert (costs["slow"]["p50_ms"], costs["slow"]["images_per_second"]) == (1.5, None)
     assert failed == {"bad": "cannot run first", "slow": "cannot run throughput"}
 
 

@@ -9,8 +9,7 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from anomalib_patchgan.cli import edge
-from anomalib_patchgan.deploy.edge_plot import draw, encode, write_edge_plot
-from anomalib_patchgan.deploy.edge_table import text_table, write_edge_table
+from anomalib_patchgan.deploy.edge_report import draw, encode, text_table, write_edge_plot, write_edge_table
 
 MODELS = (
     "PatchGan", "PatchGan, ranking off", "PatchGan, paper preset", "Autoencoder", "Alocc", "OneClassSvm", "Ganomaly",
@@ -87,9 +86,10 @@ def test_figure_is_written_as_png_and_svg_the_same_each_time(tmp_path):
     figure = draw(make_rows())
     image = Image.open(io.BytesIO(encode(figure, "png")))
     assert image.size[0] > 1500
-    assert encode(draw(make_rows()), "svg") == encode(draw(make_rows()), "svg")
-    written = write_edge_table(make_rows(), tmp_path, []) + write_edge_plot(make_rows(), tmp_path)
-    assert {path.name for path in written} == {path.name for path in tmp_path.iterdir()}
+    assert encode(figure, "svg") == encode(draw(make_rows()), "svg")
+    write_edge_table(make_rows(), tmp_path, [])
+    write_edge_plot(make_rows(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"edge.csv", "edge.md", "edge.png", "edge.svg"}
 
 
 def test_a_name_makes_no_other_table():

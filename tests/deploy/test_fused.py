@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from anomalib_patchgan import Alocc, Autoencoder, OneClassSvm, PatchGan
-from anomalib_patchgan.deploy.export import export_model
-from anomalib_patchgan.deploy.fused import fused, inner_weights
+from anomalib_patchgan.deploy.export import export_model, fused, inner_weights
 from anomalib_patchgan.deploy.quantize import outside_of_networks
 
 SIZE = (64, 64)

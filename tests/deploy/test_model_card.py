@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomalib_patchgan import Autoencoder, PatchGan
+from anomalib_patchgan.deploy.bundle import read_export
 from anomalib_patchgan.deploy.export import export_model
-from anomalib_patchgan.deploy.exported import read_export
 from anomalib_patchgan.deploy.model_card import CARD, describe
-from anomalib_patchgan.deploy.predictor import load_checkpoint, load_predictor
+from anomalib_patchgan.deploy.predictor import SlicePredictor, load_checkpoint
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
 from tests.deploy.conftest import RECIPE
 from tests.models.conftest import SIZE, make_data
@@ -67,7 +67,7 @@ def test_card_stands_in_the_graph_too(exported):
 def test_threshold_is_at_a_half(exported, trained):
     from PIL import Image
 
-    predictor = load_predictor(exported)
+    predictor = SlicePredictor.load(exported)
     lesions = [np.asarray(Image.open(path)) for path in trained.lesion_images]
     module = trained.load()
     raw = float(module.post_processor.image_threshold)
@@ -92,14 +92,14 @@ def test_weights_of_another_export_are_noticed(copy):
     content[-1] ^= 1
     copy.with_suffix(".bin").write_bytes(content)
     with pytest.raises(DataError, match=r"model\.bin is not the file"):
-        load_predictor(copy)
+        SlicePredictor.load(copy)
 
 
 @pytest.mark.parametrize("name", ["model.xml", "model.bin", CARD])
 def test_missing_file(copy, name):
     copy.with_name(name).unlink()
     with pytest.raises(DatasetNotFoundError, match=f"{name} does not exist"):
-        load_predictor(copy)
+        SlicePredictor.load(copy)
 
 
 @pytest.mark.parametrize(
@@ -167,14 +167,14 @@ def test_any_value_in_a_card_is_refused_or_harmless(exported, data):
 
 def test_models_that_are_none(tmp_path, trained):
     with pytest.raises(ConfigurationError, match="neither a model.xml nor a bundle"):
-        load_predictor(tmp_path / "model.onnx")
+        SlicePredictor.load(tmp_path / "model.onnx")
     with pytest.raises(DatasetNotFoundError, match="does not exist"):
-        load_predictor(tmp_path / "model.ckpt")
+        SlicePredictor.load(tmp_path / "model.ckpt")
     (tmp_path / "model.ckpt").write_bytes(b"no checkpoint")
     with pytest.raises(DataError, match="is no checkpoint of PatchGan"):
-        load_predictor(tmp_path / "model.ckpt")
+        SlicePredictor.load(tmp_path / "model.ckpt")
     with pytest.raises(ConfigurationError, match="batch_size must be at least 1"):
-        load_predictor(trained.checkpoint, batch_size=0)
+        SlicePredictor.load(trained.checkpoint, batch_size=0)
 
 
 def test_model_without_a_size_cannot_be_described():

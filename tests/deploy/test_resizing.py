@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.deploy.resizing import resize_as_graph
+from anomalib_patchgan.deploy.plain_operations import resize_as_graph
 
 
 @pytest.mark.parametrize(

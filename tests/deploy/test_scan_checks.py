@@ -13,7 +13,7 @@ from anomalib_patchgan.data.prepare.nifti import parse_nifti
 from anomalib_patchgan.data.prepare.scan_profile import TrainingScans
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.deploy.volume import VolumeInferencer
-from anomalib_patchgan.deploy.volume_files import find_cases
+from anomalib_patchgan.deploy.volume_files import find_volume_cases
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from tests.deploy.conftest import RECIPE
 from tests.fakes.volumes import AFFINE, SHAPE, make_voxels, write_volume
@@ -234,12 +234,12 @@ def brats(tmp_path):
 
 
 def test_other_words_mean_the_modality_and_what_is_left_out_is_named(brats, caplog):
-    (case,) = find_cases(brats, ("flair",))
+    (case,) = find_volume_cases(brats, ("flair",))
     assert case.name == "A-000"
     assert [path.name for path in case.paths.values()] == ["A-000-t2f.nii.gz"]
     for word in ("t1c", "t1n", "t2w", "seg"):
         assert f"A-000-{word}.nii.gz" in caplog.text
-    (case,) = find_cases(brats, ("flair", "t1ce", "t2"))
+    (case,) = find_volume_cases(brats, ("flair", "t1ce", "t2"))
     assert [path.name for path in case.paths.values()] == ["A-000-t1c.nii.gz", "A-000-t2f.nii.gz", "A-000-t2w.nii.gz"]
 
 
@@ -247,17 +247,17 @@ def test_a_folder_without_the_modality_is_refused(brats):
     (brats / "A-000" / "A-000-t2f.nii.gz").unlink()
     expected = r"holds no <case>_flair.nii.gz or <case>_t2f.nii.gz, only A-000/A-000-seg.nii.gz, A-000/A-000-t1c.nii.gz"
     with pytest.raises(DatasetNotFoundError, match=expected):
-        find_cases(brats, ("flair",))
+        find_volume_cases(brats, ("flair",))
 
 
 def test_a_model_without_names_takes_every_image_and_no_segmentation(brats):
-    assert len(find_cases(brats, ("image",))) == 4
+    assert len(find_volume_cases(brats, ("image",))) == 4
 
 
 @pytest.mark.parametrize(("word", "what"), [("seg", "no image but a segmentation"), ("t1n", "a t1 by its name")])
 def test_a_single_file_of_something_else_is_refused(brats, word, what):
     with pytest.raises(ConfigurationError, match=what):
-        find_cases(brats / "A-000" / f"A-000-{word}.nii.gz", ("flair",))
+        find_volume_cases(brats / "A-000" / f"A-000-{word}.nii.gz", ("flair",))
 
 
 def test_a_segmentation_is_known_by_its_values(inferencer, tmp_path):

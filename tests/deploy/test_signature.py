@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from anomalib_patchgan.deploy.bundle import read_bundle, write_bundle
-from anomalib_patchgan.deploy.predictor import load_predictor
+from anomalib_patchgan.deploy.predictor import SlicePredictor
 from anomalib_patchgan.deploy.signature import is_signature, read_private_key, read_public_key
 from anomalib_patchgan.errors import ConfigurationError, DataError
 from tests.fakes.keys import write_keys
@@ -46,7 +46,10 @@ def test_key_of_another_kind(other, tmp_path):
         read_public_key(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"key", b"-----BEGIN PRIVATE KEY-----\n", b"\xff" * 100])
+NO_KEYS = {"empty": b"", "text": b"key", "cut off": b"-----BEGIN PRIVATE KEY-----\n", "binary": b"\xff" * 100}
+
+
+@pytest.mark.parametrize("content", NO_KEYS.values(), ids=NO_KEYS)
 def test_file_that_is_no_key(content, tmp_path):
     path = tmp_path / "key.pem"
     path.write_bytes(content)
@@ -84,4 +87,4 @@ def test_without_the_library_unsigned_bundles_run(exported, keys, tmp_path, monk
 
 def test_only_bundles_are_signed(exported, keys):
     with pytest.raises(ConfigurationError, match=r"model.xml is no bundle \(\.zip\), which alone can be signed"):
-        load_predictor(exported, public_key=keys[1])
+        SlicePredictor.load(exported, public_key=keys[1])

@@ -11,6 +11,7 @@ from anomalib_patchgan.cli import main
 from anomalib_patchgan.deploy import VolumeInferencer
 from anomalib_patchgan.deploy.watch.lock import FolderLock
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.outputs import writing
 from tests.fakes.volumes import make_voxels, write_volume
 from tests.fakes.watch import SETTLE_S, Clock, Watched, touch
 
@@ -44,6 +45,15 @@ def drop(folder, name="a", seed=0):
 
 def stamp(path):
     return path.stat().st_ino, path.stat().st_mtime_ns
+
+
+def refusing(number):
+    """A function that fails as the system does."""
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    return refuse
 
 
 def test_cases_are_done_once_and_again_when_they_change(watched):
@@ -207,17 +217,13 @@ def test_error_that_nobody_expected_ends_one_case(watched, inferencer, monkeypat
 def test_full_disk_is_said_and_waited_for(watched, monkeypatch, number, caplog):
     drop(watched.source)
     drop(watched.source, "b")
-
-    def full(*_):
-        raise OSError(number, os.strerror(number))
-
     with monkeypatch.context() as patch:
-        patch.setattr("anomalib_patchgan.deploy.volume_result.write_atomically", full)
+        patch.setattr("anomalib_patchgan.deploy.volume_result.write_results", writing("it")(refusing(number)))
         status = watched.turn(0.1)
         assert (status["failed"], status["waiting"], status["state"]) == (0, 2, "idle")
         assert os.strerror(number) in status["problem"]
         # Nor can the status be written.
-        patch.setattr("anomalib_patchgan.deploy.watch.status.write_json", full)
+        patch.setattr("anomalib_patchgan.deploy.watch.status.write_json", refusing(number))
         for _ in range(20):
             watched.watch.turn()
         assert caplog.text.count("status.json in ") == 1
@@ -226,11 +232,8 @@ def test_full_disk_is_said_and_waited_for(watched, monkeypatch, number, caplog):
 
 def test_name_too_long_for_the_disk_is_of_the_case(watched, monkeypatch):
     drop(watched.source)
-
-    def refuse(*_):
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-
-    monkeypatch.setattr("anomalib_patchgan.deploy.volume_result.write_atomically", refuse)
+    full = writing("it")(refusing(errno.ENAMETOOLONG))
+    monkeypatch.setattr("anomalib_patchgan.deploy.volume_result.write_results", full)
     assert watched.turn()["failed"] == 1
 
 
@@ -341,10 +344,7 @@ def test_view_takes_no_status_for_a_result(watched, capsys):
 
 
 def test_lock_that_another_file_system_does_not_have(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr("fcntl.flock", refusing(errno.ENOLCK))
     lock = FolderLock(tmp_path)
     with pytest.raises(ConfigurationError, match="cannot be locked"):
         lock.acquire()

@@ -31,7 +31,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ahead_s = 0.0
-        for module in ("backlog", "dicom_arrivals"):
+        for module in ("backlog", "inbox"):
             monkeypatch.setattr(f"anomalib_patchgan.deploy.watch.{module}.time", self)
 
     def monotonic(self) -> float:

@@ -1,26 +1,24 @@
 """A case of a DICOM study: the series that a model gets, and the files of its result."""
 
 import logging
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomalib_patchgan.deploy.dicom.geometry import Stack
 from anomalib_patchgan.deploy.dicom.segmentation import lacks_reference, make_segmentation
-from anomalib_patchgan.deploy.dicom.series import Series, study_name, text_of
-from anomalib_patchgan.deploy.dicom.voxels import read_voxels, to_nifti
-from anomalib_patchgan.deploy.volume_case import VolumeCase
-from anomalib_patchgan.deploy.volume_files import compress
-from anomalib_patchgan.errors import DataError, PatchGanError
-from anomalib_patchgan.files import ReadLimits, read_bytes, short_hash, write_atomically
+from anomalib_patchgan.deploy.dicom.series import Series
+from anomalib_patchgan.deploy.dicom.stack import Stack, read_voxels, to_nifti
+from anomalib_patchgan.deploy.volume_files import VolumeCase
+from anomalib_patchgan.deploy.volume_result import compress
+from anomalib_patchgan.errors import PatchGanError
+from anomalib_patchgan.files import ReadLimits, read_bytes, write_atomically
 from anomalib_patchgan.gzip_stream import GZIP_MAGIC, ByteStream
+from anomalib_patchgan.outputs import writing
 
 if TYPE_CHECKING:
     from anomalib_patchgan.deploy.volume_result import MapType, VolumeResult
 
-_MAX_NAME_BYTES = 80
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +36,10 @@ class DicomCase(VolumeCase):
         problem: Why the study cannot be used; `None` for nothing.
     """
 
-    series: Mapping[str, Series]
-    stacks: Mapping[str, Stack]
-    identity: Mapping[str, str]
+    series: Mapping[str, Series] = field(default_factory=dict)
+    stacks: Mapping[str, Stack] = field(default_factory=dict)
+    identity: Mapping[str, str] = field(default_factory=dict)
     problem: PatchGanError | None = None
-
-    @property
-    def page(self) -> str:
-        """Name of the HTML page of the result."""
-        return f"{self.name}.html"
 
     @property
     def segmentation(self) -> str:
@@ -75,11 +68,8 @@ class DicomCase(VolumeCase):
             # Not as compressed, which another zlib does otherwise: results of the file would be done again.
             if _holds(path, content, limits):
                 continue
-            try:
+            with writing(path):
                 write_atomically(path, compress(content))
-            except OSError as error:
-                msg = f"{path} cannot be written ({error.strerror}): check space and permissions."
-                raise DataError(msg) from error
 
     def record(self, *, has_mask: bool) -> dict[str, Any]:
         """Return what the record says about the series.
@@ -101,14 +91,14 @@ class DicomCase(VolumeCase):
                 for modality, series in self.series.items()
             },
             "segmentation": self.segmentation if has_mask and not lacks_reference(first) else None,
-            "page": self.page,
+            "page": f"{self.name}.html",
             **self.identity,
         }
 
     def is_complete(self, record: Mapping[str, Any], folder: Path, *, has_mask: bool) -> bool:
         """Tell whether a record is of these series and names the files that results of this case have, all there."""
         expected = self.record(has_mask=has_mask)
-        wanted = [self.page, *([self.segmentation] if expected["segmentation"] else [])]
+        wanted = filter(None, (expected["page"], expected["segmentation"]))
         return (
             super().is_complete(record, folder, has_mask=has_mask)
             and record.get("dicom") == expected
@@ -136,7 +126,7 @@ class DicomCase(VolumeCase):
         entry = self.record(has_mask=mask is not None)
         first, *others = self.series
         # Those of a former result go before its record is replaced: the page is made of the record.
-        further: dict[str, bytes | None] = {self.page: None, self.segmentation: None}
+        further: dict[str, bytes | None] = {entry["page"]: None, self.segmentation: None}
         if mask is not None and entry["segmentation"]:
             series = [self.series[name] for name in others]
             further[self.segmentation] = make_segmentation(
@@ -149,38 +139,6 @@ class DicomCase(VolumeCase):
         return path
 
 
-def make_case(
-    series: Mapping[str, Series], stacks: Mapping[str, Stack], output: Path, *, keep_identity: bool = False
-) -> DicomCase:
-    """Make the case of some series of one study.
-
-    Args:
-        series: Series of each modality, in the order of the model.
-        stacks: Its images as slices.
-        output: Folder of the results.
-        keep_identity: Name the case by PatientID, PatientName and StudyDate, and write them to the record.
-    """
-    first = next(iter(series.values()))
-    name = f"{study_name(first)}_series-{short_hash(' '.join(one.uid for one in series.values()))}"
-    identity: dict[str, str] = {}
-    if keep_identity:
-        keywords = {"patient_id": "PatientID", "patient_name": "PatientName", "study_date": "StudyDate"}
-        identity = {key: text_of(first.files[0], keyword) for key, keyword in keywords.items()}
-        name = "_".join(filter(None, [*(_plain(text) for text in identity.values()), name]))
-    paths = {modality: output / f"{name}_{modality}.nii.gz" for modality in series}
-    return DicomCase(name=name, paths=paths, series=series, stacks=stacks, identity=identity)
-
-
-def failed_case(study: Series, problem: PatchGanError) -> DicomCase:
-    """Make the case of a study that cannot be used, which is reported after the others are done.
-
-    Args:
-        study: Any series of it.
-        problem: Why.
-    """
-    return DicomCase(name=study_name(study), paths={}, series={}, stacks={}, identity={}, problem=problem)
-
-
 def _holds(path: Path, content: bytes, limits: ReadLimits) -> bool:
     """Tell whether a file is there that holds this, compressed."""
     try:
@@ -188,9 +146,3 @@ def _holds(path: Path, content: bytes, limits: ReadLimits) -> bool:
         return stored.startswith(GZIP_MAGIC) and ByteStream(stored, path).read(len(content) + 1) == content
     except PatchGanError:
         return False
-
-
-def _plain(text: str) -> str:
-    """Return a text as part of a file name: letters and digits of any alphabet, and single signs between them."""
-    words = re.sub(r"\W+", "-", text).strip("-_")
-    return words.encode()[: _MAX_NAME_BYTES // 3].decode(errors="ignore")

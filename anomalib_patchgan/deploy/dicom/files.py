@@ -2,21 +2,23 @@
 
 import logging
 import os
-import stat
+import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anomalib_patchgan.deploy.dicom.library import quiet_dicom
 from anomalib_patchgan.deploy.volume_files import read_name
-from anomalib_patchgan.errors import DataError, DatasetNotFoundError
+from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from anomalib_patchgan.files import ReadLimits, read_bytes
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
 
+# The extra by what is in it: by its name it would bring torch to where models only run.
+REMEDY = "pip install highdicom pydicom python-gdcm"
 DIRECTORY = "DICOMDIR"
 # A file begins with 128 bytes for any use, and these four.
 _PREAMBLE, _MAGIC = 128, b"DICM"
@@ -43,6 +45,36 @@ _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 logger = logging.getLogger(__name__)
 
 
+@contextmanager
+def quiet_dicom() -> Iterator[None]:
+    """Keep both libraries from writing single values into warnings, and from refusing odd ones while reading.
+
+    Raises:
+        ConfigurationError: pydicom or highdicom is not installed, or cannot be imported.
+    """
+    try:
+        import highdicom  # noqa: F401 - whether it can be
+        import pydicom.pixels  # noqa: F401
+        from pydicom import config
+    except ImportError as error:
+        msg = f"DICOM input needs pydicom and highdicom ({error}): {REMEDY}"
+        raise ConfigurationError(msg) from error
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [logger.level for logger in loggers]
+    mode = config.settings.reading_validation_mode
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    config.settings.reading_validation_mode = config.IGNORE
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        config.settings.reading_validation_mode = mode
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 @dataclass(frozen=True)
 class DicomFile:
     """One file and its header.
@@ -54,11 +86,6 @@ class DicomFile:
 
     path: Path
     header: "FileDataset"
-
-    @property
-    def transfer_syntax(self) -> str:
-        """UID of how the file is encoded."""
-        return str(self.header.file_meta.get("TransferSyntaxUID", ""))
 
 
 def holds_dicom(source: Path, skip: Path | None = None, *, even_beside_nifti: bool = False) -> bool:
@@ -111,7 +138,7 @@ def read_headers(source: Path, skip: Path | None = None, *, name_files: bool = F
         msg = f"{source} {problem}: give the folder of a series as --input."
         raise DatasetNotFoundError(msg)
     if unreadable:
-        which = f", such as {unreadable[0]}" if unreadable and name_files else " (--keep_identity names one)"
+        which = f", such as {unreadable[0]}" if name_files else " (--keep_identity names one)"
         count = "1 DICOM file is" if len(unreadable) == 1 else f"{len(unreadable)} DICOM files are"
         msg = f"{source}: {count} damaged or deflated and left out{which}: copy or export the study again."
         if not found:
@@ -161,12 +188,15 @@ def walk(source: Path, skip: Path | None = None) -> Iterator[Path]:
         skip: Folder to leave out.
     """
     if not source.is_dir():
-        yield from [source] if _is_regular(source) else []
+        yield from [source] if os.path.isfile(source) else []  # noqa: PTH113 - as below
         return
     left_out = None if skip is None else skip.resolve()
     for folder, folders, names in os.walk(source):
         folders[:] = sorted(name for name in folders if (Path(folder) / name).resolve() != left_out)
-        yield from (path for name in sorted(names) if _is_regular(path := Path(folder) / name))
+        for name in sorted(names):
+            # No pipe, which would wait for ever for somebody to write to it; and it never raises.
+            if os.path.isfile(path := Path(folder) / name):  # noqa: PTH113
+                yield path
 
 
 def is_dicom(path: Path) -> bool:
@@ -174,15 +204,11 @@ def is_dicom(path: Path) -> bool:
     if path.name.upper() == DIRECTORY:
         return False
     try:
-        start = _start(path)
+        with path.open("rb") as file:
+            start = file.read(_PREAMBLE + len(_MAGIC))
     except OSError:
         return False
     return start[_PREAMBLE:] == _MAGIC or start.startswith(_BARE)
-
-
-def _start(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_PREAMBLE + len(_MAGIC))
 
 
 class _BoundedReader(BufferedReader):
@@ -239,11 +265,3 @@ def _complete(dataset: "FileDataset") -> "FileDataset":
 def _is_result(path: Path) -> bool:
     """Tell whether a volume was written by this command, as `<case>_<kind>.nii.gz` beside `<case>.json`."""
     return path.with_name(f"{path.name.rpartition('_')[0]}.json").is_file()
-
-
-def _is_regular(path: Path) -> bool:
-    try:
-        # Opening a pipe would wait for ever for somebody to write to it.
-        return stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalib_patchgan.data.prepare.nifti_header import FARTHEST_MM, SPACING_MM
-from anomalib_patchgan.deploy.dicom.files import DicomFile
-from anomalib_patchgan.deploy.dicom.library import REMEDY
+from anomalib_patchgan.deploy.dicom.files import REMEDY, DicomFile
 from anomalib_patchgan.deploy.dicom.series import (
     Series,
     image_type,
@@ -115,35 +114,30 @@ def _check_kind(series: Series, file: DicomFile) -> None:
     if "MOSAIC" in image_type(file):
         reason = f"{name} is a mosaic of slices"
         raise refusal(series, reason, "convert it with dcm2niix and give the NIfTI file")
+    syntax = UID(str(file.header.file_meta.get("TransferSyntaxUID", "")))
     try:
-        decoder = get_decoder(UID(file.transfer_syntax))
+        decoder = get_decoder(syntax)
         lacks = "" if decoder.is_available else "no decoder is installed for it"
     except NotImplementedError:
         lacks = "which cannot be decoded"
     if lacks:
-        syntax = printable(UID(file.transfer_syntax).name, _MAX_SYNTAX)
         remedy = f"{REMEDY}, or export it uncompressed"
-        raise refusal(series, f"{name} is stored as {syntax}, {lacks}", remedy)
+        raise refusal(series, f"{name} is stored as {printable(syntax.name, _MAX_SYNTAX)}, {lacks}", remedy)
 
 
 def _frame(series: Series, file: DicomFile, index: int | None, sources: Sequence["Dataset"]) -> Frame:
     place, orientation, measures, values = (
         sources[0] if index is None else _group(sources, name) for name in _FUNCTIONAL_GROUPS
     )
-    found = {
-        "ImagePositionPatient": _numbers(place, "ImagePositionPatient", 3),
-        "ImageOrientationPatient": _numbers(orientation, "ImageOrientationPatient", 6),
-        "PixelSpacing": _numbers(measures, "PixelSpacing", 2),
+    position = _numbers(place, "ImagePositionPatient")
+    axes = _numbers(orientation, "ImageOrientationPatient")
+    spacing = _numbers(measures, "PixelSpacing")
+    valid = {
+        "ImagePositionPatient": position.shape == (3,) and (abs(position) <= FARTHEST_MM).all(),
+        "ImageOrientationPatient": axes.shape == (6,) and _is_orthonormal(axes.reshape(2, 3)),
+        "PixelSpacing": spacing.shape == (2,) and ((spacing >= SPACING_MM[0]) & (spacing <= SPACING_MM[1])).all(),
     }
-    position, axes, spacing = found.values()
-    if axes is not None and not _is_orthonormal(axes.reshape(2, 3)):
-        found["ImageOrientationPatient"] = None
-    if position is not None and (abs(position) > FARTHEST_MM).any():
-        found["ImagePositionPatient"] = None
-    if spacing is not None and not ((spacing >= SPACING_MM[0]) & (spacing <= SPACING_MM[1])).all():
-        found["PixelSpacing"] = None
-    wrong = [keyword for keyword, value in found.items() if value is None]
-    if wrong or position is None or axes is None or spacing is None:
+    if wrong := [keyword for keyword, good in valid.items() if not good]:
         reason = f"{name_image(file, index)} has no valid {' and '.join(wrong)}"
         raise refusal(series, reason, "export the original images")
     directions = axes.reshape(2, 3)
@@ -170,14 +164,15 @@ def _items(source: "Dataset", keyword: str) -> list["Dataset"]:
     return list(value) if isinstance(value, Items) else []
 
 
-def _numbers(source: "Dataset", keyword: str, count: int) -> NDArray[np.float64] | None:
+def _numbers(source: "Dataset", keyword: str) -> NDArray[np.float64]:
+    """Return the finite numbers of an entry; none for anything else."""
     try:
         value: Any = source.get(keyword)
         numbers = np.array(value, np.float64)
     # Whatever a damaged header holds instead.
     except Exception:  # noqa: BLE001
-        return None
-    return numbers if numbers.shape == (count,) and np.isfinite(numbers).all() else None
+        return np.empty(0)
+    return numbers if np.isfinite(numbers).all() else np.empty(0)
 
 
 def _is_orthonormal(directions: NDArray[np.float64]) -> bool:

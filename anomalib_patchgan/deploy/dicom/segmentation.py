@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalib_patchgan.deploy.dicom.files import DicomFile
-from anomalib_patchgan.deploy.dicom.geometry import Stack
-from anomalib_patchgan.deploy.dicom.library import quiet_dicom
+from anomalib_patchgan.deploy.dicom.files import DicomFile, quiet_dicom
 from anomalib_patchgan.deploy.dicom.series import Series, text_of
+from anomalib_patchgan.deploy.dicom.stack import Stack
 from anomalib_patchgan.errors import DataError, one_line
 from anomalib_patchgan.version import __version__
 

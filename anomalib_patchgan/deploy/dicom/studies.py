@@ -1,17 +1,20 @@
 """Finds the cases of DICOM folders."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anomalib_patchgan.deploy.dicom.case import DicomCase, failed_case, make_case
-from anomalib_patchgan.deploy.dicom.files import holds_dicom, read_files, read_headers
-from anomalib_patchgan.deploy.dicom.geometry import stack_series
-from anomalib_patchgan.deploy.dicom.library import quiet_dicom, require_dicom
-from anomalib_patchgan.deploy.dicom.series import Series, choose_series, group_series, list_series
+from anomalib_patchgan.deploy.dicom.case import DicomCase
+from anomalib_patchgan.deploy.dicom.files import holds_dicom, quiet_dicom, read_files, read_headers
+from anomalib_patchgan.deploy.dicom.series import Series, choose_series, group_series, list_series, study_name, text_of
+from anomalib_patchgan.deploy.dicom.stack import stack_series
 from anomalib_patchgan.deploy.volume_files import one_of
 from anomalib_patchgan.errors import ConfigurationError, DatasetNotFoundError, PatchGanError
-from anomalib_patchgan.files import DEFAULT_LIMITS, ReadLimits
+from anomalib_patchgan.files import DEFAULT_LIMITS, ReadLimits, short_hash
+
+# Most bytes of each text of the patient in the name of a case.
+_MAX_WORD_BYTES = 26
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,8 @@ def find_dicom_cases(
         DatasetNotFoundError: There is no image.
         DataError: No study can be used.
     """
-    require_dicom()
-    wanted = wanted_series(options.series, modalities)
     with quiet_dicom():
+        wanted = wanted_series(options.series, modalities)
         studies = _studies(source, options)
         uids = {series.uid for study in studies for series in study}
         # A UID means one study, a description a series of each.
@@ -75,7 +77,7 @@ def find_dicom_cases(
             try:
                 cases.append(_case(dict.fromkeys(modalities, study), wanted, options, limits))
             except PatchGanError as error:  # noqa: PERF203 - one bad study does not stop the others
-                cases.append(failed_case(study[0], error))
+                cases.append(DicomCase(name=study_name(study[0]), paths={}, problem=error))
     problems = [case.problem for case in cases if case.problem is not None]
     if len(problems) == len(cases):
         raise problems[0]
@@ -95,9 +97,8 @@ def dicom_case_of(sources: Mapping[str, Path], options: DicomOptions, limits: Re
         DatasetNotFoundError: A folder holds no image.
         DataError: A series cannot be used.
     """
-    require_dicom()
-    wanted = wanted_series(options.series, tuple(sources))
     with quiet_dicom():
+        wanted = wanted_series(options.series, tuple(sources))
         found = {source: _studies(source, options) for source in dict.fromkeys(sources.values())}
         uids = {study[0].study_uid for studies in found.values() for study in studies}
         if len(uids) > 1:
@@ -122,7 +123,6 @@ def dicom_case_of_files(
         DatasetNotFoundError: There is no image.
         DataError: A series cannot be used.
     """
-    require_dicom()
     with quiet_dicom():
         studies = group_series(read_files(paths)[0])
         if not studies:
@@ -185,4 +185,18 @@ def _case(
         msg = f"--series names one series for several modalities: {list_series(list(series.values()))}"
         raise ConfigurationError(msg)
     stacks = {modality: stack_series(one, limits) for modality, one in series.items()}
-    return make_case(series, stacks, options.output, keep_identity=options.keep_identity)
+    first = next(iter(series.values()))
+    name = f"{study_name(first)}_series-{short_hash(' '.join(one.uid for one in series.values()))}"
+    identity: dict[str, str] = {}
+    if options.keep_identity:
+        keywords = {"patient_id": "PatientID", "patient_name": "PatientName", "study_date": "StudyDate"}
+        identity = {key: text_of(first.files[0], keyword) for key, keyword in keywords.items()}
+        name = "_".join(filter(None, [*(_plain(text) for text in identity.values()), name]))
+    paths = {modality: options.output / f"{name}_{modality}.nii.gz" for modality in series}
+    return DicomCase(name=name, paths=paths, series=series, stacks=stacks, identity=identity)
+
+
+def _plain(text: str) -> str:
+    """Return a text as part of a file name: letters and digits of any alphabet, and single signs between them."""
+    words = re.sub(r"\W+", "-", text).strip("-_")
+    return words.encode()[:_MAX_WORD_BYTES].decode(errors="ignore")

@@ -1,16 +1,106 @@
-"""What has arrived in a folder: its NIfTI files as cases, by their names."""
+"""What has arrived in a folder: its files, of which nothing is opened, and its NIfTI files as cases by their names."""
 
+import hashlib
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from anomalib_patchgan.data.prepare.volume_names import is_nifti
-from anomalib_patchgan.deploy.volume_case import VolumeCase
-from anomalib_patchgan.deploy.volume_files import case_name, choose_files, name_some, read_name
-from anomalib_patchgan.deploy.watch.folder import Stamp, fingerprint
+from anomalib_patchgan.deploy.volume_files import VolumeCase, case_name, choose_files, name_some, read_name
 from anomalib_patchgan.deploy.watch.status import STATUS
 from anomalib_patchgan.errors import DataError, one_line
 from anomalib_patchgan.files import short_hash
+
+# As programs name what they have not finished: rsync and others by a dot in front, browsers, WinSCP and others behind.
+_UNFINISHED = re.compile(
+    r"\..*|~.*|.*~|.*\.(part|partial|filepart|tmp|temp|swp|crdownload|download|opdownload|aria2|!ut)|__MACOSX|@eaDir",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class Stamp(NamedTuple):
+    """What tells that a file has changed.
+
+    Attributes:
+        size: Bytes.
+        mtime_ns: Time of the last change of its content in nanoseconds.
+    """
+
+    size: int
+    mtime_ns: int
+
+
+class Listing(NamedTuple):
+    """The regular files below a folder.
+
+    Attributes:
+        files: Stamp of each by its path; links to files count as what they lead to, links to folders are not followed.
+        unfinished: The same of those whose names, or those of their folders, say that they are not finished.
+        unreadable: Folders that cannot be listed.
+    """
+
+    files: dict[str, Stamp]
+    unfinished: dict[str, Stamp]
+    unreadable: int
+
+
+def list_folder(root: Path, skip: Path | None = None) -> Listing:
+    """List the files below a folder.
+
+    Args:
+        root: The folder.
+        skip: Folder to leave out, such as that of the results.
+
+    Raises:
+        DataError: The folder itself cannot be listed.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("a_flair.nii.gz", "IM1", ".a_t2.nii.gz.Xy12", "IM1.filepart"):
+        ...     (folder / name).touch()
+        >>> found = list_folder(folder)
+        >>> len(found.files), len(found.unfinished)
+        (2, 2)
+    """
+    files: dict[str, Stamp] = {}
+    unfinished: dict[str, Stamp] = {}
+    unreadable = 0
+    left_out = None if skip is None else str(skip)
+    waiting = [(str(root), files)]
+    while waiting:
+        folder, into = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    kind = unfinished if _UNFINISHED.fullmatch(entry.name) else into
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.path != left_out:
+                            waiting.append((entry.path, kind))
+                    elif (stamp := stamp_of(entry.path)) is not None:
+                        kind[entry.path] = stamp
+        except OSError as error:
+            if folder == str(root):
+                msg = f"{root} cannot be read ({error.strerror}): is it there, mounted and allowed to be read?"
+                raise DataError(msg) from error
+            # A folder may have been moved away meanwhile.
+            unreadable += os.path.lexists(folder)
+    return Listing(files, unfinished, unreadable)
+
+
+def stamp_of(path: str | Path) -> Stamp | None:
+    """Return the stamp of a regular file; `None` if it is none, or not there."""
+    try:
+        # Through links: what they lead to may still be growing.
+        if not os.path.isfile(path):  # noqa: PTH113 - a million files
+            return None
+        status = os.stat(path)  # noqa: PTH116 - a million files
+    except OSError:
+        return None
+    return Stamp(status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +123,17 @@ class Arrival:
 
     @property
     def fingerprint(self) -> str:
-        """Hash that changes with a file."""
-        return fingerprint(self.stamps)
+        """Hash of the names, sizes and times of its files, which tells of no name."""
+        digest = hashlib.sha256()
+        for path, stamp in sorted(self.stamps.items()):
+            digest.update(f"{path}\0{stamp.size}\0{stamp.mtime_ns}\0".encode(errors="surrogateescape"))
+        return digest.hexdigest()
 
 
-def find_nifti(root: Path, files: Mapping[str, Stamp], modalities: Sequence[str]) -> tuple[list[Arrival], str]:
-    """Find the cases of NIfTI files as `find_cases` does, but one that is in the way stops no other.
+def find_nifti(
+    root: Path, files: Mapping[str, Stamp], modalities: Sequence[str]
+) -> tuple[list[Arrival], str, set[str]]:
+    """Find the cases of NIfTI files as `find_volume_cases` does, but one that is in the way stops no other.
 
     Args:
         root: The folder.
@@ -46,13 +141,15 @@ def find_nifti(root: Path, files: Mapping[str, Stamp], modalities: Sequence[str]
         modalities: Modalities of the model.
 
     Returns:
-        The cases, and names of the images that the model does not take.
+        The cases, names of the images that the model does not take, and the folders that hold images, beside which
+        DICOM files are left out.
 
     Example:
         >>> stamp = Stamp(1, 1)
-        >>> found, others = find_nifti(Path("in"), {"in/a_flair.nii": stamp, "in/a_t1.nii": stamp}, ("flair", "t2"))
-        >>> [(arrival.name, arrival.lacks) for arrival in found], others
-        ([('a', 'lacks t2')], 'a_t1.nii')
+        >>> files = {"in/a_flair.nii": stamp, "in/a_t1.nii": stamp}
+        >>> found, others, folders = find_nifti(Path("in"), files, ("flair", "t2"))
+        >>> [(arrival.name, arrival.lacks) for arrival in found], others, folders
+        ([('a', 'lacks t2')], 'a_t1.nii', {'in'})
     """
     paths = [Path(name) for name in sorted(files) if is_nifti(name)]
     names = {path: name for path in paths if (name := read_name(path, root)) is not None}
@@ -77,19 +174,9 @@ def find_nifti(root: Path, files: Mapping[str, Stamp], modalities: Sequence[str]
         lacks = f"lacks {' and '.join(missing)}" if missing and not problem else ""
         volume = VolumeCase(name=case, paths={name: found[name] for name in modalities if name in found})
         arrivals.append(Arrival(name=case, stamps=stamps, case=volume, lacks=lacks, problem=problem))
-    others = [path.relative_to(root).as_posix() for path, name in names.items() if path not in chosen and name.is_image]
-    return arrivals, name_some(others)
-
-
-def image_folders(root: Path, files: Mapping[str, Stamp]) -> set[str]:
-    """Return the folders that hold NIfTI images, beside which DICOM files are left out.
-
-    Args:
-        root: The folder.
-        files: Its files.
-    """
-    names = ((path, read_name(Path(path), root)) for path in files if is_nifti(path))
-    return {parent_of(path) for path, name in names if name is not None and name.is_image}
+    images = [path for path, name in names.items() if name.is_image]
+    others = [path.relative_to(root).as_posix() for path in images if path not in chosen]
+    return arrivals, name_some(others), {parent_of(str(path)) for path in images}
 
 
 def parent_of(path: str) -> str:

@@ -51,9 +51,9 @@ class Backlog:
         settle_s: How long the files of a case have to stay as they are, in seconds.
 
     Example:
-        >>> from anomalib_patchgan.deploy.watch.folder import Stamp
+        >>> from anomalib_patchgan.deploy.watch.arrivals import Stamp
         >>> backlog = Backlog(Path("out"), settle_s=0)
-        >>> backlog.update([Arrival(name="a", stamps={"a.nii": Stamp(1, 1)})])
+        >>> backlog.update([Arrival(name="a", stamps={"a.nii": Stamp(1, 1)})], has_result=lambda _: False, failed={})
         >>> backlog.next_ready().arrival.name
         'a'
     """
@@ -82,19 +82,18 @@ class Backlog:
     def update(
         self,
         arrivals: Iterable[Arrival],
-        has_result: Callable[[str], bool] = lambda _: False,
-        failures: Mapping[str, Mapping[str, str]] | None = None,
+        has_result: Callable[[str], bool],
+        failed: Mapping[str, Mapping[str, str]],
     ) -> None:
         """Take over what lies in the folder now.
 
         Args:
             arrivals: The cases.
             has_result: Whether a case has a result, which counts until it is compared with the files.
-            failures: What is known of cases that failed, by name, with the hash of their files.
+            failed: What is known of cases that failed, by name, with the hash of their files.
         """
         now, self._listed_at = time.monotonic(), self._begun
         before, self._entries = self._entries, {}
-        failed = failures or {}
         for arrival in arrivals:
             found = arrival.fingerprint
             entry = before.get(arrival.name)
@@ -111,7 +110,14 @@ class Backlog:
     def next_ready(self) -> Entry | None:
         """Return the case whose turn it is: new ones by age, then those to be compared, last those that were begun."""
         now = time.monotonic()
-        ready = [entry for entry in self._entries.values() if self._is_ready(entry, now)]
+        ready = [
+            entry
+            for entry in self._entries.values()
+            if entry.state == "waiting"
+            and not entry.arrival.lacks
+            and self._has_settled(entry)
+            and entry.not_before <= now
+        ]
         return min(ready, key=lambda one: (one.tries, one.seen_done, one.since, one.arrival.name), default=None)
 
     def counts(self) -> dict[str, int]:
@@ -126,8 +132,7 @@ class Backlog:
         return {
             name: entry.arrival.lacks or entry.reason or ("" if self._has_settled(entry) else "just arrived")
             or "its turn comes"
-            for name, entry in self._entries.items()
-            if entry.state == "waiting" and not entry.seen_done
+            for name, entry in self._waiting().items()
         }  # fmt: skip
 
     def count_try(self, name: str) -> None:
@@ -146,9 +151,7 @@ class Backlog:
             OSError: The file cannot be written.
         """
         now, now_utc = time.monotonic(), time.time()
-        waiting = {
-            name: entry for name, entry in self._entries.items() if entry.state == "waiting" and not entry.seen_done
-        }
+        waiting = self._waiting()
         state = {name: (entry.fingerprint, entry.tries) for name, entry in waiting.items()}
         if state == self._written:
             return
@@ -163,10 +166,5 @@ class Backlog:
         # From the end of the first look to the begin of the last one, between which nothing has changed.
         return self._settle <= 0 or self._listed_at - entry.since >= self._settle
 
-    def _is_ready(self, entry: Entry, now: float) -> bool:
-        return (
-            entry.state == "waiting"
-            and not entry.arrival.lacks
-            and self._has_settled(entry)
-            and entry.not_before <= now
-        )
+    def _waiting(self) -> dict[str, Entry]:
+        return {name: one for name, one in self._entries.items() if one.state == "waiting" and not one.seen_done}

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.outputs import writing
 
 LOCK = ".watch.lock"
 # A process that was killed gives its lock back once the system has cleaned up after it.
@@ -53,12 +54,9 @@ class FolderLock:
             raise ConfigurationError(msg) from error
         self.release()
         path = self._folder / LOCK
-        try:
+        with writing(path):
             # A link would make this process write to the file of somebody else.
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            msg = f"{path} cannot be written ({error.strerror}): check space and permissions."
-            raise DataError(msg) from error
         until = time.monotonic() + patience_s
         while True:
             try:

@@ -1,31 +1,26 @@
 """The loop of a watch: looks at the folder, processes one case after the other, and says how it is."""
 
 import json
-import logging
 import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from anomalib_patchgan.deploy.case_run import run_case
 from anomalib_patchgan.deploy.dicom.studies import dicom_case_of_files
-from anomalib_patchgan.deploy.volume import VolumeInferencer
+from anomalib_patchgan.deploy.volume import VolumeInferencer, run_case
 from anomalib_patchgan.deploy.watch.arrivals import Arrival
 from anomalib_patchgan.deploy.watch.backlog import MEMORY, Backlog, Entry
 from anomalib_patchgan.deploy.watch.inbox import Inbox, WatchOptions, is_unchanged, why_not_now
 from anomalib_patchgan.deploy.watch.lock import FolderLock
-from anomalib_patchgan.deploy.watch.status import FAILED, STATUS, Failures, State, Status
+from anomalib_patchgan.deploy.watch.status import FAILED, STATUS, Failures, State, Status, Troubles, is_trouble
 from anomalib_patchgan.deploy.watch.stopping import DroppedError, Stopping
-from anomalib_patchgan.deploy.watch.troubles import Troubles, is_trouble
 from anomalib_patchgan.errors import DataError, PatchGanError, one_line
 from anomalib_patchgan.failures import describe
 from anomalib_patchgan.files import TEMPORARY, remove_temporary_files
 from anomalib_patchgan.version import __version__
 
 _STUDY = re.compile(r"study-[0-9a-f]{8}")
-
-logger = logging.getLogger(__name__)
 
 
 class Watch:
@@ -91,7 +86,7 @@ class Watch:
         self._keep("temporary files", lambda: remove_temporary_files(self._output.glob(TEMPORARY)))
         self._backlog = Backlog(self._output, self._options.settle_s)
         inferencer, options = self._inferencer, self._options
-        settings = [__version__, inferencer.model, options.map_type, list(options.dicom.series)]
+        settings = [__version__, inferencer.predictor.identity, options.map_type, list(options.dicom.series)]
         self._failures = Failures(self._output, json.dumps(settings))
         names = {path.stem for path in self._output.glob("*.json")}
         # A result is named by study and series, and by the patient where that is wanted.
@@ -110,14 +105,14 @@ class Watch:
         """Take over what lies in the watched folder."""
         self._backlog.begin()
         try:
-            found = self._inbox.look()
+            arrivals, left_out, problem = self._inbox.look()
         except DataError as error:
             # The cases are not gone because a network is.
             self._troubles.say("watch", one_line(error))
             return
-        self._troubles.say("watch", found.problem)
-        self._status.left_out = found.left_out
-        self._backlog.update(found.arrivals, self._has_result, self._failures.known)
+        self._troubles.say("watch", problem)
+        self._status.left_out = left_out
+        self._backlog.update(arrivals, self._has_result, self._failures.known)
         if self._interrupted:
             self._backlog.count_try(self._interrupted)
             self._interrupted = ""
