@@ -17,9 +17,9 @@ from anomalib.engine import Engine
 from lightning import seed_everything
 
 from anomalib_patchgan.benchmark.build import build
-from anomalib_patchgan.benchmark.networks import TakeNetworks
 from anomalib_patchgan.benchmark.rated import spec_of
 from anomalib_patchgan.benchmark.results import JOBS, read_result
+from anomalib_patchgan.benchmark.shared_networks import TakeNetworks
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError, PatchGanError
 from anomalib_patchgan.files import make_writable
 from anomalib_patchgan.registry import register

@@ -14,8 +14,8 @@ from anomalib.models.components import AnomalibModule
 from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 
-from anomalib_patchgan.benchmark.raw_predictions import Predictions, RawPredictions
-from anomalib_patchgan.benchmark.report.view import Example, choose_examples
+from anomalib_patchgan.benchmark.evaluate import Predictions, RawPredictions
+from anomalib_patchgan.benchmark.report.views import Example, choose_examples
 from anomalib_patchgan.benchmark.split_table import SplitTable, read_examples, read_masks, read_split
 from anomalib_patchgan.benchmark.train_and_test import quiet
 from anomalib_patchgan.benchmark.training_folder import Training

@@ -13,8 +13,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from anomalib_patchgan.benchmark.build import build_data, import_class, resolve
 from anomalib_patchgan.benchmark.code import code_of
 from anomalib_patchgan.benchmark.input_size import input_size
-from anomalib_patchgan.benchmark.networks import check_networks
 from anomalib_patchgan.benchmark.plan import JobSpec, Plan
+from anomalib_patchgan.benchmark.shared_networks import check_networks
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
 
 # Set by the benchmark itself.

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from anomalib_patchgan.benchmark.grid import Choices, expand_grid
+from anomalib_patchgan.benchmark.expand import Choices, expand_grid
 from anomalib_patchgan.benchmark.include import resolve_include
 from anomalib_patchgan.benchmark.networks_of import find_sources
 from anomalib_patchgan.errors import ConfigurationError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from anomalib_patchgan.benchmark.plan import JobSpec, canonical
-from anomalib_patchgan.benchmark.report.merge import NAMES_SHOWN, Job, Merged
+from anomalib_patchgan.benchmark.report.load import NAMES_SHOWN, Job, Merged
 from anomalib_patchgan.benchmark.report.spread import spread
 from anomalib_patchgan.benchmark.results import JobResult
 from anomalib_patchgan.errors import PatchGanError, one_line

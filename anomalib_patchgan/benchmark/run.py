@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from anomalib_patchgan.benchmark import job
-from anomalib_patchgan.benchmark.networks import networks_file
 from anomalib_patchgan.benchmark.plan import JobSpec, canonical
 from anomalib_patchgan.benchmark.results import JOBS, read_result, read_results, write_job
+from anomalib_patchgan.benchmark.shared_networks import networks_file
 from anomalib_patchgan.processes import end_with_parent
 
 logger = logging.getLogger(__name__)

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from anomalib_patchgan.benchmark.backbones import describe_backbone, register_offline_backbone
 from anomalib_patchgan.benchmark.build import build
 from anomalib_patchgan.benchmark.check import set_up
-from anomalib_patchgan.benchmark.export_model import export_for_one_image
-from anomalib_patchgan.benchmark.networks import KeepNetworks, TakeNetworks, networks_file
+from anomalib_patchgan.benchmark.evaluate import MONITOR, Predictions, RawPredictions
+from anomalib_patchgan.benchmark.model_cost import export_for_one_image
 from anomalib_patchgan.benchmark.plan import JobSpec
-from anomalib_patchgan.benchmark.raw_predictions import MONITOR, Predictions, RawPredictions
 from anomalib_patchgan.benchmark.results import PIXEL_BINS, JobScores
+from anomalib_patchgan.benchmark.shared_networks import KeepNetworks, TakeNetworks, networks_file
 from anomalib_patchgan.benchmark.split_table import choose_examples, read_examples, read_masks, read_split
 from anomalib_patchgan.errors import one_line
 from anomalib_patchgan.measure.cost import (

@@ -2,7 +2,7 @@
 
 from anomalib.pipelines.components.utils import get_iterator_from_grid_dict
 
-from anomalib_patchgan.benchmark.grid import expand_grid
+from anomalib_patchgan.benchmark.expand import expand_grid
 
 
 def test_expands_as_anomalib_does():

@@ -14,7 +14,7 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomalib_patchgan.benchmark.report import write, write_report
-from anomalib_patchgan.benchmark.report.aggregate import Aggregate, correct
+from anomalib_patchgan.benchmark.report.analyse import Aggregate, correct
 from anomalib_patchgan.benchmark.results import read_result, read_run, read_scores, write_job
 from anomalib_patchgan.cli.report import add_arguments
 from anomalib_patchgan.cli.report import run as run_report

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from anomalib_patchgan.benchmark.report import write_report
-from anomalib_patchgan.benchmark.report.merge import merge_runs
+from anomalib_patchgan.benchmark.report.load import merge_runs
 from anomalib_patchgan.benchmark.results import read_result, write_job
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from tests.fakes.benchmark import write_run

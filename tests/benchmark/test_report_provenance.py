@@ -6,8 +6,8 @@ import json
 import pytest
 
 from anomalib_patchgan.benchmark.report import write_report
-from anomalib_patchgan.benchmark.report.merge import merge_runs
-from anomalib_patchgan.benchmark.report.provenance import provenance_notes
+from anomalib_patchgan.benchmark.report.facts import provenance_notes
+from anomalib_patchgan.benchmark.report.load import merge_runs
 from anomalib_patchgan.benchmark.results import read_result, write_job
 from tests.fakes.benchmark import write_run
 

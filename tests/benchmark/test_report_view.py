@@ -6,10 +6,10 @@ from scipy.integrate import trapezoid
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from anomalib_patchgan.benchmark.report import drawings
-from anomalib_patchgan.benchmark.report import view as view_module
+from anomalib_patchgan.benchmark.report import views as view_module
 from anomalib_patchgan.benchmark.report.drawings import draw
-from anomalib_patchgan.benchmark.report.merge import Comparison, merge_runs
-from anomalib_patchgan.benchmark.report.view import Example, ModelView, choose_examples, view_model
+from anomalib_patchgan.benchmark.report.load import Comparison, merge_runs
+from anomalib_patchgan.benchmark.report.views import Example, ModelView, choose_examples, view_model
 from tests.fakes.benchmark import write_run
 
 

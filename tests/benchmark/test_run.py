@@ -16,9 +16,9 @@ import yaml
 from anomalib_patchgan.benchmark import code, run
 from anomalib_patchgan.benchmark.check import check_plan
 from anomalib_patchgan.benchmark.job import describe
-from anomalib_patchgan.benchmark.networks import networks_file
 from anomalib_patchgan.benchmark.plan import JobSpec, read_plan
 from anomalib_patchgan.benchmark.results import JOBS, JobScores, read_result, write_job
+from anomalib_patchgan.benchmark.shared_networks import networks_file
 
 NO_SCORES = JobScores(**dict.fromkeys(JobScores.__dataclass_fields__, np.zeros(0)))
 

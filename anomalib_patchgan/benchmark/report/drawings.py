@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from anomalib_patchgan.benchmark.report.aggregate import Aggregate
+from anomalib_patchgan.benchmark.report.analyse import Aggregate
 from anomalib_patchgan.benchmark.report.figures import draw_curves, draw_latency, draw_scores, encode
-from anomalib_patchgan.benchmark.report.merge import Comparison
+from anomalib_patchgan.benchmark.report.load import Comparison
 from anomalib_patchgan.benchmark.report.panel import draw_examples
 from anomalib_patchgan.benchmark.report.section import Drawing
-from anomalib_patchgan.benchmark.report.view import EXAMPLES_BY, ModelView
+from anomalib_patchgan.benchmark.report.views import EXAMPLES_BY, ModelView
 
 
 def draw(

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
-from anomalib_patchgan.benchmark.report.view import ModelView
+from anomalib_patchgan.benchmark.report.views import ModelView
 from anomalib_patchgan.plots import set_plain_text, write_names
 
 MAX_BYTES = 150_000

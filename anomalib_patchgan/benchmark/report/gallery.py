@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from anomalib_patchgan.benchmark.report.aggregate import Aggregate
+from anomalib_patchgan.benchmark.report.analyse import Aggregate
 from anomalib_patchgan.benchmark.report.drawings import draw
-from anomalib_patchgan.benchmark.report.merge import Comparison, Job
+from anomalib_patchgan.benchmark.report.load import Comparison, Job
 from anomalib_patchgan.benchmark.report.section import Drawing
-from anomalib_patchgan.benchmark.report.view import ModelView, choose_examples, view_model
+from anomalib_patchgan.benchmark.report.views import ModelView, choose_examples, view_model
 from anomalib_patchgan.benchmark.results import JobScores
 
 

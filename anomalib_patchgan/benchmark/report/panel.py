@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from anomalib_patchgan.benchmark.report.view import Example
+from anomalib_patchgan.benchmark.report.views import Example
 from anomalib_patchgan.plots import draw_outline
 
 # Beyond that a tile is too small on a page; further models follow below.

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalib_patchgan.benchmark.report.merge import Job
+from anomalib_patchgan.benchmark.report.load import Job
 from anomalib_patchgan.benchmark.report.spread import Spread
 from anomalib_patchgan.benchmark.results import JobScores
 from anomalib_patchgan.measure.patient_scores import PATIENT_METRICS, score_patients

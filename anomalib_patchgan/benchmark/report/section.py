@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from anomalib_patchgan.benchmark.report.merge import Comparison
+from anomalib_patchgan.benchmark.report.load import Comparison
 from anomalib_patchgan.benchmark.report.tables import Table
 from anomalib_patchgan.benchmark.results import JobScores
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomalib_patchgan.benchmark.report.merge import Job
+from anomalib_patchgan.benchmark.report.load import Job
 
 
 @dataclass(frozen=True, kw_only=True)

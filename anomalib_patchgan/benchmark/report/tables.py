@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from anomalib_patchgan.benchmark.report.aggregate import PATIENTS_ONLY, Aggregate
-from anomalib_patchgan.benchmark.report.merge import Comparison, Job
+from anomalib_patchgan.benchmark.report.analyse import PATIENTS_ONLY, Aggregate
+from anomalib_patchgan.benchmark.report.load import Comparison, Job
 from anomalib_patchgan.benchmark.report.resampling import FEWEST_FOR_TEST, RESAMPLES
 from anomalib_patchgan.benchmark.results import PIXEL_BINS
 from anomalib_patchgan.measure.patient_scores import PATIENT_METRICS

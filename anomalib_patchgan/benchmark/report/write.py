@@ -5,11 +5,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anomalib_patchgan.benchmark.report.aggregate import Aggregate, aggregate_model, correct, tabulate, tidy
+from anomalib_patchgan.benchmark.report.analyse import Aggregate, aggregate_model, correct, tabulate, tidy
+from anomalib_patchgan.benchmark.report.facts import provenance_notes
 from anomalib_patchgan.benchmark.report.html import write_html
+from anomalib_patchgan.benchmark.report.load import Comparison, merge_runs
 from anomalib_patchgan.benchmark.report.markdown import write_markdown
-from anomalib_patchgan.benchmark.report.merge import Comparison, merge_runs
-from anomalib_patchgan.benchmark.report.provenance import provenance_notes
 from anomalib_patchgan.benchmark.report.resampling import Resampler
 from anomalib_patchgan.benchmark.report.section import Fact, Section, make_facts
 from anomalib_patchgan.benchmark.report.tables import make_tables

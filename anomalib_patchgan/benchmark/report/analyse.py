@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalib_patchgan.benchmark.report.merge import Comparison, Job
+from anomalib_patchgan.benchmark.report.load import Comparison, Job
 from anomalib_patchgan.benchmark.report.resampling import FEWEST_FOR_TEST, Resampler
 from anomalib_patchgan.benchmark.report.spread import spread
 from anomalib_patchgan.measure.statistics import holm

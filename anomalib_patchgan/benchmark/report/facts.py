@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from anomalib_patchgan.benchmark.code import PACKAGE
-from anomalib_patchgan.benchmark.report.merge import NAMES_SHOWN, Comparison
+from anomalib_patchgan.benchmark.report.load import NAMES_SHOWN, Comparison
 from anomalib_patchgan.benchmark.results import JobResult
 
 COMMIT_DIGITS = 7
@@ -24,7 +24,7 @@ def provenance_notes(comparison: Comparison) -> list[str]:
 
     Example:
         >>> from pathlib import Path
-        >>> from anomalib_patchgan.benchmark.report.merge import Job
+        >>> from anomalib_patchgan.benchmark.report.load import Job
         >>> padim = {"model": "Padim", "data": "d", "fold": "", "spec": {}}
         >>> results = [
         ...     JobResult(id="0", seed=0, code={"model": "anomalib 2.7.0", "data": "a"}, **padim),

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
 
-from anomalib_patchgan.benchmark.report.merge import Job
+from anomalib_patchgan.benchmark.report.load import Job
 from anomalib_patchgan.benchmark.results import JobScores
 
 GRID = np.linspace(0, 1, 501)
