@@ -120,8 +120,8 @@ def export_again(model: "RatedModel", data: "AnomalibDataModule", folder: Path, 
     Raises:
         DataError: It cannot be built, fitted or exported; the message says why.
     """
+    from anomalib_patchgan.benchmark.job import quiet
     from anomalib_patchgan.benchmark.model_cost import export_for_one_image, rebuild
-    from anomalib_patchgan.benchmark.train_and_test import quiet
     from anomalib_patchgan.deploy.rivals import registered_name
 
     try:

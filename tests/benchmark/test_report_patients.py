@@ -10,8 +10,7 @@ from scipy import stats
 
 from anomalib_patchgan.benchmark.report import write_report
 from anomalib_patchgan.measure.detection import patient_metrics
-from tests.benchmark.test_report import jobs_of
-from tests.fakes.benchmark import write_run
+from tests.fakes.benchmark import jobs_of, write_run
 
 TOP = "patient_AUROC_top3"
 
