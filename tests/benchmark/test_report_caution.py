@@ -10,6 +10,8 @@ from anomalib_patchgan.benchmark.report import write_report
 from anomalib_patchgan.benchmark.results import read_job, read_scores, write_job
 from tests.fakes.benchmark import write_run
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 def aggregate(run, out):
     """`aggregate.csv` of a run."""

@@ -11,6 +11,8 @@ from anomalib_patchgan.benchmark.results import read_job, write_job
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from tests.fakes.benchmark import write_run
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 def test_jobs_of_the_same_data_are_merged(tmp_path):
     first = write_run(tmp_path / "first", models={"PatchGan": 2.0}, failed=(), seeds=(0, 1))

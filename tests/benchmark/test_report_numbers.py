@@ -147,6 +147,7 @@ def test_only_common_folds_are_compared(folds, aggregate):
     assert 0 < row["p"] <= 1
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_models_tested_on_other_images_are_not_compared(tmp_path):
     run = write_run(tmp_path / "run", failed=(), seeds=(0,))
     path = next((run / "jobs").glob("model-1--*.json"))
