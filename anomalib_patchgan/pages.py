@@ -1,10 +1,10 @@
-"""HTML pages that hold everything themselves, from templates beside the code that fills them."""
+"""Pages from templates beside the code that fills them."""
 
 import jinja2
 
 
 def templates(package: str) -> jinja2.Environment:
-    """Return the templates of a package, which escape what they are filled with.
+    """Return the templates of a package, which escape what they are filled with, except those of Markdown.
 
     Args:
         package: Name of the package that holds them.
@@ -16,7 +16,7 @@ def templates(package: str) -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.PackageLoader(package, "."),
         # Names and errors come from files, configurations and models that anybody may have written.
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(disabled_extensions=["md.jinja"], default=True),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,

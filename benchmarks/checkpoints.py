@@ -16,10 +16,10 @@ from pathlib import Path
 from anomalib.engine import Engine
 from lightning import seed_everything
 
-from anomalib_patchgan.benchmark.build import build
-from anomalib_patchgan.benchmark.networks import TakeNetworks
+from anomalib_patchgan.benchmark.build import build_data, build_model
 from anomalib_patchgan.benchmark.rated import spec_of
-from anomalib_patchgan.benchmark.results import JOBS, read_result
+from anomalib_patchgan.benchmark.results import JOBS, read_job
+from anomalib_patchgan.benchmark.shared_networks import TakeNetworks
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError, PatchGanError
 from anomalib_patchgan.files import make_writable
 from anomalib_patchgan.registry import register
@@ -43,7 +43,7 @@ def make_checkpoint(networks: Path, out: Path, root: Path | None) -> Path:
     if target.exists():
         return target
     record = networks.parent.parent / JOBS / f"{networks.stem}.json"
-    result = read_result(record)
+    result = read_job(record)
     job = None if result is None else spec_of(result)
     if job is None:
         msg = f"{record} does not say how {networks} were trained: run the comparison again, or delete the networks."
@@ -52,7 +52,7 @@ def make_checkpoint(networks: Path, out: Path, root: Path | None) -> Path:
         arguments = {**(job.data_config.get("init_args") or {}), "root": str(root)}
         job = replace(job, data_config={**job.data_config, "init_args": arguments})
     seed_everything(job.seed, workers=True, verbose=False)
-    model, data = build(job)
+    model, data = build_model(job), build_data(job)
     with tempfile.TemporaryDirectory(dir=out) as folder:
         engine = Engine(
             accelerator="cpu",

@@ -6,26 +6,34 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import jsonargparse
 import numpy as np
+import yaml
 from anomalib.data import AnomalibDataModule
 from anomalib.engine import Engine
 from anomalib.models.components import AnomalibModule
+from lightning.pytorch import seed_everything
 from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 
-from anomalib_patchgan.benchmark.raw_predictions import Predictions, RawPredictions
-from anomalib_patchgan.benchmark.report.view import Example, choose_examples
+from anomalib_patchgan.benchmark.build import build_data, build_model
+from anomalib_patchgan.benchmark.evaluate import Predictions, RawPredictions
+from anomalib_patchgan.benchmark.job import quiet
+from anomalib_patchgan.benchmark.job_spec import JobSpec
+from anomalib_patchgan.benchmark.report.figures import Example
+from anomalib_patchgan.benchmark.report.gallery import best_median_and_worst
 from anomalib_patchgan.benchmark.split_table import SplitTable, read_examples, read_masks, read_split
-from anomalib_patchgan.benchmark.train_and_test import quiet
-from anomalib_patchgan.benchmark.training_folder import Training
-from anomalib_patchgan.errors import PatchGanError, one_line
+from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
 from anomalib_patchgan.measure.detection import image_metrics
 from anomalib_patchgan.measure.localisation import pixel_metrics
 from anomalib_patchgan.models.rules import FileSize, MeanIntensity, MirrorDifference, SlicePosition, StandardDeviation
-from anomalib_patchgan.run_checks import checkpoint_must_fit
+from anomalib_patchgan.run_checks import check_checkpoint_file, checkpoint_must_fit
 
-METRICS = ("image_AUROC", "pixel_AP", "pixel_best_dice")
+CONFIG = "config.yaml"
+CHECKPOINT = Path("weights", "lightning", "model.ckpt")
+COMPARED = ("image_AUROC", "pixel_AP", "pixel_best_dice")
 # Both sides of each, with no labels used: the better one on the test images is harder to beat than a learned one.
 RULES: Mapping[str, Callable[..., AnomalibModule]] = {
     "MeanIntensity, brighter": partial(MeanIntensity, sign="brighter"),
@@ -42,6 +50,23 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Training:
+    """A training.
+
+    Args:
+        model: The model as its configuration says, without anomalib's metrics and images; not loaded yet.
+        data: Its data.
+        checkpoint: Its weights.
+        accelerator: What it ran on.
+    """
+
+    model: AnomalibModule
+    data: AnomalibDataModule
+    checkpoint: Path
+    accelerator: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class BesideRules:
     """What a model and the rules reach.
 
@@ -49,7 +74,7 @@ class BesideRules:
         model: Name of the model.
         normal: Number of normal test images.
         lesion: Number of test images with a lesion.
-        metrics: The `METRICS` of the model and of each rule, 0 to 1; `None` where undefined, as without masks.
+        metrics: The `COMPARED` of the model and of each rule, 0 to 1; `None` where undefined, as without masks.
         left_out: Rules that these data do not fit, each with the reason.
         examples: By model or rule, images by name: all lesion images of the model, those that were chosen of a rule.
         chosen: Names of the images on which the model's map finds the lesion `best`, `median` and `worst`; empty
@@ -89,6 +114,41 @@ class BesideRules:
         return value is not None and best is not None and best[1] >= value
 
 
+def read_training(folder: Path, checkpoint: Path | None = None) -> Training:
+    """Build what a training was of, seeded as it was.
+
+    Args:
+        folder: Its results, such as `results/PatchGan/BrainPhantom/latest`.
+        checkpoint: Another checkpoint than the last one.
+
+    Raises:
+        ConfigurationError: There is no whole configuration or checkpoint, or the model or the data refuse it.
+    """
+    config = _read_config(folder / CONFIG)
+    checkpoint = folder / CHECKPOINT if checkpoint is None else checkpoint
+    check_checkpoint_file(checkpoint)
+    model, data = config["model"], config["data"]
+    arguments = {**(model.get("init_args") or {}), "evaluator": False, "visualizer": False}
+    seed = config.get("seed_everything")
+    if isinstance(seed, int) and not isinstance(seed, bool):
+        seed_everything(seed, workers=True, verbose=False)
+    spec = JobSpec(model="", data="", model_config={**model, "init_args": arguments}, data_config=data)
+    try:
+        objects = build_model(spec), build_data(spec)
+    except PatchGanError:
+        raise
+    except (jsonargparse.ArgumentError, ValueError, TypeError) as error:
+        msg = f"{folder / CONFIG} cannot be used: {one_line(error)}"
+        raise ConfigurationError(msg) from error
+    accelerator = (config.get("trainer") or {}).get("accelerator")
+    return Training(
+        model=objects[0],
+        data=objects[1],
+        checkpoint=checkpoint,
+        accelerator=accelerator if isinstance(accelerator, str) else "auto",
+    )
+
+
 def compare_with_rules(training: Training) -> BesideRules:
     """Test a trained model, and the rules on the same images at the size of its maps.
 
@@ -111,7 +171,7 @@ def compare_with_rules(training: Training) -> BesideRules:
     masks = read_masks(table, size)
     metrics = {name: _measure(found, table, masks)}
     examples = {name: _examples(found, table, masks, np.flatnonzero(labels))}
-    chosen = choose_examples(examples[name])
+    chosen = best_median_and_worst(examples[name])
     shown = np.flatnonzero(np.isin(table.name, list(chosen.values())))
     left_out: dict[str, str] = {}
     for rule, make in rules.items():
@@ -163,7 +223,7 @@ def _measure(found: Predictions, table: SplitTable, masks: NDArray[np.bool_] | N
     metrics = image_metrics(found.scores(), found.labels(), None)
     if masks is not None and found.map:
         metrics |= pixel_metrics(found.maps(), masks, table.patient, None)
-    return {metric: metrics.get(metric) for metric in METRICS}
+    return {metric: metrics.get(metric) for metric in COMPARED}
 
 
 def _examples(
@@ -174,3 +234,17 @@ def _examples(
         name: Example(image=image, mask=mask, map=pixels)
         for name, image, mask, pixels in zip(table.name[indices].tolist(), *parts, strict=False)
     }
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else one_line(error)
+        msg = f"{path} cannot be read ({reason}): give the results of a training, which hold its {CONFIG}"
+        raise ConfigurationError(msg) from error
+    parts = [config.get(name) for name in ("model", "data")] if isinstance(config, dict) else []
+    if not parts or not all(isinstance(part, dict) and isinstance(part.get("class_path"), str) for part in parts):
+        msg = f"{path} is not of a training: it needs `model` and `data`, each with its `class_path`"
+        raise ConfigurationError(msg)
+    return config

@@ -9,51 +9,47 @@ import jsonargparse
 from anomalib.data import AnomalibDataModule
 from anomalib.models.components import AnomalibModule
 
-from anomalib_patchgan.benchmark.plan import JobSpec
+from anomalib_patchgan.benchmark.job_spec import JobSpec
+
+_BASES = {"model": AnomalibModule, "data": AnomalibDataModule}
 
 
-def build(spec: JobSpec) -> tuple[AnomalibModule, AnomalibDataModule]:
-    """Build a job's model and data module; seed before, because the model draws its weights here.
+def build_model(spec: JobSpec) -> AnomalibModule:
+    """Build a job's model; seed before, because it draws its weights here.
 
     anomalib's own metrics and images are turned off: the benchmark measures raw scores, and rendering takes time.
 
     Raises:
-        ConfigurationError: The model or the data module refuses its arguments.
-    """
-    objects = _instantiate(spec, "model", "data")
-    return objects.model, objects.data
-
-
-def build_model(spec: JobSpec) -> AnomalibModule:
-    """Build a job's model alone, as `build` does.
-
-    Raises:
         ConfigurationError: The model refuses its arguments.
     """
-    model: AnomalibModule = _instantiate(spec, "model").model
+    model: AnomalibModule = _build(spec, "model")
     return model
 
 
 def build_data(spec: JobSpec) -> AnomalibDataModule:
-    """Build a job's data module alone.
+    """Build a job's data module.
 
     Raises:
         ConfigurationError: The data module refuses its arguments.
     """
-    data: AnomalibDataModule = _instantiate(spec, "data").data
+    data: AnomalibDataModule = _build(spec, "data")
     return data
 
 
-def resolve(spec: JobSpec) -> jsonargparse.Namespace:
-    """Look up a job's classes and complete their arguments with the defaults, without building anything.
+def resolve(spec: JobSpec, part: str) -> jsonargparse.Namespace:
+    """Look up the class of a part of a job and complete its arguments with the defaults, without building anything.
+
+    Args:
+        spec: The job.
+        part: `model` or `data`.
 
     Returns:
-        `model` and `data`, each with the full `class_path` and `init_args`.
+        The full `class_path` and the `init_args`.
 
     Raises:
-        jsonargparse.ArgumentError: A class does not exist or does not take an argument.
+        jsonargparse.ArgumentError: The class does not exist or does not take an argument.
     """
-    return _parser("model", "data").parse_object(_arguments(spec))
+    return _parse(spec, part)[1][part]
 
 
 def import_class(class_path: str) -> type:
@@ -63,28 +59,20 @@ def import_class(class_path: str) -> type:
     return found
 
 
-def _instantiate(spec: JobSpec, *parts: str) -> jsonargparse.Namespace:
-    """Build the `model`, the `data` or both of a job."""
-    parser, arguments = _parser(*parts), _arguments(spec)
-    return parser.instantiate_classes(parser.parse_object({part: arguments[part] for part in parts}))
+def _build(spec: JobSpec, part: str) -> Any:  # noqa: ANN401 - of the class that the part has
+    parser, config = _parse(spec, part)
+    return parser.instantiate_classes(config)[part]
 
 
-def _parser(*parts: str) -> jsonargparse.ArgumentParser:
-    """Make a parser of a `model`, a `data` module or both."""
-    kinds = {"model": AnomalibModule, "data": AnomalibDataModule}
+def _parse(spec: JobSpec, part: str) -> tuple[jsonargparse.ArgumentParser, jsonargparse.Namespace]:
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    for part in parts:
-        parser.add_subclass_arguments(kinds[part], part, fail_untyped=False, required=True)
-    return parser
-
-
-def _arguments(spec: JobSpec) -> dict[str, Any]:
-    """Return the arguments of the parser."""
-    # Copies, because the parser writes what it makes into the dictionaries that it gets.
-    model = copy.deepcopy(dict(spec.model_config))
-    defaults: dict[str, Any] = {"evaluator": False, "visualizer": False}
-    if model["class_path"].split(".")[-1] == "Draem":
-        # A folder without images: textures from Perlin noise alone instead of a download of 600 MB.
-        defaults["dtd_dir"] = str(Path(__file__).parent)
-    model["init_args"] = defaults | model["init_args"]
-    return {"model": model, "data": copy.deepcopy(dict(spec.data_config))}
+    parser.add_subclass_arguments(_BASES[part], part, fail_untyped=False, required=True)
+    # A copy, because the parser writes what it makes into the dictionaries that it gets.
+    config = copy.deepcopy(dict(spec.model_config if part == "model" else spec.data_config))
+    if part == "model":
+        defaults: dict[str, Any] = {"evaluator": False, "visualizer": False}
+        if config["class_path"].split(".")[-1] == "Draem":
+            # A folder without images: textures from Perlin noise alone instead of a download of 600 MB.
+            defaults["dtd_dir"] = str(Path(__file__).parent)
+        config["init_args"] = defaults | config["init_args"]
+    return parser, parser.parse_object({part: config})

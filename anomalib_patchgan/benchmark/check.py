@@ -7,14 +7,17 @@ from dataclasses import replace
 import jsonargparse
 import torch
 from anomalib.data import AnomalibDataModule
+from anomalib.data.transforms.utils import extract_transforms_by_type
+from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.trainer.states import TrainerFn
+from torchvision.transforms.v2 import Resize
 
 from anomalib_patchgan.benchmark.build import build_data, import_class, resolve
 from anomalib_patchgan.benchmark.code import code_of
-from anomalib_patchgan.benchmark.input_size import input_size
-from anomalib_patchgan.benchmark.networks import check_networks
-from anomalib_patchgan.benchmark.plan import JobSpec, Plan
+from anomalib_patchgan.benchmark.job_spec import JobSpec, canonical
+from anomalib_patchgan.benchmark.plan import Plan
+from anomalib_patchgan.benchmark.shared_networks import check_networks
 from anomalib_patchgan.errors import ConfigurationError, PatchGanError, one_line
 
 # Set by the benchmark itself.
@@ -31,31 +34,34 @@ def check_plan(plan: Plan) -> Plan:
         ConfigurationError: A class or an argument does not exist, a value has the wrong type, networks are taken over
             that are trained otherwise, or models of different image sizes are compared without a common one.
     """
-    checked: list[tuple[tuple[object, ...], jsonargparse.Namespace]] = []
+    resolved: dict[str, jsonargparse.Namespace] = {}
     models: dict[str, jsonargparse.Namespace] = {}
     jobs = []
     sizes: dict[str, dict[str, tuple[int, ...] | None]] = {}
     for spec in plan.jobs:
-        content = (spec.model_config, spec.data_config, spec.trainer)
-        config = next((config for one, config in checked if one == content), None)
-        if config is None:
-            config = _check_job(spec)
-            checked.append((content, config))
-        models[spec.model] = config.model
-        classes = {name: import_class(config[name].class_path) for name in ("model", "data")}
-        code = {name: code_of(cls) for name, cls in classes.items()}
+        parts = {}
+        for part, config in (("model", spec.model_config), ("data", spec.data_config)):
+            # Once for all jobs that share it, because it takes longer than all other checks.
+            key = canonical({part: config})
+            if key not in resolved:
+                resolved[key] = _resolve(spec, part)
+            parts[part] = resolved[key]
+        _check_trainer(spec)
+        models[spec.model] = parts["model"]
+        code = {name: code_of(import_class(part.class_path)) for name, part in parts.items()}
         # Whoever takes over networks and who trains them are of one class.
         source = replace(spec.source, code=code) if spec.source else None
         jobs.append(replace(spec, code=code, source=source))
         if spec.evaluation_size is None:
-            sizes.setdefault(spec.data, {})[spec.model] = input_size(config.model)
+            sizes.setdefault(spec.data, {})[spec.model] = input_size(parts["model"])
     for spec in {spec.model: spec for spec in jobs if spec.source}.values():
         check_networks(spec, models[spec.model], models[str(spec.networks_of)])
     for data, of_models in sizes.items():
         if len(set(of_models.values())) > 1:
-            listing = ", ".join(f"{model}: {_size(size)}" for model, size in of_models.items())
+            texts = {model: "x".join(map(str, size)) if size else "as the data" for model, size in of_models.items()}
             msg = (
-                f"models on data {data!r} give maps of different sizes ({listing}): set evaluation_size: "
+                f"models on data {data!r} give maps of different sizes "
+                f"({', '.join(f'{model}: {size}' for model, size in texts.items())}): set evaluation_size: "
                 f"[height, width], at which all of them are compared"
             )
             raise ConfigurationError(msg)
@@ -65,30 +71,59 @@ def check_plan(plan: Plan) -> Plan:
     return replace(plan, jobs=tuple(jobs))
 
 
-def _check_job(spec: JobSpec) -> jsonargparse.Namespace:
-    """Find mistakes in the configuration of one job; returns it with all defaults."""
+def _resolve(spec: JobSpec, part: str) -> jsonargparse.Namespace:
+    """Find mistakes in the `model` or the `data` of a job; returns it with all defaults."""
     try:
-        config = resolve(spec)
+        return resolve(spec, part)
     except (jsonargparse.ArgumentError, ValueError, TypeError) as error:
         msg = f"model {spec.model!r} on data {spec.data!r}: {one_line(error)}"
         raise ConfigurationError(msg) from error
+
+
+def _check_trainer(spec: JobSpec) -> None:
+    """Find mistakes in the trainer's arguments of a job."""
+    trainer = spec.trainer or {}
     known = set(inspect.signature(Trainer).parameters) - _OWN_TRAINER_ARGUMENTS
-    if unknown := sorted(set(spec.trainer or {}) - known):
+    if unknown := sorted(set(trainer) - known):
         msg = f"model {spec.model!r}: trainer does not take {', '.join(unknown)} in a benchmark"
         raise ConfigurationError(msg)
-    epochs, every = (int((spec.trainer or {}).get(key) or 1) for key in ("max_epochs", "check_val_every_n_epoch"))
+    epochs, every = (int(trainer.get(key) or 1) for key in ("max_epochs", "check_val_every_n_epoch"))
     if epochs > every and epochs % every:
         msg = (
             f"model {spec.model!r}: max_epochs={epochs} is no multiple of check_val_every_n_epoch={every}, so the "
             f"last epochs would be trained and never chosen"
         )
         raise ConfigurationError(msg)
-    return config
 
 
-def _size(size: tuple[int, ...] | None) -> str:
-    """Write a size of images."""
-    return "as the data" if size is None else "x".join(map(str, size))
+def input_size(model: jsonargparse.Namespace) -> tuple[int, ...] | None:
+    """Tell to which size a model's pre-processor resizes images, which is the size of its maps, too.
+
+    Args:
+        model: `class_path` and all `init_args`, as `anomalib_patchgan.benchmark.build.resolve` returns them.
+
+    Returns:
+        Height and width, or one number for the shorter side; `None` where images keep their size.
+
+    Example:
+        >>> args = jsonargparse.Namespace(image_size=(64, 96), pre_processor=True)
+        >>> input_size(jsonargparse.Namespace(class_path="anomalib_patchgan.PatchGan", init_args=args))
+        (64, 96)
+    """
+    arguments = model.init_args
+    chosen = arguments.get("pre_processor", True)
+    if chosen is True and "image_size" in arguments:
+        return tuple(arguments.image_size) if arguments.image_size else None
+    if chosen is True:
+        processor = import_class(model.class_path).configure_pre_processor()  # type: ignore[attr-defined] # AnomalibModule's
+    elif chosen:
+        parser = jsonargparse.ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments(PreProcessor, "chosen", fail_untyped=False)
+        processor = parser.instantiate_classes(parser.parse_object({"chosen": chosen.as_dict()})).chosen
+    else:
+        return None
+    resizes = extract_transforms_by_type(processor.transform, Resize) if processor.transform else []
+    return tuple(resizes[-1].size) if resizes else None
 
 
 def check_data(specs: Iterable[JobSpec]) -> None:
@@ -100,15 +135,10 @@ def check_data(specs: Iterable[JobSpec]) -> None:
         PatchGanError: Data are missing or unusable.
         ConfigurationError: Validation and test share images.
     """
-    checked: list[object] = []
-    for spec in specs:
-        if spec.data_config in checked:
-            continue
-        checked.append(spec.data_config)
+    for spec in {canonical(spec.data_config): spec for spec in specs}.values():
         try:
-            data = build_data(spec)
-            set_up(data)
-        except PatchGanError:
+            set_up(build_data(spec))
+        except PatchGanError:  # noqa: PERF203 - each has its message
             raise
         except Exception as error:
             # Of anomalib's and other people's data modules, which raise anything.
@@ -123,22 +153,13 @@ def set_up(data: AnomalibDataModule) -> None:
     says that they are set up. The random state is another one afterwards.
 
     Raises:
-        ConfigurationError: Validation and test share an image.
+        ConfigurationError: Validation and test share an image: thresholds and checkpoints would be chosen on it.
     """
     seed_everything(0, workers=True, verbose=False)
     data.prepare_data()
     data.setup(TrainerFn.FITTING)
-    check_splits(data)
-
-
-def check_splits(data: AnomalibDataModule) -> None:
-    """Refuse data modules that validate on test images: thresholds and checkpoints would be chosen on them.
-
-    Raises:
-        ConfigurationError: The two splits share an image.
-    """
-    splits = [set(part.samples.image_path) for part in (data.val_data, data.test_data)]
-    if shared := splits[0] & splits[1]:
+    validation, test = (set(part.samples.image_path) for part in (data.val_data, data.test_data))
+    if shared := validation & test:
         msg = (
             f"validation and test share {len(shared)} images, such as {min(shared)}: choose another val_split_mode, so "
             f"that nothing is chosen on test images"

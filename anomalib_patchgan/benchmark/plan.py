@@ -1,97 +1,22 @@
 """From the YAML file of a benchmark to its list of jobs; needs neither anomalib nor torch."""
 
-import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import yaml
-
-from anomalib_patchgan.benchmark.grid import Choices, expand_grid
-from anomalib_patchgan.benchmark.include import resolve_include
-from anomalib_patchgan.benchmark.networks_of import find_sources
+from anomalib_patchgan.benchmark.expand import Choices, expand_grid, read_yaml, resolve_include
+from anomalib_patchgan.benchmark.job_spec import JobSpec, canonical
 from anomalib_patchgan.errors import ConfigurationError
 
 ACCELERATORS = {"cpu", "cuda"}
-# Of a name in a file's name, which may have 255 bytes.
-LONGEST_PART = 50
 _KEYS = {"seed", "model", "data", "trainer", "name", "reference", "evaluation_size"}
 _MODEL_KEYS = {"name", "class_path", "init_args", "trainer", "data", "seed", "networks_of"}
 _DATA_KEYS = {"name", "class_path", "init_args", "trainer"}
-# Measured once more or not at all, with networks trained here or taken over, the scores are the same; code is apart.
-_NO_SETTINGS = {"measure_cost", "code", "networks_of", "source", "keeps_networks", "keeps_result"}
 # A model may choose how it is fed, never with what.
 _LOADING = {"train_batch_size", "eval_batch_size", "num_workers", "train_augmentations"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobSpec:
-    """What one job has to do.
-
-    Args:
-        model: Name of the model in the tables.
-        data: Name of the data.
-        fold: Which of several splits of the data; "" for the only one.
-        seed: Seed, set before the model is built.
-        accelerator: `cpu` or `cuda`.
-        model_config: `class_path` and `init_args` of the model.
-        data_config: `class_path` and `init_args` of the data module.
-        trainer: Arguments of the trainer.
-        evaluation_size: Height and width at which maps and masks are compared; `None` for each model's own.
-        measure_cost: Whether to measure latency, which no seed or fold changes, and to keep example maps.
-        code: The code of `model` and `data`, see `anomalib_patchgan.benchmark.code`; empty before it is looked up.
-        networks_of: Name of the model whose networks it takes over; `None` to train its own.
-        source: The job that trains these networks.
-        keeps_networks: Whether to write the trained networks for others.
-        keeps_result: Whether to test and to write the result; `False` where that is there and the networks are not.
-
-    Example:
-        >>> data = {"class_path": "BrainPhantom"}
-        >>> model = {"class_path": "Padim"}
-        >>> JobSpec(model="Padim", data="phantom", seed=3, model_config=model, data_config=data).id.rsplit("--", 1)[0]
-        'padim--phantom--seed-3'
-    """
-
-    model: str
-    data: str
-    fold: str = ""
-    seed: int = 0
-    accelerator: str = "cpu"
-    model_config: Mapping[str, Any]
-    data_config: Mapping[str, Any]
-    trainer: Mapping[str, Any] | None = None
-    evaluation_size: tuple[int, int] | None = None
-    measure_cost: bool = True
-    code: Mapping[str, str] = field(default_factory=dict)
-    networks_of: str | None = None
-    source: "JobSpec | None" = None
-    keeps_networks: bool = False
-    keeps_result: bool = True
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """All settings of the result as plain data."""
-        size = self.evaluation_size
-        content = {**vars(self), "trainer": self.trainer or {}, "evaluation_size": list(size) if size else None}
-        return {name: value for name, value in content.items() if name not in _NO_SETTINGS}
-
-    @property
-    def id(self) -> str:
-        """Name of the job's files: readable, and another one as soon as any setting or the model's code changes."""
-        code = self.code.get("model")
-        text = canonical(self.content | ({"code": code} if code else {}))
-        parts = [self.model, self.data, *([self.fold] if self.fold else []), f"seed-{self.seed}"]
-        return "--".join(
-            [*(_slug(part)[:LONGEST_PART] for part in parts), hashlib.sha256(text.encode()).hexdigest()[:8]]
-        )
-
-
-def canonical(content: Mapping[str, Any]) -> str:
-    """Write settings so that equal ones are equal texts."""
-    return json.dumps(content, sort_keys=True, default=str)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,14 +27,12 @@ class Plan:
         name: Name of the benchmark.
         reference: Model that the others are tested against; `None` for no tests.
         config: The YAML file as read.
-        accelerators: One runner each.
         jobs: Every job, in the order of the file.
     """
 
     name: str
     reference: str | None
     config: Mapping[str, Any]
-    accelerators: tuple[str, ...]
     jobs: tuple[JobSpec, ...]
 
 
@@ -123,20 +46,15 @@ def read_plan(path: Path, root: str | None = None) -> Plan:
     Raises:
         ConfigurationError: There is no such file, it is not YAML, or a part of it cannot work.
     """
-    try:
-        # Through JSON, in which results are written: dates become texts.
-        config = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), default=str))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        msg = f"{path} cannot be read as a YAML file: {' '.join(str(error).split())}"
-        raise ConfigurationError(msg) from error
+    # Through JSON, in which results are written: dates become texts.
+    config = json.loads(json.dumps(read_yaml(path, f"{path}"), default=str))
     if not isinstance(config, dict) or not isinstance(config.get("benchmark"), dict):
         msg = f"{path} is no benchmark: it needs `benchmark` with `model` and `data`, as for anomalib's benchmark"
         raise ConfigurationError(msg)
     accelerators = config.get("accelerator", "cpu")
-    accelerators = tuple(accelerators) if isinstance(accelerators, list) else (accelerators,)
+    accelerators = accelerators if isinstance(accelerators, list) else [accelerators]
     if not accelerators or not all(name in ACCELERATORS for name in map(str, accelerators)):
-        msg = f"{path}: accelerator must be cpu or cuda, or a list of them, got {config.get('accelerator')!r}"
-        raise ConfigurationError(msg)
+        _refuse(path, f"accelerator must be cpu or cuda, or a list of them, got {config.get('accelerator')!r}")
     part = config["benchmark"]
     _check_keys(path, "benchmark", part, _KEYS)
     specs = [
@@ -153,27 +71,22 @@ def read_plan(path: Path, root: str | None = None) -> Plan:
         # A model with seeds of its own comes once for each seed of the others.
         first = jobs.setdefault((*key, spec.fold, spec.seed), replace(spec, measure_cost=key not in measured))
         if first.id != spec.id:
-            msg = (
-                f"{path}: two jobs of {spec.model!r} on {spec.data!r} differ in what is no part of their names: give "
-                f"the models or the data a `name` each"
+            _refuse(
+                path,
+                f"two jobs of {spec.model!r} on {spec.data!r} differ in what is no part of their names: give the "
+                f"models or the data a `name` each",
             )
-            raise ConfigurationError(msg)
         measured.add(key)
     if not jobs:
-        msg = f"{path}: a grid is empty, so there is nothing to run"
-        raise ConfigurationError(msg)
-    models = [job.model for job in jobs.values()]
-    reference = part.get("reference") or next(
-        (job.model for job in jobs.values() if job.model_config["class_path"].split(".")[-1] == "PatchGan"), None
-    )
-    if reference is not None and reference not in models:
-        msg = f"{path}: reference {reference!r} is none of the models: {', '.join(dict.fromkeys(models))}"
-        raise ConfigurationError(msg)
+        _refuse(path, "a grid is empty, so there is nothing to run")
+    classes = {job.model: job.model_config["class_path"].split(".")[-1] for job in jobs.values()}
+    reference = part.get("reference") or next((model for model, name in classes.items() if name == "PatchGan"), None)
+    if reference is not None and reference not in classes:
+        _refuse(path, f"reference {reference!r} is none of the models: {', '.join(classes)}")
     return Plan(
         name=str(part.get("name") or path.stem),
         reference=reference,
         config=config,
-        accelerators=accelerators,
         jobs=find_sources(path, list(jobs.values())),
     )
 
@@ -186,39 +99,33 @@ def _make_spec(
     _check_keys(path, "model", model, _MODEL_KEYS)
     _check_keys(path, "data", data, _DATA_KEYS)
     loading = _mapping(path, "data of a model", model.get("data"))
-    if not set(loading) <= _LOADING:
-        unknown = ", ".join(sorted(set(loading) - _LOADING))
-        msg = f"{path}: data of a model may only set {', '.join(sorted(_LOADING))}, not {unknown}"
-        raise ConfigurationError(msg)
+    if unknown := sorted(set(loading) - _LOADING):
+        _refuse(path, f"data of a model may only set {', '.join(sorted(_LOADING))}, not {', '.join(unknown)}")
     seed = model.get("seed", part.get("seed", 0))
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        msg = f"{path}: seed must be a whole number, or a grid of them, got {seed!r}"
-        raise ConfigurationError(msg)
+        _refuse(path, f"seed must be a whole number, or a grid of them, got {seed!r}")
     networks_of = model.get("networks_of")
     if not isinstance(networks_of, str | None):
-        msg = f"{path}: networks_of must be the name of another model, got {networks_of!r}"
-        raise ConfigurationError(msg)
+        _refuse(path, f"networks_of must be the name of another model, got {networks_of!r}")
     size = part.get("evaluation_size")
     if size is not None and not (
         isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)  # noqa: PLR2004
     ):
-        msg = f"{path}: evaluation_size must be [height, width], got {size!r}"
-        raise ConfigurationError(msg)
+        _refuse(path, f"evaluation_size must be [height, width], got {size!r}")
     init_args = {**_mapping(path, "init_args of data", data.get("init_args")), **loading}
     if root is not None and "root" in init_args:
         init_args["root"] = root
+    trainers = [_mapping(path, "trainer", level.get("trainer")) for level in (part, data, model)]
+    model_args = _mapping(path, "init_args of model", model.get("init_args"))
     return JobSpec(
         model=_name(model, choices),
         data=str(data.get("name") or data["class_path"].split(".")[-1]) + suffix,
         fold=", ".join(_label(key, value) for key, value in choices.items() if key.startswith("data.")),
         seed=seed,
         accelerator=accelerator,
-        model_config={
-            "class_path": model["class_path"],
-            "init_args": _mapping(path, "init_args of model", model.get("init_args")),
-        },
+        model_config={"class_path": model["class_path"], "init_args": model_args},
         data_config={"class_path": data["class_path"], "init_args": init_args},
-        trainer={key: value for level in (part, data, model) for key, value in _trainer(path, level).items()},
+        trainer={key: value for trainer in trainers for key, value in trainer.items()},
         evaluation_size=tuple(size) if size else None,
         networks_of=networks_of,
     )
@@ -232,41 +139,38 @@ def _as_class(path: Path, key: str, value: object) -> dict[str, Any]:
     if isinstance(value, dict) and isinstance(value.get("class_path"), str):
         return value
     kinds = "a class name, a YAML file, or class_path with init_args, or a grid of them"
-    msg = f"{path}: {key} must be {kinds}, got {value!r}"
-    raise ConfigurationError(msg)
+    return _refuse(path, f"{key} must be {kinds}, got {value!r}")
 
 
 def _mapping(path: Path, where: str, value: object) -> dict[str, Any]:
     """Accept names with values, or nothing."""
-    if value is None or isinstance(value, dict):
-        return value or {}
-    msg = f"{path}: {where} must be names with values, got {value!r}"
-    raise ConfigurationError(msg)
-
-
-def _trainer(path: Path, level: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the trainer's arguments of one level of the file."""
-    return _mapping(path, "trainer", level.get("trainer"))
+    if not isinstance(value, dict | None):
+        _refuse(path, f"{where} must be names with values, got {value!r}")
+    return value or {}
 
 
 def _check_keys(path: Path, where: str, part: Mapping[str, Any], known: set[str]) -> None:
     """Refuse keys that would be ignored."""
     if unknown := sorted(set(map(str, part)) - known):
-        msg = f"{path}: {where} does not know {', '.join(unknown)}; it takes {', '.join(sorted(known))}"
-        raise ConfigurationError(msg)
+        _refuse(path, f"{where} does not know {', '.join(unknown)}; it takes {', '.join(sorted(known))}")
 
 
-def _check_names(path: Path, jobs: list[JobSpec]) -> None:
+def _check_names(path: Path, jobs: Sequence[JobSpec]) -> None:
     """Refuse two different models, or data, of one name: they would be mixed in the tables."""
     for kind in ("model", "data"):
         seen: dict[str, str] = {}
         for job in jobs:
             config = vars(job)[f"{kind}_config"]
             # Folds of one name differ on purpose, but are of one class.
-            content = config["class_path"] if kind == "data" else json.dumps(config, sort_keys=True, default=str)
+            content = config["class_path"] if kind == "data" else canonical(config)
             if seen.setdefault(vars(job)[kind], content) != content:
-                msg = f"{path}: two different {kind} entries are called {vars(job)[kind]!r}: give each a `name`"
-                raise ConfigurationError(msg)
+                _refuse(path, f"two different {kind} entries are called {vars(job)[kind]!r}: give each a `name`")
+
+
+def _refuse(path: Path, why: str) -> NoReturn:
+    """Say what in the file cannot work."""
+    msg = f"{path}: {why}"
+    raise ConfigurationError(msg)
 
 
 def _name(model: Mapping[str, Any], choices: Choices) -> str:
@@ -283,6 +187,47 @@ def _label(path: str, value: object) -> str:
     return f"{path.rsplit('.', 1)[-1]}={text}"
 
 
-def _slug(text: str) -> str:
-    """Make a text usable in a file's name."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+def find_sources(path: Path, jobs: Sequence[JobSpec]) -> tuple[JobSpec, ...]:
+    """Find the job whose networks each job with `networks_of` takes over.
+
+    Args:
+        path: YAML file of the benchmark, for messages.
+        jobs: All jobs.
+
+    Returns:
+        The jobs, those with `networks_of` with their `source`.
+
+    Raises:
+        ConfigurationError: There is no such job, or its networks are not those that this job would train.
+    """
+    return tuple(job if job.networks_of is None else replace(job, source=_find(path, job, jobs)) for job in jobs)
+
+
+def _find(path: Path, job: JobSpec, jobs: Sequence[JobSpec]) -> JobSpec:
+    """Find the job that trains the networks of another one."""
+    how = f"model {job.model!r} cannot take over the networks of {job.networks_of!r}"
+    rows = [other for other in jobs if other.model == job.networks_of and other.model != job.model]
+    if not rows:
+        others = ", ".join(dict.fromkeys(other.model for other in jobs if other.model != job.model))
+        _refuse(path, f"{how}, which is none of the other models: {others or 'there are none'}")
+    place = (job.data, job.fold, job.seed)
+    source = next((other for other in rows if (other.data, other.fold, other.seed) == place), None)
+    if source is None:
+        where = ", ".join(filter(None, [job.data, job.fold]))
+        _refuse(path, f"{how}, which is not trained on {where} with seed {job.seed}: give both the same data and seeds")
+    if source.networks_of is not None:
+        _refuse(
+            path, f"{how}, which trains none but takes over those of {source.networks_of!r}: name the row that trains"
+        )
+    for part in ("data_config", "trainer"):
+        if vars(source)[part] != vars(job)[part]:
+            _refuse(path, f"{how}: give both the same `{part.split('_')[0]}`")
+    trainer = job.trainer or {}
+    epochs = trainer.get("max_epochs") or 0
+    if not 0 < epochs <= trainer.get("check_val_every_n_epoch", 1) or trainer.get("val_check_interval") is not None:
+        _refuse(
+            path,
+            f"{how}: each would choose an epoch by its own scores; let the trainer of both validate after the last "
+            f"epoch only (check_val_every_n_epoch equal to max_epochs)",
+        )
+    return source

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from anomalib_patchgan.benchmark.plan import JobSpec, canonical
-from anomalib_patchgan.benchmark.report.merge import NAMES_SHOWN, Job, Merged
-from anomalib_patchgan.benchmark.report.spread import spread
+from anomalib_patchgan.benchmark.job_spec import JobSpec, canonical
+from anomalib_patchgan.benchmark.report.load import Job, Merged, list_some
+from anomalib_patchgan.benchmark.report.resampling import spread
 from anomalib_patchgan.benchmark.results import JobResult
 from anomalib_patchgan.errors import PatchGanError, one_line
 
 # Metric of a job by the name that it has in an edge profile.
-METRICS = {"image_AUROC": "image_AUROC", "pixel_AP": "pixel_AP", "best_dice": "pixel_best_dice"}
+QUALITY = {"image_AUROC": "image_AUROC", "pixel_AP": "pixel_AP", "best_dice": "pixel_best_dice"}
 SETTINGS = ("model_config", "data_config", "trainer")
 MAX_SIDE = 4096
 
@@ -27,7 +27,7 @@ class RatedModel:
         job: Id of the job whose configuration this is.
         spec: What that job had to do.
         size: Height and width of its images.
-        quality: `METRICS`: mean over the seeds, with `_sd` behind the name the standard deviation over them; and
+        quality: `QUALITY`: mean over the seeds, with `_sd` behind the name the standard deviation over them; and
             `seeds`, their number. `None` where undefined.
         evaluation_size: Height and width of the maps that the pixel metrics are of.
         megabytes: Size of the run's own export in 10**6 bytes; `None` if there was none.
@@ -77,9 +77,8 @@ def rate_models(merged: Merged, images: Mapping[str, bool]) -> tuple[list[RatedM
             else:
                 rated.append(found)
     if elsewhere:
-        models = list(dict.fromkeys(job.result.model for job in elsewhere))
-        listing = ", ".join(models[:NAMES_SHOWN]) + (", ..." if len(models) > NAMES_SHOWN else "")
-        remarks.append(f"{len(elsewhere)} jobs of the run are left out: they tested other images ({listing}).")
+        models = list_some(list(dict.fromkeys(job.result.model for job in elsewhere)))
+        remarks.append(f"{len(elsewhere)} jobs of the run are left out: they tested other images ({models}).")
     return _with_data(rated), remarks
 
 
@@ -101,7 +100,7 @@ def _rate(model: str, jobs: Sequence[Job]) -> RatedModel | str:
     if spec is None or size is None:
         return f"the job {first.id} does not say which model it was, or at which image size"
     quality: dict[str, float | None] = {"seeds": float(len({job.result.seed for job in jobs}))}
-    for name, metric in METRICS.items():
+    for name, metric in QUALITY.items():
         found = spread(jobs, metric, "")
         quality[name] = found.mean if found.seed_means and math.isfinite(found.mean) else None
         quality[f"{name}_sd"] = found.sd if math.isfinite(found.sd) else None

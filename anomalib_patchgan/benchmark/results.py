@@ -120,7 +120,7 @@ def write_job(run: Path, result: JobResult, scores: JobScores | None) -> None:
     write_json(run / JOBS / f"{result.id}.json", {"format": FORMAT, **asdict(result)})
 
 
-def read_result(path: Path) -> JobResult | None:
+def read_job(path: Path) -> JobResult | None:
     """Read the JSON file of a job.
 
     Returns:
@@ -164,13 +164,13 @@ def _wrong_fields(result: JobResult) -> str:
     return ", ".join(wrong)
 
 
-def read_results(run: Path) -> list[JobResult]:
+def read_jobs(run: Path) -> list[JobResult]:
     """Read the JSON files of all jobs in a run folder, in the order of their ids.
 
     Raises:
         DataError: A job's file is not usable.
     """
-    return [result for path in sorted((run / JOBS).glob("*.json")) if (result := read_result(path)) is not None]
+    return [result for path in sorted((run / JOBS).glob("*.json")) if (result := read_job(path)) is not None]
 
 
 def read_scores(path: Path) -> JobScores:
@@ -230,7 +230,7 @@ def read_run(run: Path) -> tuple[dict[str, Any], list[JobResult]]:
     if wrong:
         msg = f"{run / RUN} is not of a benchmark ({', '.join(wrong)} must be a list): run the benchmark again"
         raise DataError(msg)
-    results = read_results(run)
+    results = read_jobs(run)
     if not results:
         msg = f"No finished job in {run.absolute() / JOBS}: run the benchmark first"
         raise DatasetNotFoundError(msg)

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from anomalib_patchgan.benchmark import job
-from anomalib_patchgan.benchmark.networks import networks_file
-from anomalib_patchgan.benchmark.plan import JobSpec, canonical
-from anomalib_patchgan.benchmark.results import JOBS, read_result, read_results, write_job
+from anomalib_patchgan.benchmark.job_spec import JobSpec, canonical
+from anomalib_patchgan.benchmark.results import JOBS, read_job, read_jobs, write_job
+from anomalib_patchgan.benchmark.shared_networks import networks_file
 from anomalib_patchgan.processes import end_with_parent
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def is_finished(run_folder: Path, spec: JobSpec) -> bool:
     Raises:
         DataError: Its file is of another version.
     """
-    result = read_result(run_folder / JOBS / f"{spec.id}.json")
+    result = read_job(run_folder / JOBS / f"{spec.id}.json")
     return result is not None and result.error is None and (run_folder / JOBS / f"{spec.id}.npz").is_file()
 
 
@@ -124,7 +124,7 @@ def accept_older_code(specs: Sequence[JobSpec], run_folder: Path) -> tuple[JobSp
     Raises:
         DataError: A file is of another version.
     """
-    newest_first = sorted(read_results(run_folder), key=lambda one: str(one.environment.get("started")), reverse=True)
+    newest_first = sorted(read_jobs(run_folder), key=lambda one: str(one.environment.get("started")), reverse=True)
     codes: dict[str, list[Mapping[str, str]]] = {}
     for result in newest_first:
         codes.setdefault(canonical(result.spec), []).append(result.code)
@@ -138,7 +138,7 @@ def accept_older_code(specs: Sequence[JobSpec], run_folder: Path) -> tuple[JobSp
 def costs_are_known(run_folder: Path, spec: JobSpec, every: Sequence[JobSpec]) -> bool:
     """Tell whether a finished job of the same model and data has measured what the model costs."""
     same = (other for other in every if (other.model, other.data) == (spec.model, spec.data))
-    results = (read_result(run_folder / JOBS / f"{other.id}.json") for other in same)
+    results = (read_job(run_folder / JOBS / f"{other.id}.json") for other in same)
     return any(result is not None and "parameters" in result.cost for result in results)
 
 
@@ -183,7 +183,7 @@ def _finish(process: BaseProcess, spec: JobSpec, run_folder: Path) -> None:
         logger.error("the networks of %s could not be trained again: %s", spec.id, KILLED)
         return
     if process.exitcode:
-        write_job(run_folder, job.describe(spec, error=KILLED), None)
-    result = read_result(run_folder / JOBS / f"{spec.id}.json")
+        write_job(run_folder, job.make_result(spec, error=KILLED), None)
+    result = read_job(run_folder / JOBS / f"{spec.id}.json")
     if result is not None and result.error is not None:
         logger.error("%s failed: %s", spec.id, result.error)

@@ -1,5 +1,6 @@
 """What a data module's sample table says about the images of its test split."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 from anomalib_patchgan.data.mask_files import read_lesion
 from anomalib_patchgan.errors import DataError
 
-EXAMPLES = 48
+EXAMPLE_COUNT = 48
 EXAMPLE_SIDE = 128
 
 
@@ -56,8 +57,7 @@ def read_split(samples: pd.DataFrame, image_paths: Sequence[str]) -> SplitTable:
     table = table.loc[list(image_paths)]
     known = [name for name in ("patient_id", "case") if name in table.columns]
     patient = min(known, key=lambda name: table[name].nunique(), default=None)
-    parents = [Path(path).parent for path in image_paths]
-    root = Path(*_common([parent.parts for parent in parents])) if parents else Path()
+    root = _common_parent(image_paths)
 
     def column(name: str) -> list[str]:
         return table[name].fillna("").astype(str).tolist() if name in table.columns else [""] * len(table)
@@ -94,11 +94,11 @@ def read_masks(table: SplitTable, size: tuple[int, int]) -> NDArray[np.bool_] | 
     return masks
 
 
-def choose_examples(label: NDArray[np.bool_], count: int = EXAMPLES) -> NDArray[np.int64]:
+def choose_lesion_images(label: NDArray[np.bool_], count: int = EXAMPLE_COUNT) -> NDArray[np.int64]:
     """Choose lesion images evenly from the split, the same for every model.
 
     Example:
-        >>> choose_examples(np.array([False, True, True, True, True]), 2)
+        >>> choose_lesion_images(np.array([False, True, True, True, True]), 2)
         array([1, 4])
     """
     lesions = np.flatnonzero(label)
@@ -137,11 +137,7 @@ def read_examples(
     return np.stack(images), np.stack(small_masks), np.stack(small_maps)
 
 
-def _common(paths: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the parts that all paths begin with."""
-    shared = []
-    for parts in zip(*paths, strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared.append(parts[0])
-    return tuple(shared)
+def _common_parent(paths: Sequence[str]) -> Path:
+    """Return the deepest folder that holds all of some files."""
+    levels = zip(*(Path(path).parent.parts for path in paths), strict=False)
+    return Path(*(parts[0] for parts in itertools.takewhile(lambda parts: len(set(parts)) == 1, levels)))

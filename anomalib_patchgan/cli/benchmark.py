@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from anomalib_patchgan.benchmark.check import check_data, check_plan
     from anomalib_patchgan.benchmark.plan import read_plan
     from anomalib_patchgan.benchmark.report import write_report
-    from anomalib_patchgan.benchmark.results import JOBS, read_result
+    from anomalib_patchgan.benchmark.results import JOBS, read_job
     from anomalib_patchgan.benchmark.run import accept_older_code, is_finished, run_jobs
 
     register_offline_backbone()
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     write_report([folder], folder, examples=not args.no_examples)
     sys.stdout.write(f"{folder / 'report.html'}\n")
     for name in failed:
-        result = read_result(folder / JOBS / f"{name}.json")
+        result = read_job(folder / JOBS / f"{name}.json")
         sys.stderr.write(f"failed: {name}: {result.error if result else 'not run'}\n")
     return FAILURE if failed else 0
 

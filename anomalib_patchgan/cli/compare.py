@@ -66,10 +66,8 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from anomalib_patchgan.benchmark.beside_rules import compare_with_rules
-    from anomalib_patchgan.benchmark.report.figures import encode
-    from anomalib_patchgan.benchmark.report.panel import draw_examples
-    from anomalib_patchgan.benchmark.training_folder import read_training
+    from anomalib_patchgan.benchmark.beside_rules import compare_with_rules, read_training
+    from anomalib_patchgan.benchmark.report.figures import draw_examples, encode
     from anomalib_patchgan.deploy.model_card import installed_versions
     from anomalib_patchgan.files import hash_file, make_writable, write_atomically, write_json
 
@@ -109,37 +107,36 @@ def make_table(found: "BesideRules") -> "Table":
     """Make the table of the model and the best rule of each metric."""
     from rich.table import Table
 
-    from anomalib_patchgan.benchmark.beside_rules import METRICS
-    from anomalib_patchgan.benchmark.report.tables import EMPTY
-    from anomalib_patchgan.benchmark.report.tables import METRICS as NAMES
+    from anomalib_patchgan.benchmark.beside_rules import COMPARED
+    from anomalib_patchgan.benchmark.report.tables import EMPTY, METRIC_NAMES
 
     table = Table(title=f"{found.normal} normal and {found.lesion} lesion test images")
     for head in ("", found.model, "best rule", "which"):
         table.add_column(head, justify="left" if head in {"", "which"} else "right")
-    for metric in METRICS:
+    for metric in COMPARED:
         value, best = found.metrics[found.model][metric], found.best_rule(metric)
         if value is not None:
             rule = (EMPTY, EMPTY) if best is None else (f"{best[1]:.3f}", best[0])
-            table.add_row(NAMES[metric], f"{value:.3f}", *rule)
+            table.add_row(METRIC_NAMES[metric], f"{value:.3f}", *rule)
     return table
 
 
 def conclude(found: "BesideRules") -> list[str]:
     """Say in words whether the model is above the rules, and what could not be measured."""
-    from anomalib_patchgan.benchmark.beside_rules import METRICS
-    from anomalib_patchgan.benchmark.report.tables import METRICS as NAMES
+    from anomalib_patchgan.benchmark.beside_rules import COMPARED
+    from anomalib_patchgan.benchmark.report.tables import METRIC_NAMES
 
     own = found.metrics[found.model]
-    measured = [metric for metric in METRICS if own[metric] is not None]
+    measured = [metric for metric in COMPARED if own[metric] is not None]
     lines = [
-        f"{found.model} is not above a rule without training in {NAMES[metric]}: {own[metric]:.3f} against "
+        f"{found.model} is not above a rule without training in {METRIC_NAMES[metric]}: {own[metric]:.3f} against "
         f"{best[1]:.3f} of {best[0]}."
         for metric in measured
         if found.not_above(metric) and (best := found.best_rule(metric)) is not None
     ]
     if measured and not lines:
         lines = [f"{found.model} is above every rule."]
-    missing = ", ".join(NAMES[metric] for metric in METRICS if metric not in measured)
+    missing = ", ".join(METRIC_NAMES[metric] for metric in COMPARED if metric not in measured)
     if missing:
         lines.append(f"Not defined on these data, which lack masks, lesions or normal images: {missing}.")
     return [*lines, *(f"Left out: {rule}: {reason}" for rule, reason in found.left_out.items())]

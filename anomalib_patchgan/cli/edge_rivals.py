@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule
 
     from anomalib_patchgan.benchmark.rated import RatedModel
-    from anomalib_patchgan.benchmark.report.merge import Merged
+    from anomalib_patchgan.benchmark.report.load import Merged
     from anomalib_patchgan.deploy.rivals import Rival
 
 
@@ -100,7 +100,7 @@ def plan_rivals(path: Path | None, forms: Sequence[str], *, has_data: bool, side
     if side is not None:
         msg = f"each model in {path} is timed at the image size of its quality: leave out --size."
         raise ConfigurationError(msg)
-    from anomalib_patchgan.benchmark.report.merge import merge_runs
+    from anomalib_patchgan.benchmark.report.load import merge_runs
 
     return RivalPlan(forms=forms, run=merge_runs([path]))
 
@@ -120,8 +120,8 @@ def export_again(model: "RatedModel", data: "AnomalibDataModule", folder: Path, 
     Raises:
         DataError: It cannot be built, fitted or exported; the message says why.
     """
-    from anomalib_patchgan.benchmark.export_model import export_for_one_image, rebuild
-    from anomalib_patchgan.benchmark.train_and_test import quiet
+    from anomalib_patchgan.benchmark.job import quiet
+    from anomalib_patchgan.benchmark.model_cost import export_for_one_image, rebuild
     from anomalib_patchgan.deploy.rivals import registered_name
 
     try:

@@ -8,10 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,11 +26,10 @@ CLEAR_REFS = Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Latency:
+class Latency(NamedTuple):
     """Time of one call.
 
-    Args:
+    Attributes:
         p50_ms: Median in milliseconds.
         p95_ms: 95th percentile in milliseconds.
     """
@@ -195,15 +193,10 @@ def run_profile(task: str, **arguments: Any) -> Any:  # noqa: ANN401 - JSON
     """
     threads = str(arguments["threads"])
     # NumPy's product shall use as many threads as OpenVINO.
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-    }
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     command = [sys.executable, "-m", "anomalib_patchgan.measure.openvino_profile", task]
     finished = subprocess.run(  # noqa: S603 - no shell
-        command, input=json.dumps(arguments), capture_output=True, text=True, check=False, env=environment
+        command, input=json.dumps(arguments), capture_output=True, text=True, check=False, env=os.environ | limits
     )
     if finished.returncode != 0:
         reason = (finished.stderr.strip().splitlines() or ["no message"])[-1]

@@ -8,7 +8,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,11 +93,9 @@ def throughput(xml: str, size: Sequence[int], threads: int, seconds: float) -> d
     """Count images per second of one model with asynchronous requests, on the devices CPU and AUTO."""
     pixels = image(size)
     found = {}
-    for device in ("CPU", "AUTO"):
-        options: dict[str, Any] = (
-            settings(threads, "THROUGHPUT") if device == "CPU" else {"PERFORMANCE_HINT": "THROUGHPUT"}
-        )
-        queue = openvino.AsyncInferQueue(openvino.Core().compile_model(fixed(xml, size), device, options))
+    options = {"CPU": settings(threads, "THROUGHPUT"), "AUTO": {"PERFORMANCE_HINT": "THROUGHPUT"}}
+    for device, setting in options.items():
+        queue = openvino.AsyncInferQueue(openvino.Core().compile_model(fixed(xml, size), device, setting))
         for _ in range(WARMUP):
             queue.start_async([pixels])
         queue.wait_all()
@@ -169,12 +167,7 @@ def _gemm_gflops(repetitions: int) -> float:
     return 2 * GEMM_SIDE**3 / float(np.median(seconds)) / 1e9
 
 
-TASKS: dict[str, Callable[..., Any]] = {
-    "latency": latency,
-    "throughput": throughput,
-    "first": first,
-    "operations": operations,
-}
+TASKS = {task.__name__: task for task in (latency, throughput, first, operations)}
 
 if __name__ == "__main__":
     sys.stdout.write(json.dumps(TASKS[sys.argv[1]](**json.load(sys.stdin))))

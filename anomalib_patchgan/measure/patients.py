@@ -16,6 +16,12 @@ from anomalib_patchgan.measure.uncertainty import FEWEST_FOR_INTERVAL, Trainings
 from anomalib_patchgan.patient import comparable_scores, lesion_free_score
 
 _AUROC = "image_AUROC"
+# Why a rate is not known, if the model has a threshold.
+_UNDEFINED = {
+    "sensitivity": "no patient with a lesion",
+    "false_positive_rate": "no healthy patient",
+    "false_positive_rate_of_lesion_free_parts": "no scan has enough slices without a lesion",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,30 +93,23 @@ def judge_patients(scans: Sequence[JudgedScan], threshold: float | None) -> dict
         "lesion_free_parts": len(parts),
         "patient_threshold": threshold,
     }
-    unknown = "the model has no threshold of patients"
-    undefined: dict[str, str] = {}
-
-    def rate(name: str, verdicts: Sequence[bool], reason: str) -> float | None:
-        if verdicts:
-            return float(np.mean(verdicts))
-        undefined[name] = unknown if threshold is None else reason
-        return None
-
     judged = [one for one in patients if one.is_anomalous is not None]
-    rates = {
-        "sensitivity": ([bool(one.is_anomalous) for one in judged if one.abnormal], "no patient with a lesion"),
-        "false_positive_rate": ([bool(one.is_anomalous) for one in judged if not one.abnormal], "no healthy patient"),
-        "false_positive_rate_of_lesion_free_parts": (
-            [] if threshold is None else [score > threshold for score in parts],
-            "no scan has enough slices without a lesion",
-        ),
+    verdicts = {
+        "sensitivity": [bool(one.is_anomalous) for one in judged if one.abnormal],
+        "false_positive_rate": [bool(one.is_anomalous) for one in judged if not one.abnormal],
+        "false_positive_rate_of_lesion_free_parts": [] if threshold is None else [score > threshold for score in parts],
+    }
+    rates = {name: float(np.mean(found)) if found else None for name, found in verdicts.items()}
+    undefined = {
+        name: _UNDEFINED[name] if threshold is not None else "the model has no threshold of patients"
+        for name, rate in rates.items()
+        if rate is None
     }
     auroc, interval = patient_auroc(np.array([[one.score for one in patients]]), labels)
     if auroc is None:
         present = "no patient" if not patients else "all patients have a lesion" if labels.all() else "none has one"
         undefined["patient_AUROC"] = f"it takes healthy patients and some with a lesion: {present}"
-    found = {name: rate(name, verdicts, reason) for name, (verdicts, reason) in rates.items()}
-    return {**numbers, "patient_AUROC": auroc, "patient_AUROC_interval": interval, **found, "undefined": undefined}
+    return {**numbers, "patient_AUROC": auroc, "patient_AUROC_interval": interval, **rates, "undefined": undefined}
 
 
 def patient_auroc(
@@ -139,7 +138,7 @@ def patient_auroc(
         return None, None
     # Of one length, so that their order is that of the patients.
     names = np.array([f"{index:09d}" for index in range(len(labels))], np.str_)
-    jobs = [Scores(fold="", patients=names, labels=labels, scores=of_training) for of_training in scores]
+    jobs = [Scores(patients=names, labels=labels, scores=of_training) for of_training in scores]
     values = np.array([point_estimate(job, _AUROC) for job in jobs])
     auroc = float(values.mean())
     if min(np.count_nonzero(labels), np.count_nonzero(~labels)) < FEWEST_FOR_INTERVAL:

@@ -25,16 +25,31 @@ class Scores:
     """Scores of one job's N test images.
 
     Args:
-        fold: Which of several splits was tested; "" when there is only one.
         patients: Patient of each image, `(N,)`.
         labels: Whether the image holds a lesion, `(N,)`.
         scores: Raw scores, higher is more anomalous, `(N,)`.
     """
 
-    fold: str
     patients: NDArray[np.str_]
     labels: NDArray[np.bool_]
     scores: NDArray[np.float64]
+
+    def weighted(self) -> tuple[NDArray[np.str_], Curve]:
+        """Return the patients by name, and what makes the curve of the images from weights of them."""
+        names, owner = np.unique(self.patients, return_inverse=True)
+        scores = np.asarray(self.scores, dtype=np.float64)
+        curves.require_finite(scores, "scores")
+        order = np.argsort(scores)[::-1]
+        # Only the last of equal scores is a threshold.
+        last = np.flatnonzero(np.diff(scores[order], append=-np.inf))
+        owner, labels = owner[order], self.labels[order].astype(bool)
+
+        def curve(draws: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            weights = draws[:, owner]
+            positives = np.cumsum(weights * labels, axis=1)[:, last]
+            return positives, np.cumsum(weights, axis=1)[:, last] - positives
+
+        return names, curve
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,20 +57,29 @@ class PixelCounts:
     """Pixels of one job's N test images, counted in K bins of the map's value as `localisation.pixel_counts` does.
 
     Args:
-        fold: Which of several splits was tested; "" when there is only one.
         patients: Patient of each image, `(N,)`.
         positives: Lesion pixels, lowest values first, `(N, K)`.
         negatives: Other pixels, `(N, K)`.
     """
 
-    fold: str
     patients: NDArray[np.str_]
     positives: NDArray[np.uint32]
     negatives: NDArray[np.uint32]
 
+    def weighted(self) -> tuple[NDArray[np.str_], Curve]:
+        """Return the patients by name, and what makes the curve of the pixels from weights of them."""
+        names, owner = np.unique(self.patients, return_inverse=True)
+        sums = []
+        for counts in (self.positives, self.negatives):
+            of_patient = np.zeros((names.size, counts.shape[1]))
+            np.add.at(of_patient, owner, counts)
+            sums.append(np.cumsum(of_patient[:, ::-1], axis=1))
+        positives, negatives = sums
+        return names, lambda draws: (draws @ positives, draws @ negatives)
+
 
 Computation = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
-METRICS: dict[str, tuple[type, Computation]] = {
+RESAMPLED: dict[str, tuple[type, Computation]] = {
     "image_AUROC": (Scores, curves.auroc),
     "image_AP": (Scores, curves.average_precision),
     "pixel_AUROC": (PixelCounts, curves.auroc),
@@ -89,7 +113,6 @@ def bootstrap(
 
     Example:
         >>> job = Scores(
-        ...     fold="",
         ...     patients=np.array(["a", "b", "c", "d"]),
         ...     labels=np.array([False, False, True, True]),
         ...     scores=np.array([0.1, 0.2, 0.8, 0.9]),
@@ -122,7 +145,7 @@ def point_estimate(job: Scores, metric: str) -> float:
 
     Example:
         >>> names, labels, scores = np.array(["a", "b", "c"]), np.array([False, False, True]), np.array([0.1, 0.3, 0.2])
-        >>> point_estimate(Scores(fold="", patients=names, labels=labels, scores=scores), "image_AUROC")
+        >>> point_estimate(Scores(patients=names, labels=labels, scores=scores), "image_AUROC")
         0.5
     """
     patients, mean_of = _mean_over_jobs([job], metric)
@@ -175,17 +198,18 @@ def _mean_over_jobs(
     jobs: Sequence[Scores] | Sequence[PixelCounts], metric: str
 ) -> tuple[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
     """Return how many patients the jobs have, and what computes the mean metric of draws `(b, patients)` of them."""
-    kind, compute = METRICS.get(metric, (None, None))
+    kind, compute = RESAMPLED.get(metric, (None, None))
     if kind is None or compute is None or not all(isinstance(job, kind) for job in jobs):
-        needed = f"{kind.__name__} are needed" if kind else f"choose one of {', '.join(METRICS)}"
+        needed = f"{kind.__name__} are needed" if kind else f"choose one of {', '.join(RESAMPLED)}"
         msg = f"The metric {metric!r} cannot be resampled from these jobs: {needed}"
         raise ConfigurationError(msg)
-    patients = np.unique(np.concatenate([job.patients for job in jobs])) if jobs else np.zeros(0, dtype=np.str_)
-    prepared = [(np.searchsorted(patients, np.unique(job.patients)), _curve(job)) for job in jobs]
+    prepared = [job.weighted() for job in jobs]
+    patients = np.unique(np.concatenate([names for names, _ in prepared])) if jobs else np.zeros(0, dtype=np.str_)
+    members_and_curves = [(np.searchsorted(patients, names), curve) for names, curve in prepared]
 
     def mean_of(draws: NDArray[np.float64]) -> NDArray[np.float64]:
         total, weight = np.zeros(len(draws)), np.zeros(len(draws))
-        for members, curve in prepared:
+        for members, curve in members_and_curves:
             values = compute(*curve(draws[:, members]))
             drawn = np.where(np.isnan(values), 0.0, draws[:, members].sum(1))
             total += drawn * np.nan_to_num(values)
@@ -202,35 +226,3 @@ def _draws(patients: int, resamples: int, seed: int, size: int) -> Iterator[NDAr
         count = min(size, resamples - start)
         drawn = generator.integers(patients, size=(count, patients)) + patients * np.arange(count)[:, None]
         yield np.bincount(drawn.ravel(), minlength=count * patients).reshape(count, patients).astype(np.float64)
-
-
-def _curve(job: Scores | PixelCounts) -> Curve:
-    return _score_curve(job) if isinstance(job, Scores) else _pixel_curve(job)
-
-
-def _score_curve(job: Scores) -> Curve:
-    scores = np.asarray(job.scores, dtype=np.float64)
-    curves.require_finite(scores, "scores")
-    order = np.argsort(scores)[::-1]
-    # Only the last of equal scores is a threshold.
-    last = np.flatnonzero(np.diff(scores[order], append=-np.inf))
-    owner = np.unique(job.patients, return_inverse=True)[1][order]
-    labels = job.labels[order].astype(bool)
-
-    def curve(draws: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        weights = draws[:, owner]
-        positives = np.cumsum(weights * labels, axis=1)[:, last]
-        return positives, np.cumsum(weights, axis=1)[:, last] - positives
-
-    return curve
-
-
-def _pixel_curve(job: PixelCounts) -> Curve:
-    names, owner = np.unique(job.patients, return_inverse=True)
-    sums = []
-    for counts in (job.positives, job.negatives):
-        of_patient = np.zeros((names.size, counts.shape[1]))
-        np.add.at(of_patient, owner, counts)
-        sums.append(np.cumsum(of_patient[:, ::-1], axis=1))
-    positives, negatives = sums
-    return lambda draws: (draws @ positives, draws @ negatives)

@@ -2,18 +2,21 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import checkpoints
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from anomalib_patchgan import PreparedFolder
-from anomalib_patchgan.benchmark.results import read_result, read_scores
+from anomalib_patchgan.benchmark.check import check_plan
+from anomalib_patchgan.benchmark.job import train_and_test
+from anomalib_patchgan.benchmark.plan import read_plan
+from anomalib_patchgan.benchmark.results import read_job, read_scores
 from anomalib_patchgan.cli import main
 from anomalib_patchgan.deploy.predictor import load_checkpoint
-from tests.cli.test_benchmark import PATCHGAN, files, write_config
+from tests.fakes.comparison import PATCHGAN, job_files, write_comparison
 from tests.fakes.prepared import write_prepared_folder
 
 RESTORATION = {"class_path": "anomalib_patchgan.models.patchgan.evidence.Restoration"}
@@ -31,11 +34,7 @@ def write_rows(path, root, **more):
     """Write a comparison whose first rows change what comes after training."""
     arguments = PATCHGAN["init_args"]
     rows = [{**PATCHGAN, "name": name, "init_args": arguments | changes, **more} for name, changes in CHANGES.items()]
-    write_config(path, root, [*rows, SOURCE] if more else rows)
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    content["benchmark"]["trainer"]["check_val_every_n_epoch"] = 2
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    return path
+    return write_comparison(path, root, [*rows, SOURCE] if more else rows, validate_every=2)
 
 
 @pytest.fixture(scope="module")
@@ -68,22 +67,22 @@ def remove(run, name):
 
 
 def test_scores_are_those_of_a_training(run, prepared, tmp_path):
-    config = write_rows(tmp_path / "alone.yaml", prepared)
-    assert main(["benchmark", "--config", str(config), "--out", str(tmp_path / "run"), "--no-examples"]) == 0
-    for name in ("ranking-off", "restoration"):
+    plan = check_plan(read_plan(write_rows(tmp_path / "alone.yaml", prepared)))
+    for name, spec in zip(("ranking-off", "restoration"), plan.jobs, strict=True):
         path = job_of(run[0], name)
         # Even its name is the same.
-        alone = read_scores(tmp_path / "run" / "jobs" / f"{path.stem}.npz")
+        assert spec.id == path.stem
+        numbers, alone = train_and_test(replace(spec, measure_cost=False), tmp_path, device=0)
         shared = read_scores(path.with_suffix(".npz"))
         assert np.array_equal(alone.score, shared.score)
         assert np.array_equal(alone.positives, shared.positives)
-        assert read_result(tmp_path / "run" / "jobs" / path.name).metrics == read_result(path).metrics
+        assert numbers["metrics"] == read_job(path).metrics
     rows = [read_scores(job_of(run[0], name).with_suffix(".npz")).score for name in ("patchgan", "restoration")]
     assert not np.allclose(*rows)
 
 
 def test_the_result_says_whose_networks_they_are(run):
-    result, source = (read_result(job_of(run[0], name)) for name in ("ranking-off", "patchgan"))
+    result, source = (read_job(job_of(run[0], name)) for name in ("ranking-off", "patchgan"))
     assert result.training["networks_of"] == "PatchGan"
     assert result.training["epochs"] is result.cost["training_seconds"] is result.cost["peak_memory_MiB"] is None
     assert source.training["networks_of"] is None
@@ -97,7 +96,7 @@ def test_networks_that_are_lost_are_trained_again_and_the_result_stays(run, tmp_
     copy = tmp_path / "run"
     shutil.copytree(folder, copy)
     shutil.rmtree(copy / "networks")
-    before = files(copy)
+    before = job_files(copy)
     score = read_scores(job_of(copy, "restoration").with_suffix(".npz")).score
     command = [word if word != str(folder) else str(copy) for word in command]
     # What is finished needs no networks.
@@ -107,7 +106,7 @@ def test_networks_that_are_lost_are_trained_again_and_the_result_stays(run, tmp_
     caplog.set_level("INFO")
     assert main(command) == 0
     assert "trains again" in caplog.text
-    after = files(copy)
+    after = job_files(copy)
     assert after.keys() == before.keys()
     assert {name for name in before if before[name] != after[name]} == {
         name for name in before if name.startswith("restoration")
@@ -122,7 +121,7 @@ def test_networks_that_are_lost_are_trained_again_and_the_result_stays(run, tmp_
         else:
             torch.save({"networks": [{}, {}], "images": torch.zeros(1, 3, 64, 64)}, written)
         assert main(command) == 1
-        result = read_result(job_of(copy, "ranking-off"))
+        result = read_job(job_of(copy, "ranking-off"))
         assert "holds no networks that fit" in result.error
         assert "\n" not in result.error
 
@@ -141,7 +140,7 @@ def test_kept_networks_make_a_checkpoint_with_the_scores_of_the_comparison(run, 
     kept = torch.load(folder / "networks" / f"{source.stem}.pt", weights_only=True)["networks"]
     assert all(torch.equal(content[f"model.reconstructor.{name}"], value) for name, value in kept[0].items())
     module = load_checkpoint(path)
-    data = PreparedFolder(**read_result(source).spec["data_config"]["init_args"])
+    data = PreparedFolder(**read_job(source).spec["data_config"]["init_args"])
     data.setup()
     (batch,) = data.test_dataloader()
     with torch.no_grad():

@@ -5,8 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from anomalib_patchgan.benchmark.raw_predictions import Predictions
-from anomalib_patchgan.benchmark.train_and_test import evaluate
+from anomalib_patchgan.benchmark.evaluate import Predictions, evaluate
 from anomalib_patchgan.measure.patient_scores import ValidatedPatients
 
 

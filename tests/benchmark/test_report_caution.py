@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from anomalib_patchgan.benchmark.report import write_report
-from anomalib_patchgan.benchmark.results import read_result, read_scores, write_job
+from anomalib_patchgan.benchmark.results import read_job, read_scores, write_job
 from tests.fakes.benchmark import write_run
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def aggregate(run, out):
@@ -34,7 +36,7 @@ def test_few_patients_get_no_test(tmp_path, patients, with_interval, with_test):
 def test_one_seed_gets_no_test(tmp_path, one_seed, with_test):
     run = write_run(tmp_path / "run", models={"PatchGan": 4.0, "Padim": 0.5, "Autoencoder": 0.0}, failed=())
     for path in (run / "jobs").glob("*.json"):
-        result = read_result(path)
+        result = read_job(path)
         if result.model == one_seed and result.seed:
             write_job(run, type(result)(**{**vars(result), "metrics": {}, "strata": {}, "error": "killed"}), None)
     table = aggregate(run, tmp_path / "out").query("metric == 'image_AUROC' and stratum == ''").set_index("model")
@@ -57,7 +59,7 @@ def test_equal_seeds_are_no_special_case(tmp_path):
     alone = aggregate(run, tmp_path / "before")
     (first,) = (run / "jobs").glob("model-1--*--seed-0.json")
     for seed in (1, 2):
-        result = read_result(first)
+        result = read_job(first)
         same = {"seed": seed, "id": result.id.replace("seed-0", f"seed-{seed}")}
         write_job(run, type(result)(**{**vars(result), **same}), read_scores(first.with_suffix(".npz")))
     table = aggregate(run, tmp_path / "out")
@@ -73,7 +75,7 @@ def test_a_seed_that_misses_a_fold_counts_for_the_mean_alone(tmp_path):
     # Fold b is easier by far, so that a mean over fold a alone is no sign of what training leaves to chance.
     run = write_run(tmp_path / "run", folds=("a", "b"), models={"PatchGan": 1.0, "Padim": 1.0}, failed=())
     for path in (run / "jobs").glob("model-*--b--*.json"):
-        result, scores = read_result(path), read_scores(path.with_suffix(".npz"))
+        result, scores = read_job(path), read_scores(path.with_suffix(".npz"))
         if result.seed == 2:
             write_job(run, type(result)(**{**vars(result), "metrics": {}, "strata": {}, "error": "killed"}), None)
             continue
@@ -86,7 +88,7 @@ def test_a_seed_that_misses_a_fold_counts_for_the_mean_alone(tmp_path):
     for model in ("PatchGan", "Padim"):
         values = {
             (one.seed, one.fold): one.metrics.get("image_AUROC")
-            for one in map(read_result, (run / "jobs").glob("*.json"))
+            for one in map(read_job, (run / "jobs").glob("*.json"))
             if one.model == model
         }
         means = [(values[seed, "a"] + values[seed, "b"]) / 2 for seed in (0, 1)]
@@ -102,7 +104,7 @@ def test_seeds_tested_on_different_patients_are_not_told_apart(tmp_path):
     for path in (run / "jobs").glob("*--seed-1.json"):
         scores = read_scores(path.with_suffix(".npz"))
         other = {"patient": np.char.add("x", scores.patient)}
-        write_job(run, read_result(path), type(scores)(**{**vars(scores), **other}))
+        write_job(run, read_job(path), type(scores)(**{**vars(scores), **other}))
     table = aggregate(run, tmp_path / "out").query("metric == 'image_AUROC' and stratum == ''")
     assert set(table["interval_over"]) == {"patients only"}
     assert table["p"].isna().all()
@@ -123,7 +125,7 @@ def test_a_model_that_misses_a_fold_is_never_the_best(tmp_path):
     run = write_run(tmp_path / "run", folds=("a", "b"), seeds=(0, 1), failed=(), models=models)
     write_report([run], tmp_path / "whole", examples=False)
     for path in (run / "jobs").glob("model-1--*--b--*.json"):
-        result = read_result(path)
+        result = read_job(path)
         write_job(run, type(result)(**{**vars(result), "metrics": {}, "strata": {}, "error": "killed"}), None)
     write_report([run], tmp_path / "missing", examples=False)
 

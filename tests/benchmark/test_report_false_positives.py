@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from anomalib_patchgan.benchmark.report import resampling, write
-from anomalib_patchgan.benchmark.report.merge import Comparison, Job
+from anomalib_patchgan.benchmark.report.load import Comparison, Job
 from anomalib_patchgan.benchmark.results import JobResult, JobScores
 
 TRIALS = 150
@@ -73,10 +73,9 @@ def _scores(fold, owner, label, score):
 
 
 @pytest.fixture
-def found_different(monkeypatch):
+def found_different(monkeypatch, no_figures):  # noqa: ARG001 - what it does counts
     """A function that gives the share of trials with p below 0.05."""
     monkeypatch.setattr(resampling, "RESAMPLES", 150)
-    monkeypatch.setattr(write, "_open_gallery", lambda *_, **__: None)  # no figures
 
     def share(trials=TRIALS, **what):
         generator = np.random.default_rng(0)

@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 
 from anomalib_patchgan.benchmark.report import write_report
-from anomalib_patchgan.benchmark.report.merge import merge_runs
-from anomalib_patchgan.benchmark.results import read_result, write_job
+from anomalib_patchgan.benchmark.report.load import merge_runs
+from anomalib_patchgan.benchmark.results import read_job, write_job
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from tests.fakes.benchmark import write_run
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def test_jobs_of_the_same_data_are_merged(tmp_path):
@@ -33,7 +35,7 @@ def test_different_settings_of_one_name(tmp_path):
     first, second = (write_run(tmp_path / name, seeds=(0,), failed=()) for name in ("first", "second"))
     (second / "jobs" / "model-0--discs--seed-0.npz").rename(second / "jobs" / "other.npz")
     path = second / "jobs" / "model-0--discs--seed-0.json"
-    write_job(second, type(read_result(path))(**{**vars(read_result(path)), "id": "other"}), None)
+    write_job(second, type(read_job(path))(**{**vars(read_job(path)), "id": "other"}), None)
     path.unlink()
     description = json.loads((second / "run.json").read_text(encoding="utf-8"))
     (second / "run.json").write_text(json.dumps(description | {"jobs": ["other"]}), encoding="utf-8")
@@ -47,7 +49,7 @@ def test_job_that_names_another_file_is_refused(tmp_path):
     path = next((run / "jobs").glob("*.json"))
     path.write_text(json.dumps(json.loads(path.read_text()) | {"id": "../../elsewhere/job"}))
     with pytest.raises(DataError, match=r"is the job '\.\./\.\./elsewhere/job', not that of its name"):
-        read_result(path)
+        read_job(path)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -97,7 +99,7 @@ def test_names_of_files_are_unique(tmp_path):
 def test_maps_measured_at_different_sizes_are_not_compared(tmp_path, in_spec):
     run = write_run(tmp_path / "run", models={"PatchGan": 2.0, "Padim": 1.0}, failed=(), seeds=(0,))
     for path in (run / "jobs").glob("model-1*.json"):
-        result = read_result(path)
+        result = read_job(path)
         change = (
             {"spec": {**result.spec, "evaluation_size": [32, 32]}}
             if in_spec

@@ -10,8 +10,7 @@ from scipy import stats
 
 from anomalib_patchgan.benchmark.report import write_report
 from anomalib_patchgan.measure.detection import patient_metrics
-from tests.benchmark.test_report import jobs_of
-from tests.fakes.benchmark import write_run
+from tests.fakes.benchmark import jobs_of, write_run
 
 TOP = "patient_AUROC_top3"
 
@@ -64,6 +63,7 @@ def test_summary_says_what_the_score_of_a_patient_is(run):
     assert "chosen on healthy validation patients" in text
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(("healthy", "known"), [(4, (False, False)), (9, (True, False)), (10, (True, True))])
 def test_intervals_and_tests_need_enough_of_both_kinds(tmp_path, healthy, known):
     run = write_run(tmp_path / "run", patients=30, healthy=healthy, slices=4, examples=False, failed=())
@@ -75,6 +75,7 @@ def test_intervals_and_tests_need_enough_of_both_kinds(tmp_path, healthy, known)
     assert not math.isnan(aggregate_of(run).loc["Padim", "image_AUROC"]["p"])
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_without_healthy_patients_there_is_no_column(tmp_path):
     run = write_run(tmp_path / "run", patients=8, slices=4, examples=False, failed=())
     write_report([run], run)

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from anomalib_patchgan.benchmark.report import write_report
-from anomalib_patchgan.benchmark.report.merge import merge_runs
-from anomalib_patchgan.benchmark.report.provenance import provenance_notes
-from anomalib_patchgan.benchmark.results import read_result, write_job
+from anomalib_patchgan.benchmark.report.facts import provenance_notes
+from anomalib_patchgan.benchmark.report.load import merge_runs
+from anomalib_patchgan.benchmark.results import read_job, write_job
 from tests.fakes.benchmark import write_run
 
 CODE = {"model": "anomalib_patchgan 0123456789abcdef", "data": "anomalib_patchgan fedcba9876543210"}
@@ -28,7 +28,7 @@ def change(run, jobs, **fields):
     paths = list((run / "jobs").glob(f"{jobs}.json"))
     assert paths
     for path in paths:
-        result = read_result(path)
+        result = read_job(path)
         write_job(run, type(result)(**{**vars(result), **fields}), None)
 
 

@@ -15,10 +15,11 @@ import yaml
 
 from anomalib_patchgan.benchmark import code, run
 from anomalib_patchgan.benchmark.check import check_plan
-from anomalib_patchgan.benchmark.job import describe
-from anomalib_patchgan.benchmark.networks import networks_file
-from anomalib_patchgan.benchmark.plan import JobSpec, read_plan
-from anomalib_patchgan.benchmark.results import JOBS, JobScores, read_result, write_job
+from anomalib_patchgan.benchmark.job import make_result
+from anomalib_patchgan.benchmark.job_spec import JobSpec
+from anomalib_patchgan.benchmark.plan import read_plan
+from anomalib_patchgan.benchmark.results import JOBS, JobScores, read_job, write_job
+from anomalib_patchgan.benchmark.shared_networks import networks_file
 
 NO_SCORES = JobScores(**dict.fromkeys(JobScores.__dataclass_fields__, np.zeros(0)))
 
@@ -48,12 +49,12 @@ def perform(spec, run_folder, device):
     start = time.monotonic()
     time.sleep(0.3)
     times = {"device": device, "start": start, "end": time.monotonic()}
-    write_job(run_folder, describe(spec, environment=times), NO_SCORES)
+    write_job(run_folder, make_result(spec, environment=times), NO_SCORES)
 
 
 def results_of(specs, folder):
     """The results of jobs, in their order."""
-    return [read_result(folder / JOBS / f"{spec.id}.json") for spec in specs]
+    return [read_job(folder / JOBS / f"{spec.id}.json") for spec in specs]
 
 
 def test_two_devices_work_at_the_same_time_and_a_killed_job_ends_no_other(pretend):
@@ -117,7 +118,7 @@ def test_networks_are_trained_again_only_when_they_are_lost(pretend):
 
 def test_a_job_that_is_killed_while_it_trains_again_keeps_its_result(pretend):
     (source,) = make_specs("killed")
-    write_job(pretend, describe(source, cost={"parameters": 1}), NO_SCORES)
+    write_job(pretend, make_result(source, cost={"parameters": 1}), NO_SCORES)
     before = results_of([source], pretend)
     run.run_on_devices([replace(source, keeps_networks=True, keeps_result=False)], [source], pretend, devices=[0])
     assert results_of([source], pretend) == before
@@ -132,9 +133,9 @@ def test_every_gpu_is_a_device(monkeypatch):
 def test_costs_are_measured_again_when_the_first_job_failed(tmp_path):
     specs = make_specs("a", "a", "a")
     assert not run.costs_are_known(tmp_path, specs[1], specs)
-    write_job(tmp_path, describe(specs[0], error="too little memory"), None)
+    write_job(tmp_path, make_result(specs[0], error="too little memory"), None)
     assert not run.costs_are_known(tmp_path, specs[1], specs)
-    write_job(tmp_path, describe(specs[1], cost={"parameters": 1}), None)
+    write_job(tmp_path, make_result(specs[1], cost={"parameters": 1}), None)
     assert run.costs_are_known(tmp_path, specs[2], specs)
 
 
@@ -144,7 +145,7 @@ def test_older_code_of_the_same_settings_counts_when_it_is_accepted(tmp_path):
     def write(code, second, spec=now, error=None):
         environment = {"started": f"2026-11-20T10:00:0{second}+00:00"}
         old = replace(spec, code={"model": code, "data": "d"})
-        write_job(tmp_path, describe(old, error=error, environment=environment), None if error else NO_SCORES)
+        write_job(tmp_path, make_result(old, error=error, environment=environment), None if error else NO_SCORES)
         return old.id
 
     assert run.accept_older_code([now, other], tmp_path) == (now, other)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from anomalib_patchgan.benchmark.split_table import choose_examples, read_examples, read_masks, read_split
+from anomalib_patchgan.benchmark.split_table import choose_lesion_images, read_examples, read_masks, read_split
 from anomalib_patchgan.errors import DataError
 
 
@@ -81,7 +81,7 @@ def test_examples_show_image_lesion_and_map(samples):
 
 def test_examples_are_spread_over_the_lesions():
     label = np.ones(1000, bool)
-    chosen = choose_examples(label, 5)
+    chosen = choose_lesion_images(label, 5)
     assert chosen.tolist() == [0, 250, 500, 749, 999]
-    assert choose_examples(~label).size == 0
-    assert choose_examples(np.array([True, False, True])).tolist() == [0, 2]
+    assert choose_lesion_images(~label).size == 0
+    assert choose_lesion_images(np.array([True, False, True])).tolist() == [0, 2]

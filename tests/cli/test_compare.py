@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from anomalib_patchgan.benchmark.beside_rules import METRICS, RULES, BesideRules
+from anomalib_patchgan.benchmark.beside_rules import COMPARED, RULES, BesideRules
 from anomalib_patchgan.cli import main
 from anomalib_patchgan.cli.compare import conclude, make_table
 from anomalib_patchgan.failures import FAILURE, USAGE_ERROR
@@ -144,14 +144,14 @@ def make(own: dict, rule: dict) -> BesideRules:
 
 
 def test_the_conclusion_names_each_metric_that_a_rule_reaches():
-    rule = dict.fromkeys(METRICS, 0.5)
-    assert conclude(make(dict.fromkeys(METRICS, 0.75), rule)) == ["PatchGan is above every rule."]
+    rule = dict.fromkeys(COMPARED, 0.5)
+    assert conclude(make(dict.fromkeys(COMPARED, 0.75), rule)) == ["PatchGan is above every rule."]
     lines = conclude(make({"image_AUROC": 0.75, "pixel_AP": 0.5, "pixel_best_dice": 0.25}, rule))
     assert [line.split("training in ")[1] for line in lines] == [
         "pixel AP: 0.500 against 0.500 of SlicePosition.",
         "best Dice: 0.250 against 0.500 of SlicePosition.",
     ]
-    table = make_table(make(dict.fromkeys(METRICS, 0.75), rule))
+    table = make_table(make(dict.fromkeys(COMPARED, 0.75), rule))
     assert [list(column.cells) for column in table.columns] == [
         ["image AUROC", "pixel AP", "best Dice"], ["0.750"] * 3, ["0.500"] * 3, ["SlicePosition"] * 3,
     ]  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anomalib_patchgan.benchmark.rated import rate_models
-from anomalib_patchgan.benchmark.report.merge import merge_runs
+from anomalib_patchgan.benchmark.report.load import merge_runs
 from anomalib_patchgan.benchmark.results import FORMAT, RUN, JobResult, JobScores, write_job
 from anomalib_patchgan.cli import edge_rivals, main
 from anomalib_patchgan.deploy import edge
@@ -147,7 +147,7 @@ def test_models_of_a_run_stand_beside_the_export_with_their_quality(
 def test_memory_of_patchcore_is_as_large_as_in_the_run(prepared, run):
     import torch
 
-    from anomalib_patchgan.benchmark.export_model import rebuild
+    from anomalib_patchgan.benchmark.model_cost import rebuild
 
     run.add("Patchcore", RESNET | {"coreset_sampling_ratio": 0.05}, seeds=(0,), values=(0.5,))
     ((model,), _) = run.rate()
@@ -172,7 +172,7 @@ def quick(monkeypatch):
 
 @pytest.mark.usefixtures("quick")
 def test_export_that_raises_is_a_remark_and_not_the_end(checkpoint, prepared, tmp_path, run, monkeypatch):
-    from anomalib_patchgan.benchmark import export_model
+    from anomalib_patchgan.benchmark import model_cost as export_model
 
     def fail(spec, _):
         raise MemoryError if spec.model == "Padim" else RuntimeError("no such operation\n in the graph")

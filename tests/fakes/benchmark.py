@@ -1,12 +1,12 @@
 """Writes run folders of benchmarks that never ran: made-up scores with their true metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from anomalib_patchgan.benchmark.results import FORMAT, RUN, JobResult, JobScores, write_job
+from anomalib_patchgan.benchmark.results import FORMAT, RUN, JobResult, JobScores, read_run, read_scores, write_job
 from anomalib_patchgan.files import write_json
 from anomalib_patchgan.measure.detection import image_metrics, patient_metrics, stratum_metrics
 from anomalib_patchgan.measure.localisation import pixel_counts, pixel_metrics
@@ -92,6 +92,12 @@ def write_run(
         },
     )
     return run
+
+
+def jobs_of(run: Path, model: str, folds: Collection[str] = ("", "a", "b")) -> list[tuple[JobResult, JobScores]]:
+    """Read the results and scores of a model's finished jobs."""
+    results = [result for result in read_run(run)[1] if result.model == model and result.fold in folds]
+    return [(one, read_scores(run / "jobs" / f"{one.id}.npz")) for one in results if one.error is None]
 
 
 def _job(number, model, data, fold, seed):

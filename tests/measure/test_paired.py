@@ -48,7 +48,6 @@ def test_the_mean_is_resampled_with_the_same_draws_as_a_metric():
     right = values > 0.35
     jobs = [
         Scores(
-            fold=name,
             patients=np.array([name, name]),
             labels=np.array([False, True]),
             scores=np.array([0.0, 1.0 if good else -1.0]),

@@ -10,22 +10,21 @@ from anomalib_patchgan.measure import statistics
 from anomalib_patchgan.measure.statistics import PixelCounts, Scores, bootstrap, holm
 
 
-def make_scores(seed=0, patients=12, slices=8, fold="", levels=6, prefix="p", effect=2.0):
+def make_scores(seed=0, patients=12, slices=8, levels=6, prefix="p", effect=2.0):
     """Slices of a patient share an offset, in their score and in their chance of a lesion."""
     generator = np.random.default_rng(seed)
     names = np.repeat([f"{prefix}{i}" for i in range(patients)], slices)
     labels = generator.random(names.size) < np.repeat(generator.uniform(0.1, 0.9, patients), slices)
     scores = effect * labels + np.repeat(generator.standard_normal(patients), slices)
     scores += generator.standard_normal(names.size)
-    return Scores(fold=fold, patients=names, labels=labels, scores=np.round(scores * levels) / levels)
+    return Scores(patients=names, labels=labels, scores=np.round(scores * levels) / levels)
 
 
-def make_counts(seed=0, patients=6, slices=3, bins=5, fold=""):
+def make_counts(seed=0, patients=6, slices=3, bins=5):
     generator = np.random.default_rng(seed)
     names = np.repeat([f"p{i}" for i in range(patients)], slices)
     positives = generator.integers(0, 4, size=(names.size, bins)) * np.arange(bins)
     return PixelCounts(
-        fold=fold,
         patients=names,
         positives=positives.astype(np.uint32),
         negatives=generator.integers(0, 9, size=(names.size, bins)).astype(np.uint32),
@@ -100,13 +99,11 @@ def test_chunks_change_nothing(monkeypatch):
 def test_models_are_paired():
     model = make_scores(effect=2.0)
     order = np.random.default_rng(0).permutation(model.scores.size)
-    same = Scores(
-        fold="", patients=model.patients[order], labels=model.labels[order], scores=3 * model.scores[order] + 1
-    )
+    same = Scores(patients=model.patients[order], labels=model.labels[order], scores=3 * model.scores[order] + 1)
     reference, rival = bootstrap([model], "image_AP"), bootstrap([same], "image_AP")
     np.testing.assert_array_equal(reference, rival)
     # A slightly but always better model: the pairs see what the two spreads do not.
-    better = Scores(fold="", patients=model.patients, labels=model.labels, scores=model.scores + 0.4 * model.labels)
+    better = Scores(patients=model.patients, labels=model.labels, scores=model.scores + 0.4 * model.labels)
     other = bootstrap([better], "image_AUROC")
     reference = bootstrap([model], "image_AUROC")
     assert (other > reference).mean() > 0.99
@@ -115,12 +112,12 @@ def test_models_are_paired():
 
 def test_mean_over_folds_by_hand(monkeypatch):
     # Fold 1 tests a and b, fold 2 tests c; two seeds each, and nothing but their AUROC differs.
-    def job(fold, patients, good):
+    def job(patients, good):
         scores = np.tile([0.0, 1.0 if good else 0.0], len(patients))
         labels = np.tile([False, True], len(patients))
-        return Scores(fold=fold, patients=np.repeat(patients, 2), labels=labels, scores=scores)
+        return Scores(patients=np.repeat(patients, 2), labels=labels, scores=scores)
 
-    jobs = [job("1", ["a", "b"], True), job("1", ["a", "b"], False), job("2", ["c"], True), job("2", ["c"], True)]
+    jobs = [job(["a", "b"], True), job(["a", "b"], False), job(["c"], True), job(["c"], True)]
     weights = np.array([[1, 1, 1], [3, 0, 0], [0, 0, 3], [0, 1, 2]], dtype=float)
     monkeypatch.setattr(statistics, "_draws", lambda *_, **__: [weights])
     # Fold 1: 1 and 0.5, fold 2: 1 and 1.
@@ -129,15 +126,15 @@ def test_mean_over_folds_by_hand(monkeypatch):
 
 
 def test_leave_one_patient_out():
-    folds = [make_scores(seed=i, patients=1, slices=20, prefix=f"p{i}-", fold=str(i)) for i in range(5)]
+    folds = [make_scores(seed=i, patients=1, slices=20, prefix=f"p{i}-") for i in range(5)]
     assert all(0 < fold.labels.sum() < 20 for fold in folds)
     areas = np.array([roc_auc_score(fold.labels, fold.scores) for fold in folds])
     np.testing.assert_allclose(bootstrap(folds, "image_AUROC", resamples=40), draws(5, 40) @ areas / 5)
 
 
 def test_undefined_jobs_are_left_out():
-    defined = make_scores(patients=1, slices=30, prefix="a", fold="1")
-    normal = Scores(fold="2", patients=np.array(["b"] * 4), labels=np.zeros(4, dtype=bool), scores=np.arange(4.0))
+    defined = make_scores(patients=1, slices=30, prefix="a")
+    normal = Scores(patients=np.array(["b"] * 4), labels=np.zeros(4, dtype=bool), scores=np.arange(4.0))
     values = bootstrap([defined, normal], "image_AP", resamples=100)
     without = draws(2, 100)[:, 0] == 0
     assert without.any()
@@ -151,7 +148,7 @@ def test_wrong_metrics_are_refused():
     for jobs, metric in (([make_scores()], "pixel_AP"), ([make_counts()], "image_AP"), ([make_scores()], "AUROC")):
         with pytest.raises(ConfigurationError, match=metric):
             bootstrap(jobs, metric)
-    bad = Scores(fold="", patients=np.array(["a"]), labels=np.array([True]), scores=np.array([np.nan]))
+    bad = Scores(patients=np.array(["a"]), labels=np.array([True]), scores=np.array([np.nan]))
     with pytest.raises(DataError, match="1 of 1"):
         bootstrap([bad], "image_AP")
 

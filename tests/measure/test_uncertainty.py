@@ -102,7 +102,7 @@ def test_intervals_of_patients_cover_the_truth_and_those_of_images_do_not():
         job = make_scores(seed=seed, patients=100, levels=10**6)
         area = roc_auc_score(job.labels, job.scores)
         names = np.arange(job.labels.size).astype(str)
-        alone = Scores(fold="", patients=names, labels=job.labels, scores=job.scores)
+        alone = Scores(patients=names, labels=job.labels, scores=job.scores)
         for one, number in ((job, 100), (alone, names.size)):
             low, high = uncertainty(one_seed(bootstrap([one], "image_AUROC", 200), number)).interval(area)
             covered += (low <= truth <= high) and one is job

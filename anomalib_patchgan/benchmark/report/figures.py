@@ -1,18 +1,18 @@
-"""The figures of a comparison: curves, score histograms, accuracy against latency."""
+"""The figures of a comparison: curves, score histograms, accuracy against latency, and example heat maps."""
 
 import io
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
+from numpy.typing import NDArray
 from PIL import Image
 
-from anomalib_patchgan.benchmark.report.view import ModelView
-from anomalib_patchgan.plots import set_plain_text, write_names
+from anomalib_patchgan.plots import draw_outline, set_plain_text, write_names
 
 MAX_BYTES = 150_000
 NORMAL, LESION = "#9ecae1", "#b33c00"
@@ -22,6 +22,47 @@ _DASHES = ("--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6,
 _DPI = (110, 90, 70, 55)
 # Inches of the square of a curve.
 _SIDE = 3.3
+# Beyond that a heat map is too small on a page; further models follow below.
+MODELS_PER_LINE = 7
+# Inches.
+_TILE, _GAP, _HEADER, _LABEL = 1.2, 0.04, 0.36, 0.22
+
+
+class Curve(NamedTuple):
+    """Points of a curve, `(K,)` each."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+
+
+class Example(NamedTuple):
+    """One lesion image with its lesion and the model's map, `(h, w, 3)` uint8, `(h, w)` bool and `(h, w)` uint8."""
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    map: NDArray[np.uint8]
+
+
+class ModelView(NamedTuple):
+    """What figures show of one model: its first seed.
+
+    Attributes:
+        model: Name of the model.
+        folds: Number of folds.
+        scores: Raw scores of the images of all folds, `(N,)`.
+        labels: Whether they hold a lesion, `(N,)`.
+        roc: Mean of the folds' ROC curves; `None` where undefined.
+        precision_recall: Mean of the folds' precision-recall curves.
+        examples: Example images by name.
+    """
+
+    model: str
+    folds: int
+    scores: NDArray[np.float64]
+    labels: NDArray[np.bool_]
+    roc: Curve | None
+    precision_recall: Curve | None
+    examples: dict[str, Example]
 
 
 def draw_curves(
@@ -70,14 +111,24 @@ def draw_curves(
             axes.plot([0, 1], [0, 1], color="0.8", linewidth=0.8, zorder=0)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=labels[0], ylabel=labels[1])
         axes.grid(color="0.93")
-        _legend(axes, handles, names)
+        legend = axes.legend(
+            handles, [" "] * len(handles), loc="upper center", bbox_to_anchor=(0.5, -0.46 / _SIDE), fontsize=7.5,
+            frameon=False, handlelength=3.5,
+        )  # fmt: skip
+        for text, name in zip(legend.get_texts(), names, strict=True):
+            set_plain_text(text, _short(name, 60))
     return figure
 
 
 def draw_scores(views: Sequence[ModelView]) -> Figure:
     """Draw the histograms of normal and lesion images' scores, each model on its own axis."""
-    figure, panels = _panels(len(views), width=2.4, height=1.6, columns=4 if len(views) > 3 else len(views))  # noqa: PLR2004
-    for number, (axes, view) in enumerate(zip(panels, views, strict=True)):
+    columns = min(len(views), 4)
+    rows = math.ceil(len(views) / columns)
+    figure = Figure(figsize=(columns * 2.4, rows * 1.6), layout="constrained", facecolor="white")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels[len(views) :]:
+        axes.remove()
+    for number, (axes, view) in enumerate(zip(panels, views, strict=False)):
         low, high = np.percentile(view.scores, [0.5, 99.5])
         if low == high:
             low, high = low - 0.5, high + 0.5
@@ -128,6 +179,47 @@ def draw_latency(points: Mapping[str, tuple[float, float, bool]], reference: str
     return figure
 
 
+def draw_examples(
+    examples: Mapping[str, Mapping[str, Example]], chosen: Mapping[str, str], *, with_masks: bool = False
+) -> Figure:
+    """Draw example images with the outline of the lesion, and the heat map of each model.
+
+    Args:
+        examples: Images by name of each model; one without an image gets an empty cell that says so.
+        chosen: Name of the image of each row.
+        with_masks: Draw the lesion beside the image, too.
+
+    Returns:
+        A row for each image and a column for each model; more than seven models go into several blocks.
+    """
+    models = list(examples)
+    lines = math.ceil(len(models) / MODELS_PER_LINE)
+    size = math.ceil(len(models) / lines)
+    blocks = [models[start : start + size] for start in range(0, len(models), size)]
+    own = {"image": _draw_image, "lesion": _draw_mask} if with_masks else {"": _draw_image}
+    block_height = _HEADER + len(chosen) * (_TILE + _GAP)
+    width, height = _LABEL + (len(own) + size) * (_TILE + _GAP), lines * block_height
+    figure = Figure(figsize=(width, height), facecolor="white")
+    for number, block in enumerate(blocks):
+        for place, (row, name) in enumerate(chosen.items()):
+            bottom = height - number * block_height - _HEADER - (place + 1) * (_TILE + _GAP)
+            panels = []
+            for column in range(len(own) + len(block)):
+                left = _LABEL + column * (_TILE + _GAP)
+                panels.append(figure.add_axes((left / width, bottom / height, _TILE / width, _TILE / height)))
+                panels[-1].set(xticks=[], yticks=[])
+                panels[-1].spines[:].set_visible(False)
+            for axes, draw in zip(panels, own.values(), strict=False):
+                draw(axes, next(of_model[name] for of_model in examples.values() if name in of_model))
+            panels[0].set_ylabel(row, size=8, labelpad=3)
+            for axes, model in zip(panels[len(own) :], block, strict=True):
+                _draw_map(axes, examples[model].get(name))
+            if place == 0:
+                for axes, title in zip(panels, (*own, *block), strict=True):
+                    axes.set_title(_wrap(title), size=7, pad=3, parse_math=False)
+    return figure
+
+
 def encode(figure: Figure) -> bytes:
     """Encode a figure as a PNG file of 150 kB at most, with fewer colours and pixels if need be."""
     png = b""
@@ -144,24 +236,32 @@ def encode(figure: Figure) -> bytes:
     return png
 
 
-def _legend(axes: Axes, handles: Sequence[Line2D], names: Sequence[str]) -> None:
-    legend = axes.legend(
-        handles, [" "] * len(handles), loc="upper center", bbox_to_anchor=(0.5, -0.46 / _SIDE), fontsize=7.5,
-        frameon=False, handlelength=3.5,
-    )  # fmt: skip
-    for text, name in zip(legend.get_texts(), names, strict=True):
-        set_plain_text(text, _short(name, 60))
-
-
-def _panels(number: int, *, width: float, height: float, columns: int) -> tuple[Figure, list[Axes]]:
-    columns = max(1, min(columns, number))
-    rows = math.ceil(number / columns)
-    figure = Figure(figsize=(columns * width, rows * height), layout="constrained", facecolor="white")
-    panels = list(figure.subplots(rows, columns, squeeze=False).ravel())
-    for axes in panels[number:]:
-        axes.remove()
-    return figure, panels[:number]
-
-
 def _short(name: str, length: int) -> str:
     return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def _draw_image(axes: Axes, example: Example) -> None:
+    axes.imshow(example.image)
+    draw_outline(axes, example.mask)
+
+
+def _draw_mask(axes: Axes, example: Example) -> None:
+    axes.imshow(example.mask, cmap="gray", vmin=0, vmax=1)
+
+
+def _draw_map(axes: Axes, example: Example | None) -> None:
+    if example is None:
+        axes.text(0.5, 0.5, "no map", ha="center", va="center", size=7, color="0.4", transform=axes.transAxes)
+        return
+    axes.imshow(example.map, cmap="inferno", vmin=0, vmax=255)
+    draw_outline(axes, example.mask, colour="white")
+
+
+def _wrap(name: str, width: int = 20) -> str:
+    """Break a name into two lines at most."""
+    if len(name) <= width:
+        return name
+    cut = name.rfind(" ", 0, width + 1)
+    cut = cut if cut > 0 else width
+    rest = name[cut:].strip()
+    return f"{name[:cut]}\n{rest if len(rest) <= width else rest[: width - 1] + '…'}"

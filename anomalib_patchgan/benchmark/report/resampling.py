@@ -1,12 +1,12 @@
-"""The bootstrap of one model's jobs, kept for its interval and for its comparison with the others."""
+"""A metric over the seeds and folds of one model, and its bootstrap, kept for its interval and for the comparisons."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalib_patchgan.benchmark.report.merge import Job
-from anomalib_patchgan.benchmark.report.spread import Spread
+from anomalib_patchgan.benchmark.report.load import Job
 from anomalib_patchgan.benchmark.results import JobScores
 from anomalib_patchgan.measure.patient_scores import PATIENT_METRICS, score_patients
 from anomalib_patchgan.measure.statistics import PixelCounts, Scores, bootstrap
@@ -19,6 +19,62 @@ IMAGE_METRICS = ("image_AUROC", "image_AP")
 PIXEL_METRICS = ("pixel_AUROC", "pixel_AP", "pixel_best_dice")
 # What a metric of patients is, once each has one score.
 _OF_PATIENTS = "image_AUROC"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """A metric over the jobs of one model.
+
+    Args:
+        seed_means: Mean over the folds of each seed; empty when the metric is defined nowhere.
+        jobs: Number of jobs in which it is defined.
+        folds: Their folds.
+        complete: The seeds in which it is defined in all of these folds. The others' means are over other patients.
+    """
+
+    seed_means: Mapping[int, float]
+    jobs: int
+    folds: frozenset[str]
+    complete: tuple[int, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds."""
+        return float(np.mean(list(self.seed_means.values())))
+
+    @property
+    def complete_means(self) -> list[float]:
+        """Mean over the folds of each complete seed."""
+        return [self.seed_means[seed] for seed in self.complete]
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation over the complete seeds; NaN for fewer than two."""
+        return float(np.std(self.complete_means, ddof=1)) if len(self.complete) > 1 else float("nan")
+
+
+def spread(jobs: Sequence[Job], metric: str, stratum: str, folds: frozenset[str] | None = None) -> Spread:
+    """Average a metric over the folds of each seed.
+
+    Args:
+        jobs: Finished jobs of one model.
+        metric: Name of the metric.
+        stratum: Kind of lesions; "" for all.
+        folds: Folds to take part; all by default.
+    """
+    values: dict[int, dict[str, list[float]]] = {}
+    for result in (job.result for job in jobs if folds is None or job.result.fold in folds):
+        value = (result.strata.get(stratum, {}) if stratum else result.metrics).get(metric)
+        if value is not None:
+            values.setdefault(result.seed, {}).setdefault(result.fold, []).append(value)
+    defined = frozenset(fold for seed in values.values() for fold in seed)
+    return Spread(
+        # Two accelerators may have run the same seed and fold.
+        seed_means={seed: float(np.mean([np.mean(one) for one in of.values()])) for seed, of in values.items()},
+        jobs=sum(len(one) for of in values.values() for one in of.values()),
+        folds=defined,
+        complete=tuple(seed for seed, of in values.items() if of.keys() == defined),
+    )
 
 
 class Resampler:
@@ -86,36 +142,28 @@ class Resampler:
             }
         return self._images[folds, chosen]
 
-    def tested_as(self, other: "Resampler", folds: frozenset[str]) -> bool:
-        """Tell whether the images of some folds are those that another model was tested on."""
-        return self.images(folds) == other.images(folds)
-
     def _resample(self, metric: str, stratum: str, folds: frozenset[str], seeds: frozenset[int]) -> NDArray[np.float64]:
         """The metric of each resample, `(RESAMPLES,)`; NaN where undefined."""
         key = (metric, stratum, folds, seeds)
         if key not in self._values:
-            chosen = [(fold, scores) for seed, fold, scores in self.jobs if fold in folds and seed in seeds]
+            chosen = [scores for seed, fold, scores in self.jobs if fold in folds and seed in seeds]
             if metric in PIXEL_METRICS:
-                pixels = [_pixel_counts(fold, scores) for fold, scores in chosen if scores.positives.shape[1]]
+                pixels = [
+                    PixelCounts(patients=scores.pixel_patient, positives=scores.positives, negatives=scores.negatives)
+                    for scores in chosen
+                    if scores.positives.shape[1]
+                ]
                 self._values[key] = bootstrap(pixels, metric, RESAMPLES)
-            elif metric in PATIENT_METRICS:
-                patients = [_patient_scores(fold, scores, metric) for fold, scores in chosen]
-                self._values[key] = bootstrap(patients, _OF_PATIENTS, RESAMPLES)
             else:
-                images = [_scores(fold, scores, stratum) for fold, scores in chosen]
-                self._values[key] = bootstrap(images, metric, RESAMPLES)
+                images = [_scores_of(metric, stratum, scores) for scores in chosen]
+                self._values[key] = bootstrap(images, _OF_PATIENTS if metric in PATIENT_METRICS else metric, RESAMPLES)
         return self._values[key]
 
 
-def _scores(fold: str, scores: JobScores, stratum: str) -> Scores:
-    kept = (~scores.label | (scores.stratum == stratum)) if stratum else np.ones(scores.label.shape, dtype=bool)
-    return Scores(fold=fold, patients=scores.patient[kept], labels=scores.label[kept], scores=scores.score[kept])
-
-
-def _patient_scores(fold: str, scores: JobScores, metric: str) -> Scores:
-    patients, labels, values = score_patients(metric, scores.score, scores.label, scores.patient)
-    return Scores(fold=fold, patients=patients, labels=labels, scores=values)
-
-
-def _pixel_counts(fold: str, scores: JobScores) -> PixelCounts:
-    return PixelCounts(fold=fold, patients=scores.pixel_patient, positives=scores.positives, negatives=scores.negatives)
+def _scores_of(metric: str, stratum: str, scores: JobScores) -> Scores:
+    """The scores of a job's patients, or of its images: all normal ones and the lesions of a stratum."""
+    if metric in PATIENT_METRICS:
+        patients, labels, values = score_patients(metric, scores.score, scores.label, scores.patient)
+        return Scores(patients=patients, labels=labels, scores=values)
+    kept = ~scores.label | (scores.stratum == stratum) | (stratum == "")
+    return Scores(patients=scores.patient[kept], labels=scores.label[kept], scores=scores.score[kept])

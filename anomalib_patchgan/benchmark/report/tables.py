@@ -1,16 +1,17 @@
 """The tables of the report, for Markdown and HTML alike."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
-from anomalib_patchgan.benchmark.report.aggregate import PATIENTS_ONLY, Aggregate
-from anomalib_patchgan.benchmark.report.merge import Comparison, Job
+from anomalib_patchgan.benchmark.report.analyse import NAN, PATIENTS_ONLY, Aggregate
+from anomalib_patchgan.benchmark.report.load import Comparison, Job
 from anomalib_patchgan.benchmark.report.resampling import FEWEST_FOR_TEST, RESAMPLES
 from anomalib_patchgan.benchmark.results import PIXEL_BINS
 from anomalib_patchgan.measure.patient_scores import PATIENT_METRICS
 
-METRICS = {
+METRIC_NAMES = {
     "image_AUROC": "image AUROC",
     "image_AP": "image AP",
     "image_TPR_at_1FPR": "TPR at 1 % FPR",
@@ -31,8 +32,7 @@ EMPTY = "-"
 SIGNIFICANT = 0.05
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
+class Cell(NamedTuple):
     """A cell: a number, its spread, and what stands below or behind it."""
 
     value: str = EMPTY
@@ -41,11 +41,10 @@ class Cell:
     bold: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
+class Table(NamedTuple):
     """A table.
 
-    Args:
+    Attributes:
         title: What it shows.
         columns: Heads of the columns; the first is that of the rows' names.
         rows: Name and cells of each row.
@@ -56,6 +55,11 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Cell]]]
     notes: Sequence[str]
+
+
+# Stratum, "" for all lesions, and metric.
+Column = tuple[str, str]
+Found = Mapping[tuple[str, str, str], Aggregate]
 
 
 def make_tables(comparison: Comparison, aggregates: Sequence[Aggregate]) -> list[Table]:
@@ -75,67 +79,58 @@ def make_tables(comparison: Comparison, aggregates: Sequence[Aggregate]) -> list
     return [table for table in tables if table.rows and len(table.columns) > 1]
 
 
-Found = Mapping[tuple[str, str, str], Aggregate]
-
-
 def _metrics(comparison: Comparison, found: Found) -> Table:
-    columns = [metric for metric in METRICS if any((model, "", metric) in found for model in comparison.models)]
+    metrics = {metric for _, stratum, metric in found if not stratum}
+    columns = [("", metric) for metric in METRIC_NAMES if metric in metrics]
     whole = _complete(comparison)
-    best = {key: _best((one for name, one in found.items() if name[1:] == ("", key)), whole) for key in columns}
     rows = []
-    for model in comparison.models:
+    for model, cells in _means(comparison, found, columns):
         jobs = comparison.finished(model)
         seeds = str(len({job.result.seed for job in jobs}))
         folds = {job.result.fold for job in jobs}
-        cells = [Cell(value=seeds if model in whole else f"{seeds}, {len(folds)} folds only")]
-        cells += [_cell(found.get((model, "", metric)), best[metric]) for metric in columns]
-        rows.append((model, cells))
-    spread = (
+        rows.append((model, [Cell(seeds if model in whole else f"{seeds}, {len(folds)} folds only"), *cells]))
+    how = (
         "Mean over seeds ± standard deviation over seeds, where there are several. In brackets, where given: 95 % "
         "interval over patients and seeds, so it says how much the number depends on the patients of the test split "
         "and on the randomness of training; where no ± stands nothing is known of the latter, and the interval is over "
         f"{PATIENTS_ONLY}. Student's t, from the seeds' variance and {RESAMPLES} bootstrap samples of the patients "
         "(each drawn with all its images). The best mean of a column is bold if it is that of several seeds."
     )
-    notes = [spread]
+    notes = [how]
     if len({job.result.fold for job in comparison.jobs}) > 1:
         notes.append(
             "Folds are averaged within each seed; a seed that misses a fold counts for the mean alone. A model that "
             "misses folds is never the best."
         )
-    if "pixel_AUROC" in columns:
+    if "pixel_AUROC" in metrics:
         notes.append(
             "Pixel metrics take all pixels of a test split together; a model without a map has none. Their intervals "
             f"come from counts of pixels in {PIXEL_BINS} bins of the map's value."
         )
     else:
         notes.append("No pixel metrics: they need masks of the lesions in the test split, and a model with a map.")
-    if set(PATIENT_METRICS) & set(columns):
+    if metrics & set(PATIENT_METRICS):
         notes.append(
             "A patient with a lesion in any image is abnormal. Its score is the highest of its images or, top 3, the "
             "mean of the highest three, or of as large a share where it has more or fewer images than the median "
             "patient. Intervals and tests need as many healthy patients, and as many others, as elsewhere patients. "
             "The validation threshold of patients is that of their top 3, chosen on healthy validation patients."
         )
-    if any("at val" in METRICS[metric] for metric in columns):
-        best_dice = ", best Dice on the test data themselves" if "pixel_best_dice" in columns else ""
+    if any("at val" in METRIC_NAMES[metric] for metric in metrics):
+        best_dice = ", best Dice on the test data themselves" if "pixel_best_dice" in metrics else ""
         notes.append(f"The validation threshold was chosen on validation data{best_dice}.")
-    return Table(
-        title="Metrics", columns=["model", "seeds", *(METRICS[name] for name in columns)], rows=rows, notes=notes
-    )
+    return Table("Metrics", ["model", "seeds", *_heads(columns)], rows, notes)
 
 
 def _differences(comparison: Comparison, found: Found) -> Table:
     reference = comparison.reference
-    known = {(one.stratum, one.metric): None for one in found.values() if not math.isnan(one.difference_low)}
-    columns = sorted(known, key=lambda key: (key[0], list(METRICS).index(key[1])))
-    rows = []
-    for model in comparison.models:
-        if model == reference:
-            continue
-        ones = [found.get((model, *key)) for key in columns]
-        rows.append((model, [_difference(one) for one in ones]))
-    heads = [f"{METRICS[metric]}, {stratum}" if stratum else METRICS[metric] for stratum, metric in columns]
+    known = {(one.stratum, one.metric) for one in found.values() if not math.isnan(one.difference_low)}
+    columns = sorted(known, key=lambda key: (key[0], list(METRIC_NAMES).index(key[1])))
+    rows = [
+        (model, [_difference(found.get((model, *key))) for key in columns])
+        for model in comparison.models
+        if model != reference
+    ]
     how = (
         f"Model minus {reference}, positive where the model is better, with its 95 % interval and two-sided p-value "
         "over patients (the same are drawn for both) and seeds, p corrected by Holm's method for the rivals in a "
@@ -144,65 +139,82 @@ def _differences(comparison: Comparison, found: Found) -> Table:
         f"there is no p; nor is there with fewer than {FEWEST_FOR_TEST} patients. Only folds that both have are "
         "compared, and only models tested on the same images."
     )
-    return Table(title=f"Differences to {reference}", columns=["model", *heads], rows=rows, notes=[how])
+    return Table(f"Differences to {reference}", ["model", *_heads(columns)], rows, [how])
 
 
 def _strata(comparison: Comparison, found: Found) -> Table:
-    keys = dict.fromkeys((stratum, metric) for _, stratum, metric in found if stratum)
-    columns = [key for metric in ("image_AUROC", "image_AP") for key in sorted(keys) if key[1] == metric]
-    whole = _complete(comparison)
-    best = {key: _best((one for name, one in found.items() if name[1:] == key), whole) for key in columns}
-    rows = [
-        (model, [_cell(found.get((model, *key)), best[key]) for key in columns])
-        for model in comparison.models
-        if any((model, *key) in found for key in columns)
-    ]
+    keys = sorted({(stratum, metric) for _, stratum, metric in found if stratum})
+    columns = [key for metric in ("image_AUROC", "image_AP") for key in keys if key[1] == metric]
+    rows = [row for row in _means(comparison, found, columns) if any(cell != Cell() for cell in row[1])]
     notes = ["The lesion images of one stratum against all normal images; mean, spread and interval as above."]
-    heads = [f"{METRICS[metric]}, {stratum}" for stratum, metric in columns]
-    return Table(title="Strata", columns=["model", *heads], rows=rows, notes=notes)
+    return Table("Strata", ["model", *_heads(columns)], rows, notes)
 
 
 def _cost(comparison: Comparison) -> Table:
     rows = []
     for model in comparison.models:
         jobs = comparison.finished(model)
-        training = jobs[0].result.training
-        size = [_mean(jobs, "cost", name) for name in ("image_height", "image_width")]
-        flops = _mean(jobs, "cost", "flops")
-        numbers = [
-            (_mean(jobs, "cost", "parameters"), ",.0f"),
-            (None if flops is None else flops / 1e9, ".3g"),
-            (_mean(jobs, "training", "epochs"), "g"),
-            (_mean(jobs, "cost", "training_seconds"), ".0f"),
-            (_mean(jobs, "cost", "training_images_per_second"), ".3g"),
-            (_mean(jobs, "cost", "peak_memory_MiB"), ".0f"),
-            *((_mean(jobs, "cost", f"torch_{name}_ms"), ".3g") for name in ("p50", "p95")),
-            *((_mean(jobs, "cost", f"openvino_{name}_ms"), ".3g") for name in ("p50", "p95")),
-            (_mean(jobs, "cost", "openvino_MB"), ".3g"),
-        ]
-        cells = [Cell(value=EMPTY if number is None else _plain(number, form)) for number, form in numbers]
-        cells.insert(2, Cell(value=EMPTY if None in size else "x".join(f"{side:g}" for side in size)))
-        rows.append((model, [*cells, Cell(value=str(training.get("backbone") or EMPTY))]))
-    heads = ["parameters", "GFLOP", "image size", "epochs", "training s", "images/s", "peak MiB", "torch p50 ms",
-             "torch p95 ms", "OpenVINO p50 ms", "OpenVINO p95 ms", "OpenVINO MB", "backbone"]  # fmt: skip
+        cell = partial(_cost_cell, jobs)
+        size = [cell("cost", f"image_{side}", "g").value for side in ("height", "width")]
+        cells = {
+            "parameters": cell("cost", "parameters", ",.0f"),
+            "GFLOP": cell("cost", "flops", ".3g", 1e9),
+            "image size": Cell() if EMPTY in size else Cell("x".join(size)),
+            "epochs": cell("training", "epochs", "g"),
+            "training s": cell("cost", "training_seconds", ".0f"),
+            "images/s": cell("cost", "training_images_per_second", ".3g"),
+            "peak MiB": cell("cost", "peak_memory_MiB", ".0f"),
+            "torch p50 ms": cell("cost", "torch_p50_ms", ".3g"),
+            "torch p95 ms": cell("cost", "torch_p95_ms", ".3g"),
+            "OpenVINO p50 ms": cell("cost", "openvino_p50_ms", ".3g"),
+            "OpenVINO p95 ms": cell("cost", "openvino_p95_ms", ".3g"),
+            "OpenVINO MB": cell("cost", "openvino_MB", ".3g"),
+            "backbone": Cell(str(jobs[0].result.training.get("backbone") or EMPTY)),
+        }
+        rows.append((model, cells))
     how = (
         "Mean over the jobs that measured it. GFLOP: one forward pass of one image, a multiplication and an addition "
         "count as two. Images/s: during training, without validation. Peak MiB: memory that training took above what "
         "the process held before. Latency: one image at a time on this machine's CPU."
     )
-    errors = {model: _first(comparison.finished(model), "export_error") for model in comparison.models}
-    notes = [how, *(f"{model} could not be exported to OpenVINO: {error}" for model, error in errors.items() if error)]
-    sources = {model: _first(comparison.finished(model), "networks_of") for model in comparison.models}
+    notes = [how]
+    errors, sources = (
+        {model: _first(comparison.finished(model), name) for model in comparison.models}
+        for name in ("export_error", "networks_of")
+    )
+    notes += [f"{model} could not be exported to OpenVINO: {error}" for model, error in errors.items() if error]
     for source in dict.fromkeys(name for name in sources.values() if name):
         takers = "; ".join(model for model, name in sources.items() if name == source)
         notes.append(f"With the networks of {source}, not trained again: {takers}.")
-    kept = [column for column in range(len(heads)) if any(cells[column].value != EMPTY for _, cells in rows)]
-    columns = ["model", *(heads[column] for column in kept)]
-    rows = [(model, [cells[column] for column in kept]) for model, cells in rows]
-    return Table(title="Cost", columns=columns, rows=rows, notes=notes)
+    heads = [head for head in (rows[0][1] if rows else ()) if any(cells[head].value != EMPTY for _, cells in rows)]
+    return Table("Cost", ["model", *heads], [(model, [cells[head] for head in heads]) for model, cells in rows], notes)
 
 
-def _cell(one: Aggregate | None, best: str) -> Cell:
+def _cost_cell(jobs: Sequence[Job], part: str, name: str, form: str, unit: float = 1) -> Cell:
+    """The mean of a number over the jobs that have it, without an exponent."""
+    values = [value for job in jobs if (value := getattr(job.result, part).get(name)) is not None]
+    if not values:
+        return Cell()
+    text = format(sum(values) / len(values) / unit, form)
+    return Cell(f"{float(text):,.0f}" if "e" in text else text)
+
+
+def _heads(columns: Sequence[Column]) -> list[str]:
+    return [f"{METRIC_NAMES[metric]}, {stratum}" if stratum else METRIC_NAMES[metric] for stratum, metric in columns]
+
+
+def _means(comparison: Comparison, found: Found, columns: Sequence[Column]) -> Iterator[tuple[str, list[Cell]]]:
+    """Yield each model with its cells, the highest mean of a column in bold."""
+    whole = _complete(comparison)
+    best = {
+        key: max((one.mean for name, one in found.items() if name[1:] == key and name[0] in whole), default=NAN)
+        for key in columns
+    }
+    for model in comparison.models:
+        yield model, [_cell(found.get((model, *key)), best[key]) for key in columns]
+
+
+def _cell(one: Aggregate | None, best: float) -> Cell:
     if one is None:
         return Cell()
     value = f"{one.mean:.3f}"
@@ -210,7 +222,8 @@ def _cell(one: Aggregate | None, best: str) -> Cell:
         value=value,
         spread="" if math.isnan(one.sd) else f" ± {one.sd:.3f}",
         detail="" if math.isnan(one.low) else f"[{one.low:.3f}, {one.high:.3f}]",
-        bold=value == best and one.seeds > 1,
+        # As the table writes it, so that equal numbers are equally bold.
+        bold=value == f"{best:.3f}" and one.seeds > 1,
     )
 
 
@@ -234,21 +247,5 @@ def _complete(comparison: Comparison) -> set[str]:
     return {model for model in comparison.models if {job.result.fold for job in comparison.finished(model)} == folds}
 
 
-def _best(ones: Iterable[Aggregate], models: set[str]) -> str:
-    """The highest mean of some models as the table writes it, so that equal numbers are equally bold."""
-    return f"{max((one.mean for one in ones if one.model in models), default=math.nan):.3f}"
-
-
-def _mean(jobs: Sequence[Job], part: str, name: str) -> float | None:
-    values = [value for job in jobs if (value := getattr(job.result, part).get(name)) is not None]
-    return sum(values) / len(values) if values else None
-
-
 def _first(jobs: Sequence[Job], name: str) -> str | None:
     return next((str(job.result.training[name]) for job in jobs if job.result.training.get(name)), None)
-
-
-def _plain(number: float, form: str) -> str:
-    """Write a number without an exponent."""
-    text = format(number, form)
-    return f"{float(text):,.0f}" if "e" in text else text

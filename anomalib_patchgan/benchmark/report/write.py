@@ -1,31 +1,53 @@
 """Writes the report: numbers as CSV, tables as Markdown, figures as PNG, and all of it as one page."""
 
+import base64
+import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from anomalib_patchgan.benchmark.report.aggregate import Aggregate, aggregate_model, correct, tabulate, tidy
-from anomalib_patchgan.benchmark.report.html import write_html
-from anomalib_patchgan.benchmark.report.markdown import write_markdown
-from anomalib_patchgan.benchmark.report.merge import Comparison, merge_runs
-from anomalib_patchgan.benchmark.report.provenance import provenance_notes
+from anomalib_patchgan.benchmark.report.analyse import Aggregate, aggregate_model, correct, tabulate, tidy
+from anomalib_patchgan.benchmark.report.facts import Fact, make_facts, provenance_notes
+from anomalib_patchgan.benchmark.report.load import Comparison, merge_runs
 from anomalib_patchgan.benchmark.report.resampling import Resampler
-from anomalib_patchgan.benchmark.report.section import Fact, Section, make_facts
-from anomalib_patchgan.benchmark.report.tables import make_tables
+from anomalib_patchgan.benchmark.report.tables import Table, make_tables
 from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.files import write_atomically
+from anomalib_patchgan.pages import templates
 
 if TYPE_CHECKING:
-    from anomalib_patchgan.benchmark.report.gallery import Gallery
+    from anomalib_patchgan.benchmark.report.figures import ModelView
+    from anomalib_patchgan.benchmark.report.gallery import Drawing
 
 RESULTS = "results.csv"
 AGGREGATE = "aggregate.csv"
+# Each from the template of its name.
 SUMMARY = "summary.md"
 REPORT = "report.html"
 FIGURES = "figures"
 # Module and distribution of what figures take, which an environment that only runs models lacks.
 _DRAWN_WITH = {"matplotlib": "matplotlib", "sklearn": "scikit-learn"}
+
+
+class Section(NamedTuple):
+    """What the report says about data of one name.
+
+    Attributes:
+        data: Name of the data.
+        facts: What ran.
+        notes: What a reader of the tables has to know.
+        tables: Tables with at least one number.
+        failed: Name and error of each failed job.
+        figures: Figures, at least none.
+    """
+
+    data: str
+    facts: Sequence[Fact]
+    notes: Sequence[str]
+    tables: Sequence[Table]
+    failed: Sequence[tuple[str, str]]
+    figures: Sequence["Drawing"]
 
 
 def lacks_figures() -> str:
@@ -63,13 +85,11 @@ def write_report(runs: Sequence[Path], out: Path, *, reference: str | None = Non
         sections.append(section)
         aggregates += found
     figures = {out / FIGURES / figure.name: figure.png for section in sections for figure in section.figures}
-    contents = {
-        out / REPORT: write_html(merged.name, notes, sections).encode(),
-        out / SUMMARY: write_markdown(merged.name, notes, sections).encode(),
-        out / RESULTS: tidy(merged.comparisons),
-        out / AGGREGATE: tabulate(aggregates),
-        **figures,
-    }
+    pages = templates("anomalib_patchgan.benchmark.report")
+    pages.filters |= {"data_uri": _data_uri, "plain": plain, "code": _code}
+    texts = {"title": merged.name, "notes": notes, "sections": sections}
+    contents = {out / name: pages.get_template(f"{name}.jinja").render(texts).encode() for name in (REPORT, SUMMARY)}
+    contents |= {out / RESULTS: tidy(merged.comparisons), out / AGGREGATE: tabulate(aggregates), **figures}
     try:
         for path, content in contents.items():
             write_atomically(path, content)
@@ -82,42 +102,60 @@ def write_report(runs: Sequence[Path], out: Path, *, reference: str | None = Non
     return list(contents)
 
 
+def plain(text: str) -> str:
+    r"""Make a text stand in Markdown as it is, also in a table.
+
+    Example:
+        >>> print(plain("<b> | a_b *"))
+        \<b\> \| a_b \*
+    """
+    # An underscore inside a word is itself.
+    return re.sub(r"([\\`*\[\]<>|~&$#]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """Make a text code in Markdown."""
+    # A longer fence than any row of backticks inside.
+    fence = "`" * (1 + max((len(row) for row in re.findall("`+", text)), default=0))
+    pad = " " if "`" in text else ""
+    return f"{fence}{pad}{' '.join(text.split())}{pad}{fence}"
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
 def _analyse(comparison: Comparison, *, examples: bool) -> tuple[Section, list[Aggregate]]:
     """Aggregate and draw one comparison; besides the reference one model's scores are in memory at a time."""
+    drawn = not lacks_figures()
+    if drawn:
+        from anomalib_patchgan.benchmark.report import gallery
     reference: Resampler | None = None
-    facts: list[Fact] = make_facts(comparison, [])
-    gallery = _open_gallery(comparison, examples=examples)
+    facts = make_facts(comparison, [])
+    views: dict[str, ModelView] = {}
     found: dict[str, list[Aggregate]] = {}
-    # The reference first: the others are compared with it, on the images it chose.
+    # The reference first: the others are compared with it.
     for model in sorted(comparison.models, key=lambda model: model != comparison.reference):
         jobs = [(job, job.scores()) for job in comparison.finished(model)]
         resampler = Resampler(jobs)
         if not found:
             facts = make_facts(comparison, [(job.result.fold, scores) for job, scores in jobs])
         found[model] = aggregate_model(comparison, model, resampler, reference)
-        if gallery is not None:
-            gallery.add(model, jobs)
+        if drawn:
+            views[model] = gallery.view_model(model, jobs)
         if model == comparison.reference:
             reference = resampler
     aggregates = correct([one for model in comparison.models for one in found[model]])
-    failed = [
-        (", ".join([result.model, *([result.fold] if result.fold else []), f"seed {result.seed}"]), str(result.error))
-        for result in comparison.failed
-    ]
+    ordered = [views[model] for model in comparison.models if model in views]
     section = Section(
         data=comparison.data,
         facts=facts,
         notes=[*comparison.notes, *provenance_notes(comparison)],
         tables=make_tables(comparison, aggregates),
-        failed=failed,
-        figures=[] if gallery is None else gallery.draw(aggregates),
+        failed=[
+            (", ".join(filter(None, [one.model, one.fold, f"seed {one.seed}"])), str(one.error))
+            for one in comparison.failed
+        ],
+        figures=gallery.draw(comparison, ordered, aggregates, examples=examples) if drawn else [],
     )
     return section, aggregates
-
-
-def _open_gallery(comparison: Comparison, *, examples: bool) -> "Gallery | None":
-    if lacks_figures():
-        return None
-    from anomalib_patchgan.benchmark.report.gallery import Gallery
-
-    return Gallery(comparison, examples=examples)

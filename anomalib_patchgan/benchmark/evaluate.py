@@ -1,4 +1,4 @@
-"""Collects a model's raw scores and maps while anomalib validates and tests it."""
+"""A model's raw scores and maps: collected while anomalib validates and tests it, and measured."""
 
 import time
 from dataclasses import dataclass, field
@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from anomalib.data import ImageBatch
+from anomalib.data import AnomalibDataModule, ImageBatch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import RunningStage, TrainerFn
 from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.measure.detection import image_metrics
+from anomalib_patchgan.benchmark.results import PIXEL_BINS, JobScores
+from anomalib_patchgan.benchmark.split_table import choose_lesion_images, read_examples, read_masks, read_split
+from anomalib_patchgan.measure.detection import f1_threshold, image_metrics, patient_metrics, stratum_metrics
+from anomalib_patchgan.measure.localisation import pixel_counts, pixel_metrics, pixel_threshold
+from anomalib_patchgan.measure.patient_scores import ValidatedPatients
 
 MONITOR = "benchmark_image_AUROC"
 
@@ -134,3 +138,62 @@ class RawPredictions(Callback):
         found = self.predictions
         auroc = image_metrics(found.scores(), found.labels(), None)["image_AUROC"]
         pl_module.log(MONITOR, float(trainer.current_epoch) if auroc is None else auroc)
+
+
+def evaluate(
+    test: Predictions, validation: Predictions, data: AnomalibDataModule, *, examples: bool
+) -> tuple[dict[str, Any], JobScores]:
+    """Measure raw predictions.
+
+    Args:
+        test: Predictions of the test split.
+        validation: Predictions of the validation split, on which thresholds are chosen.
+        data: Data module of both.
+        examples: Whether to keep small copies of some images and maps.
+
+    Returns:
+        `metrics`, `strata` and `thresholds` of `JobResult`, and the raw scores.
+    """
+    score, label = test.scores(), test.labels()
+    val_score, val_label = validation.scores(), validation.labels()
+    table = read_split(data.test_data.samples, test.image_path)
+    val_table = read_split(data.val_data.samples, validation.image_path)
+    stratum = np.where(label, table.stratum, "")
+    thresholds: dict[str, float | None] = {"image": f1_threshold(val_score, val_label), "pixel": None, "patient": None}
+    metrics = image_metrics(score, label, thresholds["image"])
+    if len(set(table.patient)) < len(table.patient):
+        metrics |= patient_metrics(score, label, table.patient)
+        if patient := ValidatedPatients.of(val_score, val_label, val_table.patient):
+            thresholds["patient"] = patient.value
+            metrics |= patient.judge(score, label, table.patient)
+
+    maps = test.maps()
+    masks = read_masks(table, maps.shape[1:]) if len(maps) else None
+    pixels: dict[str, Any] = {}
+    if masks is not None:
+        val_maps = validation.maps()
+        val_masks = read_masks(val_table, val_maps.shape[1:])
+        pixel = pixel_threshold(val_maps, np.zeros(val_maps.shape, bool) if val_masks is None else val_masks)
+        thresholds["pixel"] = pixel
+        metrics |= pixel_metrics(maps, masks, table.patient, pixel)
+        names, owner = np.unique(table.patient, return_inverse=True)
+        pixels = {"pixel_patient": names}
+        for name, counts in zip(("positives", "negatives"), pixel_counts(maps, masks, PIXEL_BINS), strict=True):
+            pixels[name] = np.zeros((len(names), PIXEL_BINS), np.uint32)
+            np.add.at(pixels[name], owner, counts)
+    chosen = choose_lesion_images(label) if examples else np.empty(0, np.int64)
+    example_image, example_mask, example_map = read_examples(table, chosen, maps, masks)
+    scores = JobScores(
+        image=table.name,
+        patient=table.patient,
+        stratum=stratum,
+        label=label,
+        score=score,
+        **pixels,
+        example=chosen[: len(example_image)],
+        example_image=example_image,
+        example_mask=example_mask,
+        example_map=example_map,
+    )
+    strata = stratum_metrics(score, label, stratum)
+    return {"metrics": metrics, "strata": strata, "thresholds": thresholds}, scores

@@ -1,8 +1,10 @@
-"""A model or data set of a benchmark that stands in a file of its own."""
+"""What a benchmark's YAML says in short: a model or data set in a file of its own, and grids."""
 
 import pytest
 import yaml
+from anomalib.pipelines.components.utils import get_iterator_from_grid_dict
 
+from anomalib_patchgan.benchmark.expand import expand_grid
 from anomalib_patchgan.benchmark.plan import read_plan
 from anomalib_patchgan.errors import ConfigurationError
 
@@ -58,3 +60,25 @@ def test_what_cannot_be_included_is_said_in_one_line(read, model, message):
         read(model)
     assert "\n" not in str(caught.value)
     assert "comparison.yaml" in str(caught.value)
+
+
+def test_expands_as_anomalib_does():
+    config = {"seed": {"grid": [1, 2]}, "data": {"init_args": {"category": {"grid": ["a", "b"]}}}, "model": "Padim"}
+    mine = [configuration for configuration, _ in expand_grid(config)]
+    assert sorted(map(str, mine)) == sorted(
+        str({"seed": c["seed"], "data": c["data"], "model": c["model"]}) for c in get_iterator_from_grid_dict(config)
+    )
+
+
+def test_a_grid_inside_a_grid_names_the_inner_choice():
+    config = {"data": {"grid": ["plain", {"root": "x", "fold": {"grid": [0, 1]}}]}}
+    assert expand_grid(config) == [
+        ({"data": "plain"}, {"data": "plain"}),
+        ({"data": {"root": "x", "fold": 0}}, {"data.fold": 0}),
+        ({"data": {"root": "x", "fold": 1}}, {"data.fold": 1}),
+    ]
+
+
+def test_a_key_that_only_contains_grid_is_a_value():
+    config = {"grid_size": [1, 2], "values": [{"grid": [3]}]}
+    assert expand_grid(config) == [(config, {})]

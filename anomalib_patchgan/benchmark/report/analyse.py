@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from anomalib_patchgan.benchmark.report.merge import Comparison, Job
-from anomalib_patchgan.benchmark.report.resampling import FEWEST_FOR_TEST, Resampler
-from anomalib_patchgan.benchmark.report.spread import spread
+from anomalib_patchgan.benchmark.report.load import Comparison
+from anomalib_patchgan.benchmark.report.resampling import FEWEST_FOR_TEST, Resampler, spread
 from anomalib_patchgan.measure.statistics import holm
 from anomalib_patchgan.measure.uncertainty import FEWEST_FOR_INTERVAL, Uncertainty, uncertainty
 
@@ -72,25 +71,23 @@ def tidy(comparisons: Iterable[Comparison]) -> bytes:
         The columns `data`, `fold`, `model`, `seed`, `status`, `error`, `kind`, `stratum`, `metric` and `value`.
     """
     rows: list[list[Any]] = []
-    for comparison in comparisons:
-        for job in comparison.jobs:
-            result = job.result
-            head = [result.data, result.fold, result.model, result.seed]
-            if result.error is not None:
-                rows.append([*head, "failed", result.error, "", "", "", ""])
-                continue
-            groups = [
-                ("metric", "", result.metrics),
-                *(("stratum", stratum, values) for stratum, values in result.strata.items()),
-                ("cost", "", result.cost),
-                ("training", "", result.training),
-            ]
-            rows += [
-                [*head, "finished", "", kind, stratum, name, _text(value)]
-                for kind, stratum, values in groups
-                for name, value in values.items()
-                if value is not None
-            ]
+    for result in (job.result for comparison in comparisons for job in comparison.jobs):
+        head = [result.data, result.fold, result.model, result.seed]
+        if result.error is not None:
+            rows.append([*head, "failed", result.error, "", "", "", ""])
+            continue
+        groups = [
+            ("metric", "", result.metrics),
+            *(("stratum", stratum, values) for stratum, values in result.strata.items()),
+            ("cost", "", result.cost),
+            ("training", "", result.training),
+        ]
+        rows += [
+            [*head, "finished", "", kind, stratum, name, _text(value)]
+            for kind, stratum, values in groups
+            for name, value in values.items()
+            if value is not None
+        ]
     return _to_csv(TIDY_COLUMNS, rows)
 
 
@@ -110,52 +107,54 @@ def aggregate_model(
     """
     jobs = comparison.finished(model)
     rivals = comparison.finished(comparison.reference) if reference and comparison.reference else []
+    metrics = [("", metric) for job in jobs for metric in job.result.metrics]
+    strata = [(name, metric) for job in jobs for name, values in job.result.strata.items() for metric in values]
     found = []
-    for stratum, metric in _names(jobs):
+    for stratum, metric in dict.fromkeys([*metrics, *strata]):
         over = spread(jobs, metric, stratum)
         if not over.jobs:
             continue
-        one = Aggregate(
-            data=comparison.data,
-            model=model,
-            stratum=stratum,
-            metric=metric,
-            jobs=over.jobs,
-            seeds=len(over.seed_means),
-            folds=len(over.folds),
-            mean=over.mean,
-            sd=over.sd,
-        )
-        if resampler.can(metric, stratum) and resampler.sample_size(metric, over.folds) >= FEWEST_FOR_INTERVAL:
+        can = resampler.can(metric, stratum)
+        numbers: dict[str, Any] = {}
+        if can and resampler.sample_size(metric, over.folds) >= FEWEST_FOR_INTERVAL:
             known = uncertainty(resampler.trainings(metric, stratum, over))
             low, high = known.interval(over.mean)
-            one = replace(one, low=max(low, 0.0), high=min(high, 1.0), interval_over=_over(known))
+            numbers = {"low": max(low, 0.0), "high": min(high, 1.0), "interval_over": _over(known)}
         folds = over.folds & spread(rivals, metric, stratum).folds
-        if reference and folds and resampler.tested_as(reference, folds):
+        if reference and folds and resampler.images(folds) == reference.images(folds):
             mine, other = (spread(group, metric, stratum, folds) for group in (jobs, rivals))
-            one = replace(one, difference=mine.mean - other.mean)
-            both = resampler.can(metric, stratum) and reference.can(metric, stratum)
+            difference = numbers["difference"] = mine.mean - other.mean
             patients = resampler.sample_size(metric, folds)
-            if both and patients >= FEWEST_FOR_INTERVAL:
+            if can and reference.can(metric, stratum) and patients >= FEWEST_FOR_INTERVAL:
                 pair = (group.trainings(metric, stratum, of) for group, of in ((resampler, mine), (reference, other)))
                 known = uncertainty(*pair)
-                low, high = known.interval(one.difference)
-                p = known.p_value(one.difference) if patients >= FEWEST_FOR_TEST else NAN
-                one = replace(one, difference_low=low, difference_high=high, difference_over=_over(known), p=p)
-        found.append(one)
+                low, high = known.interval(difference)
+                numbers |= {"difference_low": low, "difference_high": high, "difference_over": _over(known)}
+                numbers["p"] = known.p_value(difference) if patients >= FEWEST_FOR_TEST else NAN
+        found.append(
+            Aggregate(
+                data=comparison.data,
+                model=model,
+                stratum=stratum,
+                metric=metric,
+                jobs=over.jobs,
+                seeds=len(over.seed_means),
+                folds=len(over.folds),
+                mean=over.mean,
+                sd=over.sd,
+                **numbers,
+            )
+        )
     return found
 
 
 def correct(aggregates: Sequence[Aggregate]) -> list[Aggregate]:
     """Apply Holm's correction over the rivals of each data, stratum and metric."""
-    groups: dict[tuple[str, str, str], list[int]] = {}
-    for index, one in enumerate(aggregates):
-        groups.setdefault((one.data, one.stratum, one.metric), []).append(index)
-    corrected = list(aggregates)
-    for indices in groups.values():
-        for index, p_holm in zip(indices, holm([aggregates[index].p for index in indices]), strict=True):
-            corrected[index] = replace(aggregates[index], p_holm=p_holm)
-    return corrected
+    groups: dict[tuple[str, str, str], list[Aggregate]] = {}
+    for one in aggregates:
+        groups.setdefault((one.data, one.stratum, one.metric), []).append(one)
+    corrected = {key: iter(holm([one.p for one in group])) for key, group in groups.items()}
+    return [replace(one, p_holm=next(corrected[one.data, one.stratum, one.metric])) for one in aggregates]
 
 
 def tabulate(aggregates: Sequence[Aggregate]) -> bytes:
@@ -176,17 +175,8 @@ def _decimals(value: float) -> float | str:
     return "" if np.isnan(value) else float(np.round(value, 6))
 
 
-def _names(jobs: Sequence[Job]) -> list[tuple[str, str]]:
-    """Stratum and metric of all numbers of some jobs."""
-    metrics = [("", metric) for job in jobs for metric in job.result.metrics]
-    strata = [(name, metric) for job in jobs for name, values in job.result.strata.items() for metric in values]
-    return list(dict.fromkeys([*metrics, *strata]))
-
-
 def _over(known: Uncertainty) -> str:
-    if np.isnan(known.variance):
-        return ""
-    return WITH_SEEDS if known.with_seeds else PATIENTS_ONLY
+    return "" if np.isnan(known.variance) else WITH_SEEDS if known.with_seeds else PATIENTS_ONLY
 
 
 def _text(value: object) -> str:

@@ -5,11 +5,10 @@ import pytest
 from scipy.integrate import trapezoid
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from anomalib_patchgan.benchmark.report import drawings
-from anomalib_patchgan.benchmark.report import view as view_module
-from anomalib_patchgan.benchmark.report.drawings import draw
-from anomalib_patchgan.benchmark.report.merge import Comparison, merge_runs
-from anomalib_patchgan.benchmark.report.view import Example, ModelView, choose_examples, view_model
+from anomalib_patchgan.benchmark.report import gallery
+from anomalib_patchgan.benchmark.report.figures import Example, ModelView
+from anomalib_patchgan.benchmark.report.gallery import best_median_and_worst, draw, view_model
+from anomalib_patchgan.benchmark.report.load import Comparison, merge_runs
 from tests.fakes.benchmark import write_run
 
 
@@ -18,7 +17,7 @@ def test_curves_have_the_area_of_the_metrics(tmp_path):
     model = "PatchGan"
     merged = merge_runs([run]).comparisons[0]
     jobs = [(job, job.scores()) for job in merged.finished(model)]
-    view = view_model(model, jobs, wanted=None)
+    view = view_model(model, jobs)
     scores = jobs[0][1]
     assert trapezoid(view.roc.y, view.roc.x) == pytest.approx(roc_auc_score(scores.label, scores.score))
     ap = np.sum(np.diff(view.precision_recall.x) * view.precision_recall.y[1:])
@@ -33,11 +32,10 @@ def test_mean_curve_of_folds(tmp_path):
     folds = write_run(tmp_path, folds=("a", "b"), seeds=(0,))
     merged = merge_runs([folds]).comparisons[0]
     jobs = [(job, job.scores()) for job in merged.finished("Autoencoder")]
-    view = view_model("Autoencoder", jobs, wanted=())
+    view = view_model("Autoencoder", jobs)
     areas = [roc_auc_score(scores.label, scores.score) for job, scores in jobs if job.result.seed == 0]
     assert view.folds == 2
     assert trapezoid(view.roc.y, view.roc.x) == pytest.approx(np.mean(areas), abs=0.005)
-    assert view.examples == {}
 
 
 def test_examples_are_best_median_and_worst():
@@ -48,9 +46,9 @@ def test_examples_are_best_median_and_worst():
     examples = {name: Example(image=image, mask=mask, map=pixels.astype(np.uint8)) for name, pixels in maps.items()}
     examples["full of lesion"] = Example(image=image, mask=np.ones_like(mask), map=examples["good"].map)
     examples["healthy"] = Example(image=image, mask=np.zeros_like(mask), map=examples["good"].map)
-    assert choose_examples(examples) == {"best": "good", "median": "middling", "worst": "bad"}
-    assert choose_examples({"good": examples["good"]}) == {"best": "good"}
-    assert choose_examples({}) == {}
+    assert best_median_and_worst(examples) == {"best": "good", "median": "middling", "worst": "bad"}
+    assert best_median_and_worst({"good": examples["good"]}) == {"best": "good"}
+    assert best_median_and_worst({}) == {}
 
 
 def test_examples_are_ranked_by_what_their_caption_says(monkeypatch):
@@ -72,14 +70,15 @@ def test_examples_are_ranked_by_what_their_caption_says(monkeypatch):
     def check(name, measure):
         values = {key: measure(one.mask.ravel(), one.map.ravel()) for key, one in examples.items()}
         order = sorted(values, key=values.__getitem__)
-        chosen = choose_examples(examples)
+        chosen = best_median_and_worst(examples)
         assert chosen == {"best": order[-1], "median": order[6], "worst": order[0]}
-        (caption,) = [one.caption for one in draw(comparison, [view], [], chosen) if one.name.startswith("examples")]
+        (caption,) = [
+            one.caption for one in draw(comparison, [view], [], examples=True) if one.name.startswith("examples")
+        ]
         assert f"by the {name} of PatchGan's map" in caption
         return chosen
 
     first = check("pixel AP", average_precision_score)
     # One source: the caption follows what ranks.
-    monkeypatch.setattr(view_module, "EXAMPLES_BY", ("pixel AUROC", roc_auc_score))
-    monkeypatch.setattr(drawings, "EXAMPLES_BY", view_module.EXAMPLES_BY)
+    monkeypatch.setattr(gallery, "EXAMPLES_BY", ("pixel AUROC", roc_auc_score))
     assert check("pixel AUROC", roc_auc_score) != first

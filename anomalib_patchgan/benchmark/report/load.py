@@ -1,12 +1,13 @@
 """Reads run folders and puts together the jobs that belong to one comparison."""
 
+import itertools
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anomalib_patchgan.benchmark.job_spec import slug
 from anomalib_patchgan.benchmark.results import JOBS, JobResult, JobScores, read_run, read_scores
 from anomalib_patchgan.errors import ConfigurationError, DatasetNotFoundError
 
@@ -106,34 +107,47 @@ def merge_runs(runs: Sequence[Path], reference: str | None = None) -> Merged:
     notes: list[str] = []
     for run in dict.fromkeys(runs):
         description, results = read_run(run)
-        wanted = description.get("jobs")
-        kept = [result for result in results if wanted is None or result.id in wanted]
+        wanted = description.get("jobs", [result.id for result in results])
+        kept = [result for result in results if result.id in wanted]
         if not kept:
             msg = f"No job in {run.absolute() / JOBS} is of the configuration in its run.json: run the benchmark again"
             raise DatasetNotFoundError(msg)
         if len(kept) < len(results):
             notes.append(f"{len(results) - len(kept)} jobs of earlier settings or code in {run.name} are left out.")
-        missing = [name for name in wanted or [] if name not in {result.id for result in kept}]
-        if missing:
-            listing = ", ".join(missing[:NAMES_SHOWN]) + (", ..." if len(missing) > NAMES_SHOWN else "")
-            notes.append(f"Not run yet, {len(missing)} of {len(wanted or [])} jobs of {run.name}: {listing}.")
+        if missing := [name for name in wanted if name not in {result.id for result in kept}]:
+            notes.append(f"Not run yet, {len(missing)} of {len(wanted)} jobs of {run.name}: {list_some(missing)}.")
         descriptions[run] = description
         for result in kept:
             older = result.id in description.get("older_code", [])
             jobs[result.id] = _choose(jobs.get(result.id), Job(run=run, result=result, older_code=older))
-    _check_settings(list(jobs.values()))
-    _check_sizes(list(jobs.values()))
-    every = list(dict.fromkeys(job.result.data for job in jobs.values()))
+    _check_settings(jobs.values())
+    _check_sizes(jobs.values())
     models = {job.result.model for job in jobs.values()}
     if reference is not None and reference not in models:
         msg = f"The reference {reference!r} is none of the models: {', '.join(sorted(models))}"
         raise ConfigurationError(msg)
-    slugs = _unique_slugs(every)
-    order = list(dict.fromkeys(model for one in descriptions.values() for model in one.get("models", [])))
-    groups = {data: [job for job in jobs.values() if job.result.data == data] for data in every}
-    comparisons = [_compare(data, slugs[data], groups[data], descriptions, order, reference) for data in every]
+    groups: dict[str, list[Job]] = {}
+    for job in jobs.values():
+        groups.setdefault(job.result.data, []).append(job)
+    slugs = _unique_slugs(groups)
     names = dict.fromkeys(str(one.get("name") or run.name) for run, one in descriptions.items())
-    return Merged(name=", ".join(names), comparisons=tuple(comparisons), notes=tuple(notes))
+    return Merged(
+        name=", ".join(names),
+        comparisons=tuple(
+            _compare(data, slugs[data], group, descriptions, reference) for data, group in groups.items()
+        ),
+        notes=tuple(notes),
+    )
+
+
+def list_some(names: Sequence[str]) -> str:
+    """List names, no more than a note has room for.
+
+    Example:
+        >>> list_some(["a", "b", "c", "d"])
+        'a, b, c, ...'
+    """
+    return ", ".join([*names[:NAMES_SHOWN], *(["..."] if len(names) > NAMES_SHOWN else [])])
 
 
 def _compare(
@@ -141,26 +155,30 @@ def _compare(
     slug: str,
     jobs: Sequence[Job],
     descriptions: Mapping[Path, Mapping[str, Any]],
-    order: Sequence[str],
     reference: str | None,
 ) -> Comparison:
+    order = list(dict.fromkeys(model for one in descriptions.values() for model in one.get("models", [])))
     ranks = {model: rank for rank, model in enumerate(order)}
-    jobs = sorted(
-        jobs,
-        key=lambda job: (ranks.get(job.result.model, len(ranks)), job.result.model, job.result.fold, job.result.seed,
-                         job.result.id),
-    )  # fmt: skip
-    runs = [run for run in descriptions if any(job.run == run for job in jobs)]
+
+    def place(job: Job) -> tuple[int, str, str, int, str]:
+        one = job.result
+        return ranks.get(one.model, len(ranks)), one.model, one.fold, one.seed, one.id
+
+    own = {run: one for run, one in descriptions.items() if any(job.run == run for job in jobs)}
     finished = {job.result.model for job in jobs if job.result.error is None}
-    wishes = [reference] if reference else [descriptions[run].get("reference") for run in runs]
+    wishes = [reference] if reference else [one.get("reference") for one in own.values()]
     chosen = next((wish for wish in wishes if wish in finished), None)
     notes = []
     if chosen is None and any(wishes):
         wished = ", ".join(dict.fromkeys(wish for wish in wishes if wish))
         notes.append(f"The reference {wished} has no finished job on these data: no model is tested against it.")
-    commands = dict.fromkeys(str(descriptions[run]["command"]) for run in runs if descriptions[run].get("command"))
     return Comparison(
-        data=data, slug=slug, jobs=tuple(jobs), reference=chosen, commands=tuple(commands), notes=tuple(notes)
+        data=data,
+        slug=slug,
+        jobs=tuple(sorted(jobs, key=place)),
+        reference=chosen,
+        commands=tuple(dict.fromkeys(str(one["command"]) for one in own.values() if one.get("command"))),
+        notes=tuple(notes),
     )
 
 
@@ -178,7 +196,7 @@ def _numbers(result: JobResult) -> str:
     return json.dumps([result.metrics, result.strata, result.thresholds], sort_keys=True)
 
 
-def _check_settings(jobs: Sequence[Job]) -> None:
+def _check_settings(jobs: Iterable[Job]) -> None:
     """Refuse to average over different settings of one name."""
     seen: dict[tuple[Any, ...], Job] = {}
     for job in jobs:
@@ -193,30 +211,25 @@ def _check_settings(jobs: Sequence[Job]) -> None:
             raise ConfigurationError(msg)
 
 
-def _check_sizes(jobs: Sequence[Job]) -> None:
+def _check_sizes(jobs: Iterable[Job]) -> None:
     """Refuse to compare maps of different sizes: small lesions are other shares of them."""
-    seen: dict[str, tuple[list[int], Job]] = {}
-    for job in jobs:
-        result = job.result
-        if result.metrics.get("pixel_AUROC") is None:
-            continue
+    seen: dict[str, tuple[list[int], str]] = {}
+    for result in (job.result for job in jobs if job.result.metrics.get("pixel_AUROC") is not None):
         own = [int(result.cost.get(f"image_{side}") or 0) for side in ("height", "width")]
         size = result.spec.get("evaluation_size") or own
-        first, other = seen.setdefault(result.data, (size, job))
+        first, model = seen.setdefault(result.data, (size, result.model))
         if first != size:
             msg = (
-                f"{other.result.model} and {result.model} on {result.data} were compared with masks of different "
-                f"sizes ({first} and {size}): run the benchmark with evaluation_size, or report them apart"
+                f"{model} and {result.model} on {result.data} were compared with masks of different sizes ({first} and "
+                f"{size}): run the benchmark with evaluation_size, or report them apart"
             )
             raise ConfigurationError(msg)
 
 
-def _unique_slugs(names: Sequence[str]) -> dict[str, str]:
+def _unique_slugs(names: Iterable[str]) -> dict[str, str]:
     slugs: dict[str, str] = {}
     for name in names:
-        base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "data"
-        slug, number = base, 2
-        while slug in slugs.values():
-            slug, number = f"{base}-{number}", number + 1
-        slugs[name] = slug
+        base = slug(name) or "data"
+        numbered = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
+        slugs[name] = next(one for one in numbered if one not in slugs.values())
     return slugs

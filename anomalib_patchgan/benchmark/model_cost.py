@@ -1,4 +1,4 @@
-"""A model of a benchmark as it is timed: exported for one image, built again where its weights were not kept."""
+"""What a model of a benchmark costs: exported for one image and timed, built again where its weights were not kept."""
 
 import copy
 from functools import partial
@@ -16,8 +16,48 @@ from lightning.pytorch import seed_everything
 
 from anomalib_patchgan.benchmark.backbones import register_offline_backbone
 from anomalib_patchgan.benchmark.build import build_model
-from anomalib_patchgan.benchmark.plan import JobSpec
+from anomalib_patchgan.benchmark.job_spec import JobSpec
+from anomalib_patchgan.errors import one_line
+from anomalib_patchgan.measure.cost import count_flops, count_parameters, openvino_latency, torch_latency
 from anomalib_patchgan.version import ONNX_OPSET
+
+
+def measure_model(
+    model: AnomalibModule, size: tuple[int, int], folder: Path
+) -> tuple[dict[str, float | None], str | None]:
+    """Measure what a model costs: size, arithmetic and latency at batch 1 on this machine's CPU.
+
+    Args:
+        model: Trained model; left on the CPU in evaluation mode.
+        size: Height and width of its input.
+        folder: For the exported model.
+
+    Returns:
+        The model's part of `JobResult.cost`, with `None` for OpenVINO if the model cannot be exported, and why not.
+    """
+    model = model.cpu().eval()
+    image = torch.rand(1, 3, *size)
+    latency = torch_latency(model, image)
+    found: dict[str, float | None] = {
+        "parameters": count_parameters(model.model),
+        "flops": count_flops(model, image),
+        "torch_p50_ms": latency.p50_ms,
+        "torch_p95_ms": latency.p95_ms,
+        "openvino_p50_ms": None,
+        "openvino_p95_ms": None,
+        "openvino_MB": None,
+    }
+    try:
+        xml = export_for_one_image(model, size, folder)
+        latency = openvino_latency(xml, size, torch.get_num_threads())
+    except Exception as error:  # noqa: BLE001 - no exporter says what it raises; a model without export keeps its scores
+        return found, f"{type(error).__name__}: {one_line(error)}"[:500]
+    megabytes = sum(path.stat().st_size for path in (xml, xml.with_suffix(".bin"))) / 1e6
+    return found | {
+        "openvino_p50_ms": latency.p50_ms,
+        "openvino_p95_ms": latency.p95_ms,
+        "openvino_MB": round(megabytes, 3),
+    }, None
 
 
 def export_for_one_image(model: AnomalibModule, size: tuple[int, int], folder: Path) -> Path:

@@ -14,10 +14,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from anomalib_patchgan.benchmark.build import import_class
-from anomalib_patchgan.benchmark.plan import JobSpec
+from anomalib_patchgan.benchmark.job_spec import JobSpec
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, one_line
 from anomalib_patchgan.files import write_atomically
 from anomalib_patchgan.models.training import TrainedModule
+
+# OSError: torch reads a file that was cut off beyond its end.
+_MISFITS = (pickle.UnpicklingError, RuntimeError, OSError, EOFError, TypeError, ValueError, AttributeError)
 
 
 def networks_file(run: Path, job: JobSpec) -> Path:
@@ -99,7 +102,6 @@ class TakeNetworks(Callback):
         except FileNotFoundError as error:
             msg = f"no networks at {self.path}: the job that trains them failed; the same command tries again"
             raise DatasetNotFoundError(msg) from error
-        # OSError: torch reads a file that was cut off beyond its end.
         except (
             pickle.UnpicklingError,
             RuntimeError,
