@@ -2,6 +2,6 @@
 
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.folder import OnError, Preparation, prepare_folder
-from anomalib_patchgan.data.prepare.writing import PreparedSlice
+from anomalib_patchgan.data.prepare.samples import PreparedSlice
 
 __all__ = ["Case", "OnError", "Preparation", "PreparedSlice", "prepare_folder"]

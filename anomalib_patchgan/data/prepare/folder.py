@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from anomalib_patchgan.data.prepare.cases import Case, MakeCase, read_case, write_case
+from anomalib_patchgan.data.prepare.cases import Case, MakeCase, read_record, write_case
 from anomalib_patchgan.data.prepare.parallel import run_parallel
-from anomalib_patchgan.data.prepare.samples import digest_samples, write_samples
+from anomalib_patchgan.data.prepare.samples import count_files, digest_samples, write_samples
 from anomalib_patchgan.data.prepare.scan_profile import ScanProfile, TrainingScans
 from anomalib_patchgan.data.prepare.volume_recipe import TRAINING_SCANS
-from anomalib_patchgan.data.prepare.writing import count_files
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
 from anomalib_patchgan.files import TEMPORARY, read_json, remove_temporary_files, write_json
 from anomalib_patchgan.version import __version__
@@ -144,7 +143,7 @@ def _prepare(
         own = [case for case in missing if case.name in names]
         logger.info("Preparing %d of %d cases in %s", len(own), len(cases), root)
         jobs = [(root, case, preparation.make_case, on_error == "skip") for case in own]
-        run_parallel(_write_one, jobs, workers=workers, description=f"Preparing {root.name}")
+        run_parallel(write_case, jobs, workers=workers, description=f"Preparing {root.name}")
     return _write_manifest(root, head, preparation)
 
 
@@ -166,12 +165,8 @@ def _check_arguments(workers: int | None, shard: tuple[int, int] | None) -> None
         raise ConfigurationError(msg)
 
 
-def _write_one(root: Path, case: Case, make_case: MakeCase, skip_errors: bool) -> None:
-    write_case(root, case, make_case, skip_errors=skip_errors)
-
-
 def _read_records(root: Path, cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
-    found = {case.name: read_case(root, case) for case in cases}
+    found = {case.name: read_record(root, case) for case in cases}
     return {name: record for name, record in found.items() if record is not None}
 
 

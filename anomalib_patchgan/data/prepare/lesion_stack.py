@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomalib_patchgan.data.prepare.nifti import Volume, parse_nifti
+from anomalib_patchgan.data.prepare.samples import PreparedCase, PreparedSlice, slice_stem
 from anomalib_patchgan.data.prepare.tiles import Tile, cut_tiles
 from anomalib_patchgan.data.prepare.volume_recipe import ScanImages, VolumeRecipe
-from anomalib_patchgan.data.prepare.writing import PreparedCase, PreparedSlice, slice_stem
 from anomalib_patchgan.files import ReadLimits, read_bytes
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anomalib_patchgan.data.prepare.first_tiles import TileCounts
-from anomalib_patchgan.data.prepare.writing import PreparedSlice
+from anomalib_patchgan.data.prepare.samples import PreparedSlice
 
 TILE = 32
 # Share of the tile's pixels: at least this makes a novel tile, ...
@@ -95,49 +95,24 @@ def cut_tiles(image: np.ndarray, mask: np.ndarray, background: np.ndarray | None
 
 
 def choose_tiles(
-    tiles: Iterable[tuple[int, Tile]], counts: TileCounts, plan: Mapping[str, Any]
+    tiles: Iterable[tuple[int, Tile]], plan: Mapping[str, Any], counts: TileCounts | None = None
 ) -> Iterator[tuple[str, int, Tile]]:
-    """Choose among a case's tiles by its split or, in the published split, by the tiles before it.
+    """Choose among a case's tiles.
 
     Args:
         tiles: Slice index and tile, in order.
+        plan: The case's `split`: all tiles belong to it, except that training sees normal ones only. Or, in the
+            published split, `normal_before` and `novel_before`, the tiles of earlier cases: the position of a tile
+            among all of the archive says its split, and the small stratum is left out.
         counts: How many tiles go where, in the published split.
-        plan: Plan of the case, see `choose_for_split` and `choose_first`.
-
-    Returns:
-        Split, slice index and tile.
-    """
-    return choose_for_split(tiles, plan["split"]) if "split" in plan else choose_first(tiles, counts, plan)
-
-
-def choose_for_split(tiles: Iterable[tuple[int, Tile]], split: str) -> Iterator[tuple[str, int, Tile]]:
-    """Keep all tiles for a case's split, except that training sees normal ones only.
-
-    Args:
-        tiles: Slice index and tile.
-        split: Split of the case.
 
     Yields:
         Split, slice index and tile.
     """
-    for index, tile in tiles:
-        if split != "train" or not tile.stratum:
-            yield split, index, tile
-
-
-def choose_first(
-    tiles: Iterable[tuple[int, Tile]], counts: TileCounts, plan: Mapping[str, int]
-) -> Iterator[tuple[str, int, Tile]]:
-    """Split tiles by their position among all tiles of the archive, as published; the small stratum is left out.
-
-    Args:
-        tiles: Slice index and tile, in order.
-        counts: How many tiles go where.
-        plan: `normal_before` and `novel_before`, the tiles of earlier cases.
-
-    Yields:
-        Split, slice index and tile.
-    """
+    if "split" in plan:
+        yield from ((plan["split"], *pair) for pair in tiles if plan["split"] != "train" or not pair[1].stratum)
+        return
+    assert counts is not None
     positions = {"": plan["normal_before"], "large": plan["novel_before"]}
     for index, tile in tiles:
         if tile.stratum in positions:

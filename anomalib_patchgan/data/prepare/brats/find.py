@@ -1,22 +1,35 @@
-"""The files of BraTS cases as users unpacked them: `[HGG|LGG]/<case>/<case>_<modality>.nii.gz`, of several years."""
+"""The cases of BraTS below folders that may hold anything else, too: `[HGG|LGG]/<case>/<case>_<modality>.nii.gz`."""
 
 import logging
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from anomalib_patchgan.data.prepare.archive import check_inside, describe_missing, list_names
-from anomalib_patchgan.data.prepare.brats.mapping import NameMapping, read_mappings
 from anomalib_patchgan.data.prepare.brats.names import GRADES, YEARS, CaseName, parse_case
-from anomalib_patchgan.data.prepare.brats.search import MAX_DEPTH, CaseFolder, Findings, search_cases
+from anomalib_patchgan.data.prepare.brats.patients import BratsCase, NameMapping, read_mappings
 from anomalib_patchgan.data.prepare.brats.spec import BratsSpec
 from anomalib_patchgan.data.prepare.cases import Case
+from anomalib_patchgan.data.prepare.folders import (
+    WalkLimits,
+    check_inside,
+    describe_missing,
+    is_folder,
+    list_names,
+    walk,
+)
 from anomalib_patchgan.data.prepare.volume_names import SEGMENTATION, is_nifti
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
+from anomalib_patchgan.files import check_id
 
 logger = logging.getLogger(__name__)
 
+# Levels of folders below the root that are listed: `collection/year/archive/HGG` is the deepest usual one.
+MAX_DEPTH = 6
+# The largest year has under 2,000 cases; a folder with more entries than this is another data set.
+MAX_IN_FOLDER = 20_000
+MAX_ENTRIES = 200_000
+_MAPPING = re.compile(r"name_mapping.*\.csv", re.IGNORECASE)
 _EXAMPLES = {
     2018: "Brats18_2013_2_1",
     2019: "BraTS19_2013_2_1",
@@ -32,21 +45,38 @@ _UNLABELLED = re.compile(r"validation|testing|(?<![a-z])(val|valid|test)(?![a-z]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BratsCase:
-    """A case with its place among the others.
+class CaseFolder:
+    """Folder of one case.
 
     Args:
-        name: What its name says.
-        grade: `HGG` or `LGG`, from its folder or else from `name_mapping.csv`; `None` if neither says.
-        case: The case, with a `problem` if it lacks a file.
+        name: Name of the case.
+        path: The folder.
+        archive: Folder that holds it, or its grade; symbolic links resolved.
+        grade: `HGG` or `LGG` if the tree says so.
     """
 
     name: CaseName
+    path: Path
+    archive: Path
     grade: str | None
-    case: Case
 
 
-def find_cases(roots: Sequence[Path], spec: BratsSpec) -> tuple[list[BratsCase], NameMapping]:
+@dataclass(kw_only=True)
+class Findings:
+    """What was found below a root.
+
+    Args:
+        cases: Case folders.
+        mappings: Files named as `name_mapping.csv`.
+        grades: Folders named as a grade.
+    """
+
+    cases: list[CaseFolder] = field(default_factory=list)
+    mappings: list[Path] = field(default_factory=list)
+    grades: list[Path] = field(default_factory=list)
+
+
+def find_brats_cases(roots: Sequence[Path], spec: BratsSpec) -> tuple[list[BratsCase], NameMapping]:
     """Find the cases below one or more roots.
 
     Args:
@@ -65,16 +95,13 @@ def find_cases(roots: Sequence[Path], spec: BratsSpec) -> tuple[list[BratsCase],
     mappings: list[Path] = []
     grade_folders: list[Path] = []
     for root in roots:
-        findings = search_cases(root, spec.years or YEARS) if root.is_dir() else Findings()
-        if not findings.cases:
-            msg = f"{describe_missing(root, _expected(spec), spec.published)}{_others(root, spec)}"
-            raise DatasetNotFoundError(msg)
-        found += findings.cases
-        grade_folders += findings.grades
-        archives = {case.archive for case in findings.cases}
-        mappings += [
-            path for path in findings.mappings if any(a.is_relative_to(path.parent.resolve()) for a in archives)
-        ]
+        here = search_cases(root, spec.years or YEARS)
+        if not here.cases:
+            raise _not_found(root, spec, _other_years(root, spec))
+        found += here.cases
+        grade_folders += here.grades
+        above = {parent for case in here.cases for parent in (case.archive, *case.archive.parents)}
+        mappings += [path for path in here.mappings if path.parent.resolve() in above]
     _check_unique(found)
     _check_grade_folders(found, grade_folders, spec)
     mapping = read_mappings(mappings)
@@ -89,10 +116,54 @@ def find_cases(roots: Sequence[Path], spec: BratsSpec) -> tuple[list[BratsCase],
     return sorted(cases, key=lambda case: (case.name.year, order[case.grade], case.name.name)), mapping
 
 
-def source_of(case: Case, kind: str) -> Path:
-    """Return the file of a modality or, for `seg`, of the segmentation."""
-    name = parse_case(case.name)
-    return next(path for source, path in case.sources.items() if name and _kind_of(name, Path(source).name) == kind)
+def search_cases(root: Path, years: Collection[int]) -> Findings:
+    """Search a root, breadth first, for folders with the names of cases.
+
+    Hidden folders, `__MACOSX`, whatever is not BraTS, and symbolic links further down than in the root itself are left
+    out; a case's own folder is not looked into.
+
+    Args:
+        root: Folder to search; nothing is found in one that is not there.
+        years: Years that count.
+
+    Returns:
+        What was found, in order of the paths.
+
+    Raises:
+        DataError: The root cannot be listed, or a case has a name that cannot be a file name.
+        ConfigurationError: There is far too much below the root.
+
+    Example:
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name in ("a/BraTS2021_00003", "b/HGG/Brats18_2013_2_1", "b/__MACOSX/BraTS2021_00003", "c/photographs"):
+        ...     (root / name).mkdir(parents=True)
+        >>> [(case.name.name, case.grade) for case in search_cases(root, [2018, 2021]).cases]
+        [('BraTS2021_00003', None), ('Brats18_2013_2_1', 'HGG')]
+    """
+    findings = Findings()
+    limits = WalkLimits(what="BraTS", depth=MAX_DEPTH, in_folder=MAX_IN_FOLDER, entries=MAX_ENTRIES)
+    # Files below a link that is a grade's folder are refused one by one, with a message.
+    entered = walk(root, limits, enter=lambda path: parse_case(path.name) is None, follow=_is_grade)
+    for folder, entries in entered if root.is_dir() else ():
+        is_grade = _is_grade(folder)
+        if is_grade:
+            findings.grades.append(folder)
+        for entry in entries:
+            name = parse_case(entry.name)
+            if not is_folder(entry):
+                if _MAPPING.fullmatch(entry.name):
+                    findings.mappings.append(folder / entry.name)
+            elif name is not None and name.year in years:
+                check_id(name.name, folder)
+                archive = (folder.parent if is_grade else folder).resolve()
+                grade = folder.name.upper() if is_grade else None
+                findings.cases.append(CaseFolder(name=name, path=folder / entry.name, archive=archive, grade=grade))
+    return findings
+
+
+def _is_grade(folder: Path) -> bool:
+    return folder.name.upper() in GRADES
 
 
 def _expected(spec: BratsSpec) -> str:
@@ -107,9 +178,14 @@ def _expected(spec: BratsSpec) -> str:
     )
 
 
-def _others(root: Path, spec: BratsSpec) -> str:
+def _not_found(folder: Path, spec: BratsSpec, more: str = "", *, expected: str | None = None) -> DatasetNotFoundError:
+    """Return the error that cases, or a file of one, are not where they should be."""
+    return DatasetNotFoundError(f"{describe_missing(folder, expected or _expected(spec), spec.published)}{more}")
+
+
+def _other_years(root: Path, spec: BratsSpec) -> str:
     """Say that there are cases of other years than those that were asked for; empty if there are none."""
-    found = search_cases(root, YEARS).cases if spec.years and root.is_dir() else []
+    found = search_cases(root, YEARS).cases if spec.years else []
     if not found:
         return ""
     years = ", ".join(map(str, sorted({case.name.year for case in found})))
@@ -152,8 +228,7 @@ def _find_sources(folder: CaseFolder, spec: BratsSpec) -> dict[str, Path]:
     sources: dict[str, Path] = {}
     for kind in (*spec.modalities, SEGMENTATION):
         if kind not in files:
-            expected = f"{folder.name.file_name(kind)}, gzipped or not"
-            raise DatasetNotFoundError(describe_missing(folder.path, expected, spec.published))
+            raise _not_found(folder.path, spec, expected=f"{folder.name.file_name(kind)}, gzipped or not")
         check_inside(files[kind], folder.archive)
         is_wrapped = _kind_of(folder.name, files[kind].name) is None
         file_name = (files[kind].parent if is_wrapped else files[kind]).name
@@ -171,8 +246,7 @@ def _files(folder: CaseFolder) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name in sorted(names, key=lambda name: (name.lower().endswith(".gz"), name)):
         kind = _kind_of(folder.name, name)
-        file = _unwrap(path / name) if kind is not None else None
-        if kind is not None and file is not None:
+        if kind is not None and (file := _unwrap(path / name)) is not None:
             found[kind] = file
     return found
 
@@ -194,8 +268,7 @@ def _check_years(cases: Sequence[BratsCase], roots: Sequence[Path], spec: BratsS
     there = {case.name.year for case in cases}
     for year in spec.years or ():
         if year not in there:
-            expected = _expected(replace(spec, years=(year,)))
-            raise DatasetNotFoundError(describe_missing(roots[0], expected, spec.published))
+            raise _not_found(roots[0], replace(spec, years=(year,)))
     if not cases:
         msg = (
             f"{roots[0]} holds no segmentation, only cases of a validation or test part: set root to the training part."
@@ -210,13 +283,12 @@ def _check_grade_folders(found: Sequence[CaseFolder], grade_folders: Sequence[Pa
     for folder in grade_folders:
         wanted = spec.wanted_grades is None or folder.name.upper() in spec.wanted_grades
         if wanted and folder not in full and folder.parent in archives:
-            raise DatasetNotFoundError(describe_missing(folder, _expected(spec), spec.published))
+            raise _not_found(folder, spec)
 
 
 def _keep_grades(cases: list[BratsCase], archive: Path, spec: BratsSpec) -> list[BratsCase]:
     """Keep the cases of the grades that are asked for."""
     wanted = spec.wanted_grades
-    there = {case.grade for case in cases}
     if wanted is None:
         return cases
     unknown = [case.name.name for case in cases if case.grade is None]
@@ -228,6 +300,6 @@ def _keep_grades(cases: list[BratsCase], archive: Path, spec: BratsSpec) -> list
         )
         raise ConfigurationError(msg)
     for grade in wanted:
-        if grade not in there:
-            raise DatasetNotFoundError(describe_missing(archive / grade, _expected(spec), spec.published))
+        if grade not in {case.grade for case in cases}:
+            raise _not_found(archive / grade, spec)
     return [case for case in cases if case.grade in wanted]
