@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from anomalib_patchgan.data.prepare import Preparation
+from anomalib_patchgan.data.prepare.folder import Preparation
 from anomalib_patchgan.data.prepare.phantom.subjects import PhantomSpec, plan_phantom
 from anomalib_patchgan.data.prepared_archive import PreparedArchive
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from anomalib_patchgan.data.prepare import Preparation
 from anomalib_patchgan.data.prepare.brats.plan import plan_brats
 from anomalib_patchgan.data.prepare.brats.spec import BratsProtocol, BratsSpec
-from anomalib_patchgan.data.prepare.first_tiles import TileCounts
+from anomalib_patchgan.data.prepare.folder import Preparation
 from anomalib_patchgan.data.prepare.samples import CASE_OF_SLICE
+from anomalib_patchgan.data.prepare.tiles import TileCounts
 from anomalib_patchgan.data.prepare.volume_names import canonical_modality
 from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from anomalib_patchgan.data.prepare import Preparation
-from anomalib_patchgan.data.prepare.first_tiles import TileCounts
+from anomalib_patchgan.data.prepare.folder import Preparation
 from anomalib_patchgan.data.prepare.isic2016 import IsicProtocol, IsicSpec, plan_isic2016
+from anomalib_patchgan.data.prepare.tiles import TileCounts
 from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive
 
 _ID_PATTERNS = {

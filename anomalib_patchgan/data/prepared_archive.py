@@ -7,8 +7,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from anomalib_patchgan.data.prepare import OnError, Preparation, prepare_folder
-from anomalib_patchgan.data.prepare.folder import MANIFEST
+from anomalib_patchgan.data.prepare.folder import MANIFEST, OnError, Preparation, prepare_folder
 from anomalib_patchgan.data.prepared_folder import PreparedFolder
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
 from anomalib_patchgan.files import ReadLimits, read_json

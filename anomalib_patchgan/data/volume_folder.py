@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalib_patchgan.data.prepare import Preparation
+from anomalib_patchgan.data.prepare.folder import Preparation
 from anomalib_patchgan.data.prepare.planes import Plane
 from anomalib_patchgan.data.prepare.samples import CASE_OF_SLICE
 from anomalib_patchgan.data.prepare.volume_folder.plan import plan_volume_folder

@@ -9,7 +9,8 @@ from anomalib.data.utils import LabelName
 from PIL import Image
 
 from anomalib_patchgan.data import BrainPhantom
-from anomalib_patchgan.data.prepare import Case, prepare_folder
+from anomalib_patchgan.data.prepare.cases import Case
+from anomalib_patchgan.data.prepare.folder import prepare_folder
 from anomalib_patchgan.data.prepare.phantom.anatomy import SLICE_RANGE_MM, Anatomy, load_templates, slice_points
 from anomalib_patchgan.data.prepare.phantom.lesions import KINDS, MIN_AREA_MM2, MIN_CNR, RADIUS_MM, Lesion, draw_lesions
 from anomalib_patchgan.data.prepare.phantom.subjects import (

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from anomalib_patchgan.data.prepare import Case
-from anomalib_patchgan.data.prepare.first_tiles import COUNTS, FirstTiles, TileCounts
-from anomalib_patchgan.data.prepare.tiles import choose_tiles, cut_tiles
+from anomalib_patchgan.data.prepare.cases import Case
+from anomalib_patchgan.data.prepare.tiles import COUNTS, FirstTiles, TileCounts, choose_tiles, cut_tiles
 from anomalib_patchgan.errors import ConfigurationError, DataError
 
 SIZE = 240

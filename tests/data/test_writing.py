@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalib_patchgan.data.prepare import Case, Preparation, PreparedSlice, folder, prepare_folder
-from anomalib_patchgan.data.prepare.cases import read_record, write_case
-from anomalib_patchgan.data.prepare.samples import read_samples
+from anomalib_patchgan.data.prepare import folder
+from anomalib_patchgan.data.prepare.cases import Case, read_record, write_case
+from anomalib_patchgan.data.prepare.folder import Preparation, prepare_folder
+from anomalib_patchgan.data.prepare.samples import PreparedSlice, read_samples
 from anomalib_patchgan.errors import ConfigurationError, DataError
 from anomalib_patchgan.files import RECORDS, read_json, write_json
 

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -95,8 +96,44 @@ def prepare_folder(
         DataError: The folder cannot be written, or a source vanished meanwhile.
     """
     _check_arguments(workers, shard)
+    skip_errors = on_error == "skip"
+    retry = retry_skipped or not skip_errors
+    with _writing_into(root):
+        head = {
+            "format_version": FORMAT_VERSION,
+            "generator": preparation.generator,
+            # As JSON gives it back, with lists for tuples.
+            "parameters": json.loads(json.dumps(dict(preparation.parameters))),
+        }
+        manifest = read_json(root / MANIFEST)
+        if manifest is not None and {key: manifest.get(key) for key in head} != head:
+            what = f"{root} was prepared with other parameters (see {root / MANIFEST})"
+            msg = f"{what}: choose another folder or delete it."
+            raise ConfigurationError(msg)
+
+        if preparation.plan_cases is not None:
+            planned = preparation.plan_cases(root, preparation.cases, workers, skip_errors)
+            preparation = replace(preparation, cases=planned)
+        cases = preparation.cases
+        records = _read_records(root, cases)
+        missing = [case for case in cases if case.name not in records or (retry and "skipped" in records[case.name])]
+        whole = manifest is not None and manifest == _manifest(head, preparation, records, manifest)
+        if manifest is not None and whole and not missing and manifest.get(DIGEST) == digest_samples(root):
+            return manifest
+        if missing:
+            names = {case.name for case in (cases if shard is None else cases[shard[0] - 1 :: shard[1]])}
+            own = [case for case in missing if case.name in names]
+            logger.info("Preparing %d of %d cases in %s", len(own), len(cases), root)
+            jobs = [(root, case, preparation.make_case, skip_errors) for case in own]
+            run_parallel(write_case, jobs, workers=workers, description=f"Preparing {root.name}")
+        return _write_manifest(root, head, preparation)
+
+
+@contextmanager
+def _writing_into(root: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one line."""
     try:
-        return _prepare(root, preparation, workers, shard, on_error, retry_skipped=retry_skipped)
+        yield
     # DatasetNotFoundError is an OSError, too, and says itself what to do.
     except PatchGanError:
         raise
@@ -106,45 +143,6 @@ def prepare_folder(
             "then start again; finished cases are kept."
         )
         raise DataError(msg) from error
-
-
-def _prepare(
-    root: Path,
-    preparation: Preparation,
-    workers: int | None,
-    shard: tuple[int, int] | None,
-    on_error: OnError,
-    *,
-    retry_skipped: bool,
-) -> dict[str, Any]:
-    head = {
-        "format_version": FORMAT_VERSION,
-        "generator": preparation.generator,
-        # As JSON gives it back, with lists for tuples.
-        "parameters": json.loads(json.dumps(dict(preparation.parameters))),
-    }
-    manifest = read_json(root / MANIFEST)
-    if manifest is not None and {key: manifest.get(key) for key in head} != head:
-        msg = f"{root} was prepared with other parameters (see {root / MANIFEST}): choose another folder or delete it."
-        raise ConfigurationError(msg)
-
-    if preparation.plan_cases is not None:
-        planned = preparation.plan_cases(root, preparation.cases, workers, on_error == "skip")
-        preparation = replace(preparation, cases=planned)
-    cases = preparation.cases
-    records = _read_records(root, cases)
-    retry = on_error == "stop" or retry_skipped
-    missing = [case for case in cases if case.name not in records or (retry and "skipped" in records[case.name])]
-    whole = manifest is not None and manifest == _manifest(head, preparation, records, manifest)
-    if manifest is not None and whole and not missing and manifest.get(DIGEST) == digest_samples(root):
-        return manifest
-    if missing:
-        names = {case.name for case in (cases if shard is None else cases[shard[0] - 1 :: shard[1]])}
-        own = [case for case in missing if case.name in names]
-        logger.info("Preparing %d of %d cases in %s", len(own), len(cases), root)
-        jobs = [(root, case, preparation.make_case, on_error == "skip") for case in own]
-        run_parallel(write_case, jobs, workers=workers, description=f"Preparing {root.name}")
-    return _write_manifest(root, head, preparation)
 
 
 def _fingerprint(path: Path) -> tuple[int, str]:

@@ -1,6 +1,5 @@
 """The samples of a prepared folder: their images and masks, and `samples.csv` with what their names do not say."""
 
-import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from anomalib_patchgan.errors import DataError
-from anomalib_patchgan.files import write_atomically
+from anomalib_patchgan.files import hash_file, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,22 +151,17 @@ def write_samples(root: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     import pandas as pd
 
     table = pd.DataFrame(list(rows))
-    columns = [*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]
-    table = table.reindex(columns=columns)
-    for name in table.columns:
-        if pd.api.types.is_float_dtype(table[name]) and (table[name].dropna() % 1 == 0).all():
-            # Whole numbers that only some samples have would be written as 12.0.
-            table[name] = table[name].astype("Int64")
+    table = table.reindex(columns=[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)])
+    # Whole numbers that only some samples have would be written as 12.0.
+    table = table.convert_dtypes(convert_string=False, convert_boolean=False, convert_floating=False)
     text = table.sort_values("image").to_csv(index=False, lineterminator="\n")
     write_atomically(root / SAMPLES, text.encode())
 
 
 def digest_samples(root: Path) -> str | None:
     """Return the SHA-256 of the table; `None` without one."""
-    try:
-        return hashlib.sha256((root / SAMPLES).read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return None
+    path = root / SAMPLES
+    return hash_file(path) if path.is_file() else None
 
 
 def read_samples(root: Path) -> "pd.DataFrame | None":

@@ -172,7 +172,7 @@ def _expected(spec: BratsSpec) -> str:
         grades = ",".join(spec.wanted_grades or GRADES)
         tree = f"MICCAI_BraTS_2019_Data_Training/{{{grades}}}/<case>/<case>_{{{kinds}}}.nii.gz"
         return f"{tree}, as unpacked from the official archive"
-    examples = ", ".join(f"{_EXAMPLES[year]}" for year in spec.years or YEARS)
+    examples = ", ".join(_EXAMPLES[year] for year in spec.years or YEARS)
     return (
         f"folders named as the cases of BraTS ({examples}) with {{{kinds}}}.nii.gz each, up to {MAX_DEPTH} folders down"
     )
@@ -229,25 +229,23 @@ def _find_sources(folder: CaseFolder, spec: BratsSpec) -> dict[str, Path]:
     for kind in (*spec.modalities, SEGMENTATION):
         if kind not in files:
             raise _not_found(folder.path, spec, expected=f"{folder.name.file_name(kind)}, gzipped or not")
-        check_inside(files[kind], folder.archive)
-        is_wrapped = _kind_of(folder.name, files[kind].name) is None
-        file_name = (files[kind].parent if is_wrapped else files[kind]).name
-        parts = [folder.grade or "", folder.name.name, file_name]
-        sources["/".join(filter(None, parts))] = files[kind]
+        name, file = files[kind]
+        check_inside(file, folder.archive)
+        sources["/".join(filter(None, [folder.grade or "", folder.name.name, name]))] = file
     return sources
 
 
-def _files(folder: CaseFolder) -> dict[str, Path]:
-    """Return the files of a case by their kind; the compressed one of two."""
+def _files(folder: CaseFolder) -> dict[str, tuple[str, Path]]:
+    """Return the files of a case by their kind, with their names; the compressed one of two."""
     path, names = folder.path, list_names(folder.path)
     if folder.name.name in names and (path / folder.name.name).is_dir():
         path = path / folder.name.name
         names = list_names(path)
-    found: dict[str, Path] = {}
+    found: dict[str, tuple[str, Path]] = {}
     for name in sorted(names, key=lambda name: (name.lower().endswith(".gz"), name)):
         kind = _kind_of(folder.name, name)
         if kind is not None and (file := _unwrap(path / name)) is not None:
-            found[kind] = file
+            found[kind] = name, file
     return found
 
 

@@ -12,13 +12,12 @@ from anomalib_patchgan.data.prepare.brats.names import parse_case
 from anomalib_patchgan.data.prepare.brats.patients import Identities, identify
 from anomalib_patchgan.data.prepare.brats.spec import BratsSpec
 from anomalib_patchgan.data.prepare.cases import Case
-from anomalib_patchgan.data.prepare.first_tiles import LEAK, FirstTiles
 from anomalib_patchgan.data.prepare.folder import COMPARABLE, Preparation
 from anomalib_patchgan.data.prepare.lesion_stack import LesionStack, read_volume, tile_samples
 from anomalib_patchgan.data.prepare.nifti import check_labels, check_same_grid
 from anomalib_patchgan.data.prepare.samples import PreparedSlice
 from anomalib_patchgan.data.prepare.splits import assign_splits, splits_from_file
-from anomalib_patchgan.data.prepare.tiles import choose_tiles
+from anomalib_patchgan.data.prepare.tiles import LEAK, FirstTiles, choose_tiles
 from anomalib_patchgan.errors import DataError
 from anomalib_patchgan.files import ReadLimits
 
