@@ -174,17 +174,15 @@ def _write_manifest(root: Path, head: Mapping[str, Any], preparation: Preparatio
     Of two shards that finish together each may have read the records before the other's last one; whoever writes
     last would leave an incomplete manifest if it did not look again afterwards.
     """
-    records = _read_records(root, preparation.cases)
     while True:
+        records = _read_records(root, preparation.cases)
         rows = [row | {"case": name} for name, record in records.items() for row in record["samples"]]
         manifest = _manifest(head, preparation, records)
         write_samples(root, rows)
         manifest[DIGEST] = digest_samples(root)
         write_json(root / MANIFEST, manifest)
-        found = _read_records(root, preparation.cases)
-        if found.keys() == records.keys():
+        if _read_records(root, preparation.cases).keys() == records.keys():
             break
-        records = found
     if not manifest["missing"]:
         remove_temporary_files(root.rglob(TEMPORARY))
     for name, reason in manifest["skipped"].items():

@@ -152,8 +152,10 @@ def write_samples(root: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
     table = pd.DataFrame(list(rows))
     table = table.reindex(columns=[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)])
-    # Whole numbers that only some samples have would be written as 12.0.
-    table = table.convert_dtypes(convert_string=False, convert_boolean=False, convert_floating=False)
+    for name in table.select_dtypes("float"):
+        if (table[name].dropna() % 1 == 0).all():
+            # Whole numbers that only some samples have would be written as 12.0.
+            table[name] = table[name].astype("Int64")
     text = table.sort_values("image").to_csv(index=False, lineterminator="\n")
     write_atomically(root / SAMPLES, text.encode())
 

@@ -113,13 +113,13 @@ class ScanProfile:
 
     def as_dict(self) -> dict[str, Any]:
         """Return a record of plain values."""
-        record: dict[str, Any] = TypeAdapter(ScanProfile).dump_python(self, mode="json", exclude_none=True)
+        record: dict[str, Any] = _PROFILE.dump_python(self, mode="json", exclude_none=True)
         return record
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "ScanProfile":
         """Read a record that `as_dict` made."""
-        return TypeAdapter(cls).validate_python(record)
+        return _PROFILE.validate_python(record)
 
 
 def choose_slices(numbers: Sequence[int]) -> list[int]:
@@ -179,7 +179,7 @@ class TrainingScans:
             DataError: A value is missing or not valid.
         """
         try:
-            return TypeAdapter(cls).validate_python(record)
+            return _TRAINING.validate_python(record)
         except ValidationError as error:
             wrong = error.errors()[0]["loc"][0]
             msg = f"the statistics of the training's scans are not valid, {wrong}: train or export again."
@@ -187,7 +187,7 @@ class TrainingScans:
 
     def as_dict(self) -> dict[str, Any]:
         """Return a record of plain values."""
-        record: dict[str, Any] = TypeAdapter(TrainingScans).dump_python(self, mode="json")
+        record: dict[str, Any] = _TRAINING.dump_python(self, mode="json")
         return record
 
     def differences(self, profile: ScanProfile) -> dict[str, str]:
@@ -236,6 +236,9 @@ class TrainingScans:
         """Tell whether the slices of a scan show more than those of the training, as a head does beside a brain."""
         pairs = zip(profile.extent_mm[:2], self.extent_mm[1][:2], strict=True)
         return any(given > high * (1 + _EXTENT_MARGIN) for given, high in pairs)
+
+
+_PROFILE, _TRAINING = TypeAdapter(ScanProfile), TypeAdapter(TrainingScans)
 
 
 def _limit(histograms: NDArray[np.float64]) -> float | None:

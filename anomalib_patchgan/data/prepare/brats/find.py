@@ -38,8 +38,6 @@ _EXAMPLES = {
     2023: "BraTS-GLI-00000-000",
     2024: "BraTS-GLI-00005-100",
 }
-# Published so.
-_MISNAMED = {"BraTS20_Training_355": re.compile(r"W39_1998\.09\.19_Segm\.nii(\.gz)?", re.IGNORECASE)}
 # Parts that are published without segmentations.
 _UNLABELLED = re.compile(r"validation|testing|(?<![a-z])(val|valid|test)(?![a-z])", re.IGNORECASE)
 
@@ -91,27 +89,25 @@ def find_brats_cases(roots: Sequence[Path], spec: BratsSpec) -> tuple[list[Brats
         DataError: A case is there twice, has a name that cannot be a file name, or a `name_mapping.csv` is not valid.
         ConfigurationError: A grade is asked for and that of a case is not known.
     """
-    found: list[CaseFolder] = []
-    mappings: list[Path] = []
-    grade_folders: list[Path] = []
+    found = Findings()
     for root in roots:
         here = search_cases(root, spec.years or YEARS)
         if not here.cases:
             raise _not_found(root, spec, _other_years(root, spec))
-        found += here.cases
-        grade_folders += here.grades
         above = {parent for case in here.cases for parent in (case.archive, *case.archive.parents)}
-        mappings += [path for path in here.mappings if path.parent.resolve() in above]
-    _check_unique(found)
-    _check_grade_folders(found, grade_folders, spec)
-    mapping = read_mappings(mappings)
-    unlabelled = [folder for folder in found if _is_unlabelled(folder, roots)]
+        found.cases += here.cases
+        found.grades += here.grades
+        found.mappings += [path for path in here.mappings if path.parent.resolve() in above]
+    _check_unique(found.cases)
+    _check_grade_folders(found, spec)
+    mapping = read_mappings(found.mappings)
+    unlabelled = [folder for folder in found.cases if _is_unlabelled(folder, roots)]
     if unlabelled:
         what = "of a validation or test part without segmentations and left out"
         logger.warning("%d cases such as %s are %s", len(unlabelled), unlabelled[0].path, what)
-    cases = [_read_case(folder, mapping, spec) for folder in found if folder not in unlabelled]
+    cases = [_open_folder(folder, mapping, spec) for folder in found.cases if folder not in unlabelled]
     _check_years(cases, roots, spec)
-    cases = _keep_grades(cases, found[0].archive, spec)
+    cases = _keep_grades(cases, found.cases[0].archive, spec)
     order = {grade: number for number, grade in enumerate((*GRADES, None))}
     return sorted(cases, key=lambda case: (case.name.year, order[case.grade], case.name.name)), mapping
 
@@ -198,12 +194,12 @@ def _check_unique(found: Sequence[CaseFolder]) -> None:
     for case in found:
         # File systems of Windows and macOS take names that differ in case only for one.
         other = seen.setdefault(case.name.name.lower(), case)
-        if other is not case and other.path.parent.parent == case.path.parent.parent and other.grade != case.grade:
+        if other is case:
+            continue
+        msg = f"{case.path} is there twice, see {other.path}: remove one, or set root to one of the archives."
+        if other.path.parent.parent == case.path.parent.parent and other.grade != case.grade:
             msg = f"{case.path} is a case of another grade, too: remove one of the two folders."
-            raise DataError(msg)
-        if other is not case:
-            msg = f"{case.path} is there twice, see {other.path}: remove one, or set root to one of the archives."
-            raise DataError(msg)
+        raise DataError(msg)
 
 
 def _is_unlabelled(folder: CaseFolder, roots: Sequence[Path]) -> bool:
@@ -213,7 +209,7 @@ def _is_unlabelled(folder: CaseFolder, roots: Sequence[Path]) -> bool:
     return any(_UNLABELLED.search(part) for part in parts) and SEGMENTATION not in _files(folder)
 
 
-def _read_case(folder: CaseFolder, mapping: NameMapping, spec: BratsSpec) -> BratsCase:
+def _open_folder(folder: CaseFolder, mapping: NameMapping, spec: BratsSpec) -> BratsCase:
     name = folder.name.name
     try:
         case = Case(name=name, sources=_find_sources(folder, spec))
@@ -243,7 +239,7 @@ def _files(folder: CaseFolder) -> dict[str, tuple[str, Path]]:
         names = list_names(path)
     found: dict[str, tuple[str, Path]] = {}
     for name in sorted(names, key=lambda name: (name.lower().endswith(".gz"), name)):
-        kind = _kind_of(folder.name, name)
+        kind = folder.name.kind_of(name)
         if kind is not None and (file := _unwrap(path / name)) is not None:
             found[kind] = name, file
     return found
@@ -255,11 +251,6 @@ def _unwrap(path: Path) -> Path | None:
         return path if path.is_file() else None
     inside = [path / name for name in list_names(path) if is_nifti(name)]
     return inside[0] if len(inside) == 1 and inside[0].is_file() else None
-
-
-def _kind_of(name: CaseName, file_name: str) -> str | None:
-    misnamed = _MISNAMED.get(name.name)
-    return SEGMENTATION if misnamed and misnamed.fullmatch(file_name) else name.kind_of(file_name)
 
 
 def _check_years(cases: Sequence[BratsCase], roots: Sequence[Path], spec: BratsSpec) -> None:
@@ -274,11 +265,11 @@ def _check_years(cases: Sequence[BratsCase], roots: Sequence[Path], spec: BratsS
         raise DatasetNotFoundError(msg)
 
 
-def _check_grade_folders(found: Sequence[CaseFolder], grade_folders: Sequence[Path], spec: BratsSpec) -> None:
+def _check_grade_folders(found: Findings, spec: BratsSpec) -> None:
     """Refuse an archive that was unpacked in part, which has a grade without cases beside one with cases."""
-    full = {case.path.parent for case in found if case.grade}
+    full = {case.path.parent for case in found.cases if case.grade}
     archives = {folder.parent for folder in full}
-    for folder in grade_folders:
+    for folder in found.grades:
         wanted = spec.wanted_grades is None or folder.name.upper() in spec.wanted_grades
         if wanted and folder not in full and folder.parent in archives:
             raise _not_found(folder, spec)
