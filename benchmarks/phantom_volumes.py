@@ -13,9 +13,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from anomalib_patchgan.data.prepare.phantom_anatomy import FIELD_OF_VIEW_MM, slice_points
-from anomalib_patchgan.data.prepare.phantom_spec import PhantomSpec
-from anomalib_patchgan.data.prepare.phantom_volume import make_volume
+from anomalib_patchgan.data.prepare.phantom.anatomy import FIELD_OF_VIEW_MM, slice_points
+from anomalib_patchgan.data.prepare.phantom.subjects import PhantomSpec, make_volume
 
 ARCHIVE = "MICCAI_BraTS_2019_Data_Training"
 # Of 1 mm, as in BraTS, over the field of view and height of the phantom.

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from anomalib_patchgan.data.prepare.background import Background
-from anomalib_patchgan.data.prepare.brats import BratsSpec
-from anomalib_patchgan.data.prepare.brats.files import find_cases, source_of
-from anomalib_patchgan.data.prepare.brats.identity import identify
+from anomalib_patchgan.data.prepare.brats.find import find_brats_cases
 from anomalib_patchgan.data.prepare.brats.names import parse_case
+from anomalib_patchgan.data.prepare.brats.patients import identify
+from anomalib_patchgan.data.prepare.brats.spec import BratsSpec
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.intensity import GreyScale
 from anomalib_patchgan.data.prepare.lesion_masks import read_lesion
@@ -64,7 +64,7 @@ def split_cases(roots: Sequence[Path], split_file: Path, modalities: Sequence[st
     Raises:
         PatchGanError: They are not there, or a file is missing or not valid.
     """
-    found, mapping = find_cases(roots, BratsSpec(modalities=tuple(modalities)))
+    found, mapping = find_brats_cases(roots, BratsSpec(modalities=tuple(modalities)))
     who = identify(found, mapping)
     splits = splits_from_file(split_file, who.patients, who.aliases)
     cases = [one.case for one in who.cases if splits.get(one.case.name) == "test"]
@@ -79,7 +79,7 @@ def folder_case(folder: Path, modalities: Sequence[str], *, healthy: bool = Fals
     """
     folder = folder.absolute()
     if parse_case(folder.name) is not None and not healthy:
-        found, _ = find_cases([folder.parent], BratsSpec(modalities=tuple(modalities)))
+        found, _ = find_brats_cases([folder.parent], BratsSpec(modalities=tuple(modalities)))
         one = next((one for one in found if one.name.name == folder.name), None)
         if one is None:
             msg = f"{folder} does not exist: give folders of cases"
@@ -119,8 +119,9 @@ def read_content(case: ScanCase, recipe: VolumeRecipe) -> Content:
 def _scan_case(case: Case, patient: str, modalities: Sequence[str]) -> ScanCase:
     if case.problem is not None:
         raise case.problem
-    files = {name: source_of(case, name) for name in modalities}
-    return ScanCase(name=case.name, patient=patient, files=files, segmentation=source_of(case, "seg"))
+    *files, segmentation = case.sources.values()
+    by_modality = dict(zip(modalities, files, strict=True))
+    return ScanCase(name=case.name, patient=patient, files=by_modality, segmentation=segmentation)
 
 
 def _smooth(brightness: NDArray[np.float32], brain: NDArray[np.bool_], scan: Volume) -> NDArray[np.float32]:

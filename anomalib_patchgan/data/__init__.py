@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from anomalib_patchgan.data.brain_phantom import BrainPhantom
-    from anomalib_patchgan.data.brats import BraTS
-    from anomalib_patchgan.data.brats2019 import BraTS2019
+    from anomalib_patchgan.data.brats import BraTS, BraTS2019
     from anomalib_patchgan.data.isic2016 import ISIC2016
     from anomalib_patchgan.data.prepared_folder import PreparedFolder, PreparedFolderDataset
     from anomalib_patchgan.data.volume_folder import VolumeFolder
@@ -26,7 +25,7 @@ __all__ = [
 
 _HOMES = {
     "BraTS": "anomalib_patchgan.data.brats",
-    "BraTS2019": "anomalib_patchgan.data.brats2019",
+    "BraTS2019": "anomalib_patchgan.data.brats",
     "BrainPhantom": "anomalib_patchgan.data.brain_phantom",
     "ISIC2016": "anomalib_patchgan.data.isic2016",
     "PreparedFolder": "anomalib_patchgan.data.prepared_folder",

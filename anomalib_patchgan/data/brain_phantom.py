@@ -1,12 +1,10 @@
 """Synthetic brains to try and test the plugin on, without a download."""
 
 from pathlib import Path
+from typing import Any
 
-from torchvision.transforms.v2 import Transform
-
-from anomalib_patchgan.data.prepare import Preparation
-from anomalib_patchgan.data.prepare.phantom import plan_phantom
-from anomalib_patchgan.data.prepare.phantom_spec import PhantomSpec
+from anomalib_patchgan.data.prepare.folder import Preparation
+from anomalib_patchgan.data.prepare.phantom.subjects import PhantomSpec, plan_phantom
 from anomalib_patchgan.data.prepared_archive import PreparedArchive
 
 
@@ -17,7 +15,7 @@ class BrainPhantom(PreparedArchive):
     ventricles; contrast, coil sensitivity and noise differ as scans of one protocol do. Training subjects are healthy;
     validation and test subjects have one to three lesions: hyper- or hypo-intense, ring-shaped, or of other texture
     only, with radii of 7 to 18 mm. A slice is abnormal with a lesion that a reader would see: a cross-section of at
-    least 79 mm2 and a contrast of at least 5 times the noise (sources in `prepare.phantom_visibility`). Slices with
+    least 79 mm2 and a contrast of at least 5 times the noise (sources in `prepare.phantom.lesions`). Slices with
     fainter or smaller ones only are left out; beside a visible one they belong to the mask. The sample table has the
     kind of the largest visible lesion as `stratum`.
 
@@ -32,14 +30,7 @@ class BrainPhantom(PreparedArchive):
         slices_per_subject: Axial slices per subject; those with lesions that nobody would report are left out.
         image_size: Height and width in pixels; the field of view is always 208 mm.
         seed: Seed of the phantom; the same seed gives the same files.
-        workers: Processes that prepare; none for one per core.
-        train_batch_size: Images per training batch.
-        eval_batch_size: Images per validation, test and prediction batch.
-        num_workers: Loader processes.
-        train_augmentations: Transforms of the training images.
-        val_augmentations: Transforms of the validation images.
-        test_augmentations: Transforms of the test images.
-        augmentations: Transforms of every split that has none of its own.
+        kwargs: Processes that prepare and what the batches are like: see `PreparedArchive`.
 
     Raises:
         ConfigurationError: A number is out of its range.
@@ -64,14 +55,7 @@ class BrainPhantom(PreparedArchive):
         slices_per_subject: int = 20,
         image_size: int = 192,
         seed: int = 0,
-        workers: int | None = None,
-        train_batch_size: int = 32,
-        eval_batch_size: int = 32,
-        num_workers: int = 2,
-        train_augmentations: Transform | None = None,
-        val_augmentations: Transform | None = None,
-        test_augmentations: Transform | None = None,
-        augmentations: Transform | None = None,
+        **kwargs: Any,  # noqa: ANN401 - those of `PreparedArchive`, where jsonargparse looks them up
     ) -> None:
         self.spec = PhantomSpec(
             train_subjects=train_subjects,
@@ -84,15 +68,13 @@ class BrainPhantom(PreparedArchive):
         super().__init__(
             cache_dir=cache_dir,
             id_pattern=r"^sub-\d+",
-            workers=workers,
-            train_batch_size=train_batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            train_augmentations=train_augmentations,
-            val_augmentations=val_augmentations,
-            test_augmentations=test_augmentations,
-            augmentations=augmentations,
             seed=seed,
+            # Nothing is read that could be unusable.
+            on_error="stop",
+            limits=None,
+            stratum=None,
+            strata=(),
+            **kwargs,
         )
 
     def plan(self) -> Preparation:

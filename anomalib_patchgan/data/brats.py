@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from torchvision.transforms.v2 import Transform
-
-from anomalib_patchgan.data.prepare import OnError, Preparation
-from anomalib_patchgan.data.prepare.brats import BratsProtocol, BratsSpec, plan_brats
-from anomalib_patchgan.data.prepare.first_tiles import TileCounts
+from anomalib_patchgan.data.prepare.brats.plan import plan_brats
+from anomalib_patchgan.data.prepare.brats.spec import BratsProtocol, BratsSpec
+from anomalib_patchgan.data.prepare.folder import Preparation
+from anomalib_patchgan.data.prepare.samples import CASE_OF_SLICE
+from anomalib_patchgan.data.prepare.tiles import TileCounts
 from anomalib_patchgan.data.prepare.volume_names import canonical_modality
-from anomalib_patchgan.data.prepare.writing import CASE_OF_SLICE
-from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive, Stratum
-from anomalib_patchgan.files import ReadLimits
+from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive
 
 _ID_PATTERNS = {
     # Published split: a tile is a sample of its own, and patients are on both sides.
@@ -66,29 +64,18 @@ class BraTS(PreparedArchive):
         slice_range: First and last axial slice, counted from the bottom from 0; `None` takes all.
             `volume` later takes what lies as far from the end of the brain, in millimetres.
         min_brain: Least brain of a slice, as a share of the volume's largest cross-section, in (0, 1].
-        stratum: `large` or `small` keeps one lesion size of the abnormal tiles; `None` keeps all.
         test_tiles: `paper`: normal test tiles, and novel ones.
         val_tiles: `paper`: the next ones, for validation; the paper has none, anomalib's threshold needs them.
         train_tiles: `paper`: training tiles; `None` for all others.
         val_split_ratio: Share of patients for validation, in (0, 1).
         test_split_ratio: Share of patients for the test, in (0, 1).
         split_file: CSV file of `id,split` (case or patient; train, val or test) that replaces the two ratios.
-        cache_dir: Folder that holds what is prepared.
-        on_error: `stop` at a case that cannot be used, or `skip` it and list it in the manifest.
         strict: NaN and infinite voxels are errors; otherwise they become background, with a warning.
-        limits: Bounds on what is read from a file.
-        workers: Processes that prepare; `None` for one per core.
-        train_batch_size: Images per training batch.
-        eval_batch_size: Images per validation, test and prediction batch.
-        num_workers: Loader processes.
-        train_augmentations: Transforms of the training images.
-        val_augmentations: Transforms of the validation images.
-        test_augmentations: Transforms of the test images.
-        augmentations: Transforms of every split that has none of its own.
         seed: Seed of the split: a hash of it with the patient's id decides, so that patients added later move none.
         field_mm: `slices`: side of the square that images show, in millimetres. It lies around the middle of the brain,
             the same for all slices of a scan, and `anomalib-patchgan volume` shows a model the same of any other scan.
         years: Years to read, of 2018, 2019, 2020, 2021, 2023 and 2024; `None` for those that are there.
+        kwargs: What all prepared archives have, from `cache_dir` to the batches: see `PreparedArchive`.
 
     Raises:
         ConfigurationError: An argument is out of its range, or when preparing, a grade that is asked for is not known.
@@ -112,28 +99,17 @@ class BraTS(PreparedArchive):
         image_size: int | None = None,
         slice_range: tuple[int, int] | None = None,
         min_brain: float = 0.25,
-        stratum: Stratum | None = None,
         test_tiles: int = 2200,
         val_tiles: int = 500,
         train_tiles: int | None = None,
         val_split_ratio: float = 0.15,
         test_split_ratio: float = 0.2,
         split_file: str | Path | None = None,
-        cache_dir: str | Path = "./datasets/prepared",
-        on_error: OnError = "stop",
         strict: bool = False,
-        limits: ReadLimits | None = None,
-        workers: int | None = None,
-        train_batch_size: int = 32,
-        eval_batch_size: int = 32,
-        num_workers: int = 2,
-        train_augmentations: Transform | None = None,
-        val_augmentations: Transform | None = None,
-        test_augmentations: Transform | None = None,
-        augmentations: Transform | None = None,
         seed: int = 0,
         field_mm: float = 240.0,
         years: int | Sequence[int] | None = None,
+        **kwargs: Any,  # noqa: ANN401 - those of `PreparedArchive`, where jsonargparse looks them up
     ) -> None:
         words = (modalities,) if isinstance(modalities, str) else modalities
         self.spec = BratsSpec(
@@ -154,24 +130,36 @@ class BraTS(PreparedArchive):
             seed=seed,
         )
         self.archives = [Path(one).expanduser() for one in ([root] if isinstance(root, str | Path) else root)]
-        self.limits = limits or ReadLimits()
-        super().__init__(
-            cache_dir=cache_dir,
-            id_pattern=_ID_PATTERNS[protocol],
-            stratum=stratum,
-            strata=STRATA.get(protocol, ()),
-            on_error=on_error,
-            workers=workers,
-            train_batch_size=train_batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            train_augmentations=train_augmentations,
-            val_augmentations=val_augmentations,
-            test_augmentations=test_augmentations,
-            augmentations=augmentations,
-            seed=seed,
-        )
+        super().__init__(id_pattern=_ID_PATTERNS[protocol], strata=STRATA.get(protocol, ()), seed=seed, **kwargs)
 
     def plan(self) -> Preparation:
         """Find the cases and split them."""
         return plan_brats(self.archives, self.spec, self.limits)
+
+
+class BraTS2019(BraTS):
+    """`BraTS` with the year fixed: the cases `BraTS19_*`, with the labels of that year, 0, 1, 2 and 4.
+
+    Args:
+        root: `MICCAI_BraTS_2019_Data_Training` or its parent.
+        kwargs: As for `BraTS`.
+
+    Raises:
+        ConfigurationError: An argument is out of its range.
+        DatasetNotFoundError: When preparing, the archive or a part of it is not there.
+        DataError: When preparing, a file cannot be used.
+
+    Example:
+        >>> data = BraTS2019("./datasets/MICCAI_BraTS_2019_Data_Training", protocol="tiles", stratum="small")
+        >>> data.spec.protocol, data.spec.years
+        ('tiles', (2019,))
+    """
+
+    _name = "brats2019"
+
+    def __init__(
+        self,
+        root: str | Path = "./datasets/MICCAI_BraTS_2019_Data_Training",
+        **kwargs: Any,  # noqa: ANN401 - those of `BraTS` but for `years`
+    ) -> None:
+        super().__init__(root, years=2019, **kwargs)

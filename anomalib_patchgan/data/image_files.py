@@ -8,11 +8,12 @@ from pathlib import Path
 from PIL import Image
 
 from anomalib_patchgan.data.prepare.photographs import DECODING_ERRORS
-from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.errors import DataError, DatasetNotFoundError
 
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+_VOLUMES = (".nii", ".nii.gz")
 
 
 def find_images(folder: Path) -> dict[str, Path]:
@@ -59,6 +60,38 @@ def find_images_below(folder: Path) -> dict[str, Path]:
             logger.warning("%s holds images, so that those in %s are left out", folder, left_out[0])
         return images
     return {f"{path.name}/{name}": image for path in below for name, image in find_images_below(path).items()}
+
+
+def find_input_images(path: Path) -> list[Path]:
+    """Find the images that a user gives to a trained model: one, or all of a folder and of the folders in it.
+
+    Args:
+        path: Folder that is there, or an image.
+
+    Returns:
+        The images in the order of their paths. Hidden files and folders are left out.
+
+    Raises:
+        DatasetNotFoundError: The folder holds no images.
+        DataError: The file is a volume.
+    """
+    if path.is_file():
+        if path.name.lower().endswith(_VOLUMES):
+            msg = f"{path} is a volume, no image: anomalib-patchgan volume makes heat maps of volumes."
+            raise DataError(msg)
+        return [path]
+    found = sorted(
+        entry
+        for entry in path.rglob("*")
+        if is_image_file(entry) and not any(part.startswith(".") for part in entry.relative_to(path).parts)
+    )
+    if not found:
+        volumes = any(entry.name.lower().endswith(_VOLUMES) for entry in path.rglob("*"))
+        hint = "anomalib-patchgan volume makes heat maps of the volumes in it" if volumes else "give another folder"
+        endings = ", ".join(sorted(IMAGE_SUFFIXES))
+        msg = f"No images in {path.absolute()}, which are files that end in {endings} and are not hidden: {hint}."
+        raise DatasetNotFoundError(msg)
+    return found
 
 
 def is_image_file(path: Path) -> bool:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anomalib_patchgan.data.image_files import opened
+from anomalib_patchgan.data.prepare.photographs import LOSSY_FORMATS
 from anomalib_patchgan.errors import DataError
 
-_LOSSY_FORMATS = frozenset({"JPEG", "MPO"})
 # Above it, a pixel with soft edges is more lesion than not.
 _HALF = 127
 # More values than this are no labels of lesion parts, but soft edges or the noise of a compression.
@@ -87,7 +87,7 @@ def check_mask(path: Path, image_path: Path, image_size: tuple[int, int]) -> flo
 
 def _check_header(image: Image.Image, path: Path) -> None:
     """Refuse what cannot be meant for a mask, before its pixels are decoded."""
-    if image.format in _LOSSY_FORMATS:
+    if image.format in LOSSY_FORMATS:
         msg = (
             f"Mask {path} is a JPEG, whose compression leaves values above 0 around a lesion, and all of them would "
             "count as lesion: threshold the original mask and save it as PNG with 0 and 255."

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from anomalib.data import PredictDataset
 
-from anomalib_patchgan.data.image_files import check_pixels
-from anomalib_patchgan.data.input_images import find_input_images
+from anomalib_patchgan.data.image_files import check_pixels, find_input_images
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
 
 
@@ -34,21 +33,17 @@ class PredictionImages(PredictDataset):
     """
 
     def __init__(self, path: str | Path) -> None:
+        path = Path(path).expanduser()
+        if not path.is_file() and not path.is_dir():
+            msg = f"{path.absolute()} is neither a folder, an image nor the name of a data module: correct --data."
+            raise DatasetNotFoundError(msg)
         # Not the base's own, which lists the files by other rules.
-        self.image_filenames = _find(Path(path).expanduser())
+        self.image_filenames = find_input_images(path)
         self.transform = None
         self.image_size = (256, 256)
         _check_heat_maps(self.image_filenames)
         for filename in self.image_filenames:
             check_pixels(filename)
-
-
-def _find(path: Path) -> list[Path]:
-    """Return the images, in the order of their paths."""
-    if not path.is_file() and not path.is_dir():
-        msg = f"{path.absolute()} is neither a folder, an image nor the name of a data module: correct --data."
-        raise DatasetNotFoundError(msg)
-    return find_input_images(path)
 
 
 def _check_heat_maps(paths: list[Path]) -> None:

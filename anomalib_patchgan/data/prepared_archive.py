@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pandas as pd
-from torchvision.transforms.v2 import Transform
 
-from anomalib_patchgan.data.prepare import OnError, Preparation, prepare_folder
-from anomalib_patchgan.data.prepare.folder import MANIFEST
+from anomalib_patchgan.data.prepare.folder import MANIFEST, OnError, Preparation, prepare_folder
 from anomalib_patchgan.data.prepared_folder import PreparedFolder
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
-from anomalib_patchgan.files import read_json
+from anomalib_patchgan.files import ReadLimits, read_json
 
 Stratum = Literal["large", "small"]
 STRATA: dict[str, tuple[Stratum, ...]] = {"tiles": ("large", "small"), "paper": ("large",)}
@@ -25,39 +23,32 @@ class PreparedArchive(PreparedFolder, ABC):
     start reuses it and an interrupted one completes it.
 
     Args:
-        cache_dir: Folder that holds the prepared folders.
+        cache_dir: Folder that holds what is prepared.
         id_pattern: See `PreparedFolder`.
-        stratum: Keeps, of the abnormal tiles, those of one lesion size; `None` keeps all.
+        seed: Seed of the splits.
+        stratum: `large` or `small` keeps one lesion size of the abnormal tiles; `None` keeps all.
         strata: Strata that the protocol makes.
         on_error: `stop` at a case that cannot be used, or `skip` it and list it in the manifest.
+        limits: Bounds on what is read from a file.
         workers: Processes that prepare; `None` for one per core.
-        train_batch_size: Images per training batch.
-        eval_batch_size: Images per validation, test and prediction batch.
-        num_workers: Loader processes.
-        train_augmentations: Transforms of the training images.
-        val_augmentations: Transforms of the validation images.
-        test_augmentations: Transforms of the test images.
-        augmentations: Transforms of every split that has none of its own.
-        seed: Seed of the splits.
+        kwargs: Batches, loaders and augmentations: see `PreparedFolder`.
+
+    Raises:
+        ConfigurationError: The protocol makes no such stratum, or `on_error` is neither of the two.
     """
 
     def __init__(
         self,
         *,
-        cache_dir: str | Path,
         id_pattern: str,
-        stratum: Stratum | None = None,
-        strata: Collection[Stratum] = (),
-        on_error: OnError = "stop",
-        workers: int | None = None,
-        train_batch_size: int,
-        eval_batch_size: int,
-        num_workers: int,
-        train_augmentations: Transform | None,
-        val_augmentations: Transform | None,
-        test_augmentations: Transform | None,
-        augmentations: Transform | None,
         seed: int,
+        strata: Collection[Stratum],
+        cache_dir: str | Path = "./datasets/prepared",
+        stratum: Stratum | None = None,
+        on_error: OnError = "stop",
+        limits: ReadLimits | None = None,
+        workers: int | None = None,
+        **kwargs: Any,  # noqa: ANN401 - those of `PreparedFolder`, where jsonargparse looks them up
     ) -> None:
         if stratum is not None and stratum not in strata:
             made = f"makes {' and '.join(strata)} tiles" if strata else "makes no tiles"
@@ -66,21 +57,12 @@ class PreparedArchive(PreparedFolder, ABC):
         if on_error not in get_args(OnError):
             msg = f"on_error must be {' or '.join(get_args(OnError))}, got {on_error!r}."
             raise ConfigurationError(msg)
-        super().__init__(
-            root=cache_dir,
-            id_pattern=id_pattern,
-            train_batch_size=train_batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            train_augmentations=train_augmentations,
-            val_augmentations=val_augmentations,
-            test_augmentations=test_augmentations,
-            augmentations=augmentations,
-            seed=seed,
-        )
+        # Splits are made when preparing, so that none of the arguments for those of `PreparedFolder` is left open.
+        super().__init__(cache_dir, id_pattern, val_split_ratio=0.2, seed=seed, folds=None, fold=0, **kwargs)
         self.cache_dir = Path(cache_dir).expanduser()
         self.stratum = stratum
         self.on_error = on_error
+        self.limits = limits or ReadLimits()
         self.workers = workers
         # The class already names the data set in anomalib's result paths.
         self.category = ""
@@ -95,12 +77,15 @@ class PreparedArchive(PreparedFolder, ABC):
         # Preparing has found it already; naming it again would walk the whole archive.
         return self.root if self.root != self.cache_dir else self.cache_dir / self.plan().folder_name
 
-    def prepare(self, *, workers: int | None = None, shard: tuple[int, int] | None = None) -> dict[str, Any]:
+    def prepare(
+        self, *, workers: int | None = None, shard: tuple[int, int] | None = None, retry_skipped: bool = True
+    ) -> dict[str, Any]:
         """Prepare what is missing.
 
         Args:
             workers: Processes; `None` for those given to the class.
             shard: `(i, n)` prepares every n-th case only, beginning with the i-th, 1 <= i <= n.
+            retry_skipped: Try cases again that were skipped before.
 
         Returns:
             The manifest, see `prepare_folder`.
@@ -108,15 +93,6 @@ class PreparedArchive(PreparedFolder, ABC):
         Raises:
             PatchGanError: The archive is not there, or a case cannot be used; see `prepare_folder`.
         """
-        return self._prepare(workers, shard, retry_skipped=True)
-
-    def prepare_data(self) -> None:
-        """Prepare the samples, or complete or reuse what is there; Lightning calls this on one process per node."""
-        self.prepare()
-
-    def _prepare(
-        self, workers: int | None = None, shard: tuple[int, int] | None = None, *, retry_skipped: bool
-    ) -> dict[str, Any]:
         try:
             preparation = self.plan()
             self.root = self.cache_dir / preparation.folder_name
@@ -135,10 +111,14 @@ class PreparedArchive(PreparedFolder, ABC):
             retry_skipped=retry_skipped,
         )
 
+    def prepare_data(self) -> None:
+        """Prepare the samples, or complete or reuse what is there; Lightning calls this on one process per node."""
+        self.prepare()
+
     def _setup(self, _stage: str | None = None) -> None:
         # `setup()` by hand, as anomalib's examples do, has no trainer that prepares first; on a prepared folder this
         # only looks at the sizes of its files.
-        counts = self._prepare(retry_skipped=False)["counts"]
+        counts = self.prepare(retry_skipped=False)["counts"]
         needed = {
             "normal sample to train on": counts.get("train", {}).get("normal"),
             "sample to validate with": counts.get("val"),

@@ -11,7 +11,7 @@ from anomalib.data.utils import LabelName, Split
 from anomalib_patchgan.data.image_files import check_image, find_images_below
 from anomalib_patchgan.data.mask_files import check_mask
 from anomalib_patchgan.data.patient_ids import find_patients
-from anomalib_patchgan.data.prepare.samples import COLUMNS, SAMPLES, read_samples
+from anomalib_patchgan.data.prepare.samples import SAMPLES, read_samples
 from anomalib_patchgan.data.prepare.splits import hash_fraction
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 
@@ -213,10 +213,8 @@ def _add_details(root: Path, table: pd.DataFrame) -> pd.DataFrame:
     unknown = sorted(set(names) - set(samples.image))
     if unknown:
         logger.warning("%d images are not in %s and left out, such as %s", len(unknown), root / SAMPLES, unknown[0])
-    details = samples.drop(columns=[*(name for name in COLUMNS if name not in {"image", "case"})])
-    details = details.drop(columns=[name for name in details.columns if name in table.columns])
-    merged = table.assign(image=names).merge(details, on="image", how="inner", validate="one_to_one")
-    return merged.drop(columns="image")
+    details = samples.drop(columns=samples.columns.intersection([*table.columns, "mask"]))
+    return table.assign(image=names).merge(details, on="image", validate="one_to_one").drop(columns="image")
 
 
 def _check_complete(root: Path, table: pd.DataFrame) -> None:

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from torchvision.transforms.v2 import Transform
-
-from anomalib_patchgan.data.prepare import OnError, Preparation
+from anomalib_patchgan.data.prepare.folder import Preparation
 from anomalib_patchgan.data.prepare.planes import Plane
-from anomalib_patchgan.data.prepare.volume_folder import VolumeFolderSpec, VolumeProtocol, plan_volume_folder
+from anomalib_patchgan.data.prepare.samples import CASE_OF_SLICE
+from anomalib_patchgan.data.prepare.volume_folder.plan import plan_volume_folder
+from anomalib_patchgan.data.prepare.volume_folder.spec import VolumeFolderSpec, VolumeProtocol
 from anomalib_patchgan.data.prepare.volume_names import canonical_modality
-from anomalib_patchgan.data.prepare.writing import CASE_OF_SLICE
-from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive, Stratum
-from anomalib_patchgan.files import ReadLimits
+from anomalib_patchgan.data.prepared_archive import STRATA, PreparedArchive
 
 
 class VolumeFolder(PreparedArchive):
@@ -63,23 +62,12 @@ class VolumeFolder(PreparedArchive):
         slice_range: First and last slice, counted from 0; `None` takes all.
             `volume` later takes what lies as far from the end of the brain, in millimetres.
         min_brain: Least foreground of a slice, as a share of the volume's largest cross-section, in (0, 1].
-        stratum: `large` or `small` keeps one lesion size of the abnormal tiles; `None` keeps all.
         val_split_ratio: Share of patients for validation, in (0, 1); where healthy ones train, share of these.
         test_split_ratio: Share of patients for the test, in (0, 1); where healthy ones train, share of these.
         split_file: CSV file of `id,split` (case or patient; train, val or test) that replaces all other splits.
-        cache_dir: Folder that holds what is prepared.
-        on_error: `stop` at a scan that cannot be used, or `skip` it and list it in the manifest.
         strict: NaN and infinite voxels are errors; otherwise they become background, with a warning.
-        limits: Bounds on what is read from a file.
-        workers: Processes that prepare; `None` for one per core.
-        train_batch_size: Images per training batch.
-        eval_batch_size: Images per validation, test and prediction batch.
-        num_workers: Loader processes.
-        train_augmentations: Transforms of the training images.
-        val_augmentations: Transforms of the validation images.
-        test_augmentations: Transforms of the test images.
-        augmentations: Transforms of every split that has none of its own.
         seed: Seed of the split: a hash of it with the patient's id decides, so that patients added later move none.
+        kwargs: What all prepared archives have, from `cache_dir` to the batches: see `PreparedArchive`.
 
     Raises:
         ConfigurationError: An argument is out of its range, or when preparing, a pattern is not valid or no scan left.
@@ -106,23 +94,12 @@ class VolumeFolder(PreparedArchive):
         image_size: int | None = None,
         slice_range: tuple[int, int] | None = None,
         min_brain: float = 0.25,
-        stratum: Stratum | None = None,
         val_split_ratio: float = 0.15,
         test_split_ratio: float = 0.2,
         split_file: str | Path | None = None,
-        cache_dir: str | Path = "./datasets/prepared",
-        on_error: OnError = "stop",
         strict: bool = False,
-        limits: ReadLimits | None = None,
-        workers: int | None = None,
-        train_batch_size: int = 32,
-        eval_batch_size: int = 32,
-        num_workers: int = 2,
-        train_augmentations: Transform | None = None,
-        val_augmentations: Transform | None = None,
-        test_augmentations: Transform | None = None,
-        augmentations: Transform | None = None,
         seed: int = 0,
+        **kwargs: Any,  # noqa: ANN401 - those of `PreparedArchive`, where jsonargparse looks them up
     ) -> None:
         words = (modalities,) if isinstance(modalities, str) else modalities
         self.spec = VolumeFolderSpec(
@@ -144,23 +121,7 @@ class VolumeFolder(PreparedArchive):
             seed=seed,
         )
         self.volumes_root = Path(root).expanduser()
-        self.limits = limits or ReadLimits()
-        super().__init__(
-            cache_dir=cache_dir,
-            id_pattern=CASE_OF_SLICE,
-            stratum=stratum,
-            strata=STRATA.get(protocol, ()),
-            on_error=on_error,
-            workers=workers,
-            train_batch_size=train_batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            train_augmentations=train_augmentations,
-            val_augmentations=val_augmentations,
-            test_augmentations=test_augmentations,
-            augmentations=augmentations,
-            seed=seed,
-        )
+        super().__init__(id_pattern=CASE_OF_SLICE, strata=STRATA.get(protocol, ()), seed=seed, **kwargs)
 
     def plan(self) -> Preparation:
         """Find the scans and split them."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anomalib_patchgan.data.input_images import find_input_images
+from anomalib_patchgan.data.image_files import find_input_images
 from anomalib_patchgan.data.prepare.photographs import read_photograph
 from anomalib_patchgan.deploy.model_card import THRESHOLD
 from anomalib_patchgan.deploy.overlay import draw_overlay, resize_map

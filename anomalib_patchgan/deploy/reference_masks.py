@@ -107,7 +107,7 @@ def _of_folder(folder: Path, cases: Sequence[VolumeCase], output: Path) -> dict[
 def _of_pattern(path: Path, cases: Sequence[VolumeCase], output: Path) -> tuple[Path, dict[str, list[Path]]]:
     """Find the files that fit a pattern, by case, and the folder that it begins with."""
     # Here, since few runs need it and it takes a second.
-    from anomalib_patchgan.data.prepare.volume_folder.patterns import PathPattern
+    from anomalib_patchgan.data.prepare.volume_folder.names import PathPattern
 
     first = next(index for index, part in enumerate(path.parts) if _SPECIAL.search(part))
     folder, rest = Path(*path.parts[:first]), "/".join(path.parts[first:])
@@ -150,7 +150,7 @@ def _is_of_image(path: Path, case: VolumeCase) -> bool:
     """Tell whether a mask is of an image of a case by the names that both have in BIDS."""
     if not path.name.startswith("sub-"):
         return False
-    from anomalib_patchgan.data.prepare.volume_folder.bids import parse_bids
+    from anomalib_patchgan.data.prepare.volume_folder.names import parse_bids
 
     mask, images = parse_bids(path.name), [parse_bids(image.name) for image in case.paths.values()]
     return mask is not None and mask.is_mask and any(image is not None and mask.is_of(image) for image in images)

@@ -15,7 +15,7 @@ from torch import Tensor
 from anomalib_patchgan import ISIC2016, BraTS, PatchGan
 from anomalib_patchgan.benchmark.split_table import read_masks, read_split
 from anomalib_patchgan.data.patient_ids import find_patients
-from anomalib_patchgan.data.prepare.isic2016.files import find_images
+from anomalib_patchgan.data.prepare.isic2016 import find_photographs
 from anomalib_patchgan.data.prepare.splits import hash_fraction, read_split_file
 from anomalib_patchgan.data.prepared_archive import PreparedArchive
 from anomalib_patchgan.data.prepared_folder import PreparedFolderDataset
@@ -96,7 +96,7 @@ def load(name: str, root: Path, fold: int, cache_dir: Path) -> HeldOutData:
         )
     else:
         archive = root / "isic2016_sample"
-        photographs = [case.name for case in find_images(archive, with_masks=True)["Training"]]
+        photographs = [case.name for case in find_photographs(archive, with_masks=True)["Training"]]
         table, comparable = _prepared(
             lambda splits: ISIC2016(archive, image_size=SIDE, split_file=splits, cache_dir=cache_dir, num_workers=0),
             photographs,

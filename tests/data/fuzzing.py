@@ -15,13 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from anomalib_patchgan.data.prepare import Case, Preparation, PreparedSlice, prepare_folder
-from anomalib_patchgan.data.prepare.csv_files import read_diagnoses
+from anomalib_patchgan.data.prepare.cases import Case
+from anomalib_patchgan.data.prepare.folder import Preparation, prepare_folder
+from anomalib_patchgan.data.prepare.isic2016 import read_diagnoses
 from anomalib_patchgan.data.prepare.nifti import check_labels, check_same_grid, parse_nifti
 from anomalib_patchgan.data.prepare.photographs import read_mask, read_photograph
+from anomalib_patchgan.data.prepare.samples import PreparedSlice
 from anomalib_patchgan.data.prepare.splits import read_split_file
-from anomalib_patchgan.data.prepare.volume_folder import VolumeFolderSpec, plan_volume_folder
-from anomalib_patchgan.data.prepare.volume_folder.participants import read_participants
+from anomalib_patchgan.data.prepare.volume_folder.cohort import read_participants
+from anomalib_patchgan.data.prepare.volume_folder.plan import plan_volume_folder
+from anomalib_patchgan.data.prepare.volume_folder.spec import VolumeFolderSpec
 from anomalib_patchgan.data.prepared_table import make_prepared_table
 from anomalib_patchgan.errors import PatchGanError
 from anomalib_patchgan.files import ReadLimits, read_bytes

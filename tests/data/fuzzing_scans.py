@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 import nibabel as nib
 import numpy as np
 
-from anomalib_patchgan.data.prepare import Preparation, prepare_folder
-from anomalib_patchgan.data.prepare.brats import BratsSpec, plan_brats
+from anomalib_patchgan.data.prepare.brats.plan import plan_brats
+from anomalib_patchgan.data.prepare.brats.spec import BratsSpec
+from anomalib_patchgan.data.prepare.folder import Preparation, prepare_folder
 from anomalib_patchgan.data.prepare.nifti import parse_nifti
 from anomalib_patchgan.data.prepared_table import make_prepared_table
 from anomalib_patchgan.files import ReadLimits, read_bytes

@@ -9,13 +9,17 @@ from anomalib.data.utils import LabelName
 from PIL import Image
 
 from anomalib_patchgan.data import BrainPhantom
-from anomalib_patchgan.data.prepare import Case, prepare_folder
-from anomalib_patchgan.data.prepare.phantom import make_subject, plan_phantom
-from anomalib_patchgan.data.prepare.phantom_anatomy import SLICE_RANGE_MM, Anatomy, load_templates, slice_points
-from anomalib_patchgan.data.prepare.phantom_lesions import KINDS, RADIUS_MM, Lesion, draw_lesions
-from anomalib_patchgan.data.prepare.phantom_spec import PhantomSpec
-from anomalib_patchgan.data.prepare.phantom_visibility import MIN_AREA_MM2, MIN_CNR
-from anomalib_patchgan.data.prepare.phantom_volume import LESION_RANGE_MM, make_volume
+from anomalib_patchgan.data.prepare.cases import Case
+from anomalib_patchgan.data.prepare.folder import prepare_folder
+from anomalib_patchgan.data.prepare.phantom.anatomy import SLICE_RANGE_MM, Anatomy, load_templates, slice_points
+from anomalib_patchgan.data.prepare.phantom.lesions import KINDS, MIN_AREA_MM2, MIN_CNR, RADIUS_MM, Lesion, draw_lesions
+from anomalib_patchgan.data.prepare.phantom.subjects import (
+    LESION_RANGE_MM,
+    PhantomSpec,
+    make_subject,
+    make_volume,
+    plan_phantom,
+)
 from anomalib_patchgan.errors import ConfigurationError
 
 SMALL = {"train_subjects": 3, "val_subjects": 2, "test_subjects": 2, "slices_per_subject": 10, "image_size": 64}
@@ -266,7 +270,7 @@ def test_lesions_are_spread_evenly_over_the_height(monkeypatch):
         heights.extend(height for _, height in plan)
         return []
 
-    monkeypatch.setattr("anomalib_patchgan.data.prepare.phantom_volume.draw_lesions", note)
+    monkeypatch.setattr("anomalib_patchgan.data.prepare.phantom.subjects.draw_lesions", note)
     spec = PhantomSpec(**SMALL | {"test_subjects": 16, "image_size": 32, "slices_per_subject": 1})
     for name in spec.cases[5:]:
         make_volume(spec, name)

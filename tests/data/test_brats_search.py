@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from anomalib_patchgan.data.prepare.brats import search
+from anomalib_patchgan.data.prepare.brats import find
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from tests.data.brats_helpers import make, names, plan, usual
 from tests.fakes.brats import TREES, write_brats
@@ -119,10 +119,10 @@ def test_the_search_is_bounded(tmp_path, monkeypatch, caplog):
     many.mkdir()
     for number in range(30):
         (many / f"{number}.png").touch()
-    monkeypatch.setattr(search, "MAX_IN_FOLDER", 20)
+    monkeypatch.setattr(find, "MAX_IN_FOLDER", 20)
     assert len(names(tmp_path / "a/b/c")) == 3
     assert f"{many} holds more than 20 entries" in caplog.text
-    monkeypatch.setattr(search, "MAX_ENTRIES", 5)
+    monkeypatch.setattr(find, "MAX_ENTRIES", 5)
     with pytest.raises(ConfigurationError, match="more than 5 files and folders: set root to the BraTS folders"):
         plan(tmp_path / "a/b/c")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anomalib_patchgan.data.prepare.csv_files import read_diagnoses
+from anomalib_patchgan.data.prepare.isic2016 import read_diagnoses
 from anomalib_patchgan.data.prepare.splits import read_split_file
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
 

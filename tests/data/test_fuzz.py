@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalib_patchgan.data.prepare.csv_files import read_diagnoses
+from anomalib_patchgan.data.prepare.isic2016 import read_diagnoses
 from anomalib_patchgan.data.prepare.nifti import parse_nifti
 from anomalib_patchgan.data.prepare.photographs import read_mask, read_photograph
 from anomalib_patchgan.data.prepare.splits import read_split_file
-from anomalib_patchgan.data.prepare.volume_folder.patterns import PathPattern
+from anomalib_patchgan.data.prepare.volume_folder.names import PathPattern
 from anomalib_patchgan.errors import DataError, PatchGanError
 from anomalib_patchgan.files import check_id
 from tests.data import fuzz_seeds, fuzzing

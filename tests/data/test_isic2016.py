@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from anomalib_patchgan import ISIC2016
-from anomalib_patchgan.data.prepare.isic2016.samples import without_lesion
+from anomalib_patchgan.data.prepare.skin import without_lesion
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from anomalib_patchgan.files import read_json
 from tests.fakes.isic2016 import write_isic2016

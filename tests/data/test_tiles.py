@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from anomalib_patchgan.data.prepare import Case
-from anomalib_patchgan.data.prepare.first_tiles import COUNTS, FirstTiles, TileCounts
-from anomalib_patchgan.data.prepare.tiles import choose_first, choose_for_split, cut_tiles
+from anomalib_patchgan.data.prepare.cases import Case
+from anomalib_patchgan.data.prepare.tiles import COUNTS, FirstTiles, TileCounts, choose_tiles, cut_tiles
 from anomalib_patchgan.errors import ConfigurationError, DataError
 
 SIZE = 240
@@ -55,13 +54,13 @@ def some_tiles():
 
 
 def test_training_sees_normal_tiles_only():
-    assert [tile.stratum for _, _, tile in choose_for_split(some_tiles(), "train")] == ["", ""]
-    assert [tile.stratum for _, _, tile in choose_for_split(some_tiles(), "test")] == ["large", "small", "", ""]
+    assert [tile.stratum for _, _, tile in choose_tiles(some_tiles(), {"split": "train"})] == ["", ""]
+    assert [tile.stratum for _, _, tile in choose_tiles(some_tiles(), {"split": "test"})] == ["large", "small", "", ""]
 
 
 def test_the_published_split_takes_the_first_tiles_and_no_small_lesions():
     counts = TileCounts(test=3, val=1, train=1)
-    chosen = list(choose_first(some_tiles() * 2, counts, {"normal_before": 2, "novel_before": 3}))
+    chosen = list(choose_tiles(some_tiles() * 2, {"normal_before": 2, "novel_before": 3}, counts))
     assert [(split, tile.stratum) for split, _, tile in chosen] == [
         ("val", "large"),
         ("test", ""),

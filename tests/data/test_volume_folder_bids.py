@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from anomalib_patchgan.data.prepare.volume_folder.bids import parse_bids
+from anomalib_patchgan.data.prepare.volume_folder.names import parse_bids
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from tests.data.volume_folder_helpers import cases, files, make, plan, splits
 from tests.fakes.cohort import ABNORMAL, NORMAL, write_bids

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from anomalib_patchgan.data.prepare.volume_folder.participants import read_participants
-from anomalib_patchgan.data.prepare.volume_folder.patterns import PathPattern
+from anomalib_patchgan.data.prepare.volume_folder.cohort import read_participants
+from anomalib_patchgan.data.prepare.volume_folder.names import PathPattern
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from tests.data.volume_folder_helpers import IMAGE, MASK, cases, files, plan, splits
 from tests.fakes.cohort import write_table

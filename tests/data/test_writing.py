@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalib_patchgan.data.prepare import Case, Preparation, PreparedSlice, folder, prepare_folder
-from anomalib_patchgan.data.prepare.cases import read_case, write_case
-from anomalib_patchgan.data.prepare.samples import read_samples
+from anomalib_patchgan.data.prepare import folder
+from anomalib_patchgan.data.prepare.cases import Case, read_record, write_case
+from anomalib_patchgan.data.prepare.folder import Preparation, prepare_folder
+from anomalib_patchgan.data.prepare.samples import PreparedSlice, read_samples
 from anomalib_patchgan.errors import ConfigurationError, DataError
 from anomalib_patchgan.files import RECORDS, read_json, write_json
 
@@ -98,7 +99,7 @@ def test_only_the_damaged_case_is_made_again(tmp_path, damage):
 def test_a_failing_case_loses_no_finished_one(tmp_path, workers):
     with pytest.raises(DataError, match="c is broken"):
         prepare(tmp_path / "root", workers=workers, fails="c")
-    assert read_case(tmp_path / "root", Case(name="a"))
+    assert read_record(tmp_path / "root", Case(name="a"))
     assert not (tmp_path / "root/manifest.json").exists()
     prepare(tmp_path / "root", log=str(tmp_path / "log"))
     assert "a" not in (tmp_path / "log").read_text().split()

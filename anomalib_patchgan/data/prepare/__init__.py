@@ -1,7 +1,1 @@
 """Turning sources of medical images into prepared folders: case by case, in parallel, resumable."""
-
-from anomalib_patchgan.data.prepare.cases import Case
-from anomalib_patchgan.data.prepare.folder import OnError, Preparation, prepare_folder
-from anomalib_patchgan.data.prepare.writing import PreparedSlice
-
-__all__ = ["Case", "OnError", "Preparation", "PreparedSlice", "prepare_folder"]

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +10,6 @@ from anomalib_patchgan.data.prepare.background import Background
 from anomalib_patchgan.data.prepare.field_of_view import extent
 from anomalib_patchgan.data.prepare.intensity import GreyScale, Scaling
 from anomalib_patchgan.data.prepare.nifti import Volume
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +25,9 @@ class AxialImages:
     brain: np.ndarray
 
     @classmethod
-    def of(cls, volumes: Mapping[Path, Volume], backgrounds: Mapping[Path, Background], scaling: Scaling) -> "Self":
+    def of(
+        cls, volumes: Mapping[Path, Volume], backgrounds: Mapping[Path, Background], scaling: Scaling
+    ) -> "AxialImages":
         """Scale the modalities of a case, which lie on one grid.
 
         Args:

@@ -80,16 +80,8 @@ class Background:
         found = ~self.is_air(volume)
         if self.kind != "noise":
             return found
-        # scipy takes long to import, which readers of headers and pages need not.
-        from scipy import ndimage
-
         # Noise that goes beyond its reach here and there hangs on the head by single voxels.
-        labels, number = ndimage.label(ndimage.binary_opening(found))
-        if number:
-            found = labels == np.bincount(labels.ravel())[1:].argmax() + 1
-        for index in range(found.shape[2]):
-            found[:, :, index] = ndimage.binary_fill_holes(found[:, :, index])
-        return found
+        return largest_piece(found, thinned=True)
 
     def describe(self) -> str:
         """Say in words what the background is."""
@@ -99,6 +91,25 @@ class Background:
             return f"the background is not 0 but noise of up to {self.reach:.3g} around {self.level:.3g}"
         margin = "" if self.margin is None else f" within a margin of {self.margin:.3g}"
         return f"the background is {self.level:.3g}{margin}"
+
+
+def largest_piece(found: np.ndarray, *, thinned: bool = False) -> np.ndarray:
+    """Return the largest connected piece of `(X, Y, Z)`, bool, with its holes filled, slice by slice.
+
+    Args:
+        found: Bool, of the same shape.
+        thinned: Take off first what hangs on by single voxels.
+    """
+    # scipy takes long to import, which readers of headers and pages need not.
+    from scipy import ndimage
+
+    labels, number = ndimage.label(ndimage.binary_opening(found) if thinned else found)
+    if number:
+        found = labels == np.bincount(labels.ravel())[1:].argmax() + 1
+    # Nose and ears leave openings in three dimensions, through which nothing would be a hole.
+    for index in range(found.shape[2]):
+        found[:, :, index] = ndimage.binary_fill_holes(found[:, :, index])
+    return found
 
 
 def _border(volume: np.ndarray) -> np.ndarray:

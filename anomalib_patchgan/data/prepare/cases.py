@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anomalib_patchgan.data.prepare.writing import PreparedSlice, write_slices
+from anomalib_patchgan.data.prepare.samples import PreparedSlice, write_slices
 from anomalib_patchgan.errors import PatchGanError
 from anomalib_patchgan.files import RECORDS, hash_file, read_json, write_json
 
@@ -39,7 +39,7 @@ class Case:
 MakeCase = Callable[[Case], Iterable[PreparedSlice]]
 
 
-def write_case(root: Path, case: Case, make_case: MakeCase, *, skip_errors: bool = False) -> None:
+def write_case(root: Path, case: Case, make_case: MakeCase, skip_errors: bool = False) -> None:
     """Write the files of one case and, last of all, its record, which marks the case as complete.
 
     Args:
@@ -69,7 +69,7 @@ def write_case(root: Path, case: Case, make_case: MakeCase, *, skip_errors: bool
     _write_record(path, {"case": case.name, "plan": dict(case.plan), "sources": sources} | content)
 
 
-def read_case(root: Path, case: Case) -> dict[str, Any] | None:
+def read_record(root: Path, case: Case) -> dict[str, Any] | None:
     """Read the record of a case.
 
     Args:

@@ -16,33 +16,8 @@ _COLUMNS = 2
 _ID_HEADERS = frozenset(
     {"id", "image", "image_id", "image_name", "isic_id", "name", "case", "case_id", "patient", "patient_id"}
 )
-# The official training file has words, the official test file numbers.
-_MALIGNANT = {"benign": False, "malignant": True, "0": False, "0.0": False, "1": True, "1.0": True}
 
 Value = TypeVar("Value")
-
-
-def read_diagnoses(path: Path) -> dict[str, bool]:
-    r"""Read diagnoses as ISIC 2016 Part 3 publishes them, `id,benign` or `id,0.0` per line.
-
-    Args:
-        path: CSV file in UTF-8, with or without a header; at most 16 MiB.
-
-    Returns:
-        Image id to whether it is malignant.
-
-    Raises:
-        DatasetNotFoundError: There is no such file.
-        DataError: A line is not valid, an id is there twice, or the file is empty or no text.
-
-    Example:
-        >>> path = Path("diagnoses.csv")
-        >>> path.write_text("ISIC_0000000,benign\nISIC_0000002,malignant\n")
-        43
-        >>> read_diagnoses(path)
-        {'ISIC_0000000': False, 'ISIC_0000002': True}
-    """
-    return read_pairs(path, _MALIGNANT, "benign or malignant (or 0.0 or 1.0)")
 
 
 def read_rows(path: Path, delimiters: str = ",", remedy: str = "correct the quotes") -> Iterator[tuple[int, list[str]]]:

@@ -2,16 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from anomalib_patchgan.errors import DataError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 # Of the foreground's voxels on either side: single voxels far from the others move nothing.
 TAIL = 0.005
@@ -48,7 +44,7 @@ class FieldOfView:
     @classmethod
     def around(
         cls, foreground: np.ndarray, pixel_mm: tuple[float, float], field_mm: float, side: int, name: str = "the scan"
-    ) -> "Self":
+    ) -> "FieldOfView":
         """Centre a square field on the foreground of all slices together.
 
         Args:
@@ -79,7 +75,7 @@ class FieldOfView:
         return cls(shape=(height, width), box=box, size=(side, side))
 
     @classmethod
-    def whole(cls, shape: tuple[int, int], side: int | None) -> "Self":
+    def whole(cls, shape: tuple[int, int], side: int | None) -> "FieldOfView":
         """Take whole slices, stretched to a square of `side` pixels, or as they are."""
         height, width = shape
         return cls(shape=shape, box=(0.0, 0.0, float(height), float(width)), size=(side or height, side or width))
@@ -202,12 +198,7 @@ def _resample_padded(
 def _window(picture: np.ndarray, top: int, left: int, rows: int, columns: int) -> np.ndarray:
     """Cut a window out of a picture; what lies beyond is 0."""
     height, width = picture.shape[:2]
-    if (top, left, rows, columns) == (0, 0, height, width):
-        return picture
-    canvas = np.zeros((rows, columns, *picture.shape[2:]), picture.dtype)
-    first_row, last_row = max(top, 0), min(top + rows, height)
-    first_column, last_column = max(left, 0), min(left + columns, width)
-    if first_row < last_row and first_column < last_column:
-        inside = picture[first_row:last_row, first_column:last_column]
-        canvas[first_row - top : last_row - top, first_column - left : last_column - left] = inside
-    return canvas
+    margins = [(max(-top, 0), max(top + rows - height, 0)), (max(-left, 0), max(left + columns - width, 0))]
+    padded = np.pad(picture, [*margins, *[(0, 0)] * (picture.ndim - 2)])
+    top, left = max(top, 0), max(left, 0)
+    return padded[top : top + rows, left : left + columns]

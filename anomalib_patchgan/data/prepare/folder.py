@@ -3,17 +3,17 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from anomalib_patchgan.data.prepare.cases import Case, MakeCase, read_case, write_case
+from anomalib_patchgan.data.prepare.cases import Case, MakeCase, read_record, write_case
 from anomalib_patchgan.data.prepare.parallel import run_parallel
-from anomalib_patchgan.data.prepare.samples import digest_samples, write_samples
+from anomalib_patchgan.data.prepare.samples import count_files, digest_samples, write_samples
 from anomalib_patchgan.data.prepare.scan_profile import ScanProfile, TrainingScans
 from anomalib_patchgan.data.prepare.volume_recipe import TRAINING_SCANS
-from anomalib_patchgan.data.prepare.writing import count_files
 from anomalib_patchgan.errors import ConfigurationError, DataError, PatchGanError
 from anomalib_patchgan.files import TEMPORARY, read_json, remove_temporary_files, write_json
 from anomalib_patchgan.version import __version__
@@ -96,8 +96,44 @@ def prepare_folder(
         DataError: The folder cannot be written, or a source vanished meanwhile.
     """
     _check_arguments(workers, shard)
+    skip_errors = on_error == "skip"
+    retry = retry_skipped or not skip_errors
+    with _writing_into(root):
+        head = {
+            "format_version": FORMAT_VERSION,
+            "generator": preparation.generator,
+            # As JSON gives it back, with lists for tuples.
+            "parameters": json.loads(json.dumps(dict(preparation.parameters))),
+        }
+        manifest = read_json(root / MANIFEST)
+        if manifest is not None and {key: manifest.get(key) for key in head} != head:
+            what = f"{root} was prepared with other parameters (see {root / MANIFEST})"
+            msg = f"{what}: choose another folder or delete it."
+            raise ConfigurationError(msg)
+
+        if preparation.plan_cases is not None:
+            planned = preparation.plan_cases(root, preparation.cases, workers, skip_errors)
+            preparation = replace(preparation, cases=planned)
+        cases = preparation.cases
+        records = _read_records(root, cases)
+        missing = [case for case in cases if case.name not in records or (retry and "skipped" in records[case.name])]
+        whole = manifest is not None and manifest == _manifest(head, preparation, records, manifest)
+        if manifest is not None and whole and not missing and manifest.get(DIGEST) == digest_samples(root):
+            return manifest
+        if missing:
+            names = {case.name for case in (cases if shard is None else cases[shard[0] - 1 :: shard[1]])}
+            own = [case for case in missing if case.name in names]
+            logger.info("Preparing %d of %d cases in %s", len(own), len(cases), root)
+            jobs = [(root, case, preparation.make_case, skip_errors) for case in own]
+            run_parallel(write_case, jobs, workers=workers, description=f"Preparing {root.name}")
+        return _write_manifest(root, head, preparation)
+
+
+@contextmanager
+def _writing_into(root: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one line."""
     try:
-        return _prepare(root, preparation, workers, shard, on_error, retry_skipped=retry_skipped)
+        yield
     # DatasetNotFoundError is an OSError, too, and says itself what to do.
     except PatchGanError:
         raise
@@ -107,45 +143,6 @@ def prepare_folder(
             "then start again; finished cases are kept."
         )
         raise DataError(msg) from error
-
-
-def _prepare(
-    root: Path,
-    preparation: Preparation,
-    workers: int | None,
-    shard: tuple[int, int] | None,
-    on_error: OnError,
-    *,
-    retry_skipped: bool,
-) -> dict[str, Any]:
-    head = {
-        "format_version": FORMAT_VERSION,
-        "generator": preparation.generator,
-        # As JSON gives it back, with lists for tuples.
-        "parameters": json.loads(json.dumps(dict(preparation.parameters))),
-    }
-    manifest = read_json(root / MANIFEST)
-    if manifest is not None and {key: manifest.get(key) for key in head} != head:
-        msg = f"{root} was prepared with other parameters (see {root / MANIFEST}): choose another folder or delete it."
-        raise ConfigurationError(msg)
-
-    if preparation.plan_cases is not None:
-        planned = preparation.plan_cases(root, preparation.cases, workers, on_error == "skip")
-        preparation = replace(preparation, cases=planned)
-    cases = preparation.cases
-    records = _read_records(root, cases)
-    retry = on_error == "stop" or retry_skipped
-    missing = [case for case in cases if case.name not in records or (retry and "skipped" in records[case.name])]
-    whole = manifest is not None and manifest == _manifest(head, preparation, records, manifest)
-    if manifest is not None and whole and not missing and manifest.get(DIGEST) == digest_samples(root):
-        return manifest
-    if missing:
-        names = {case.name for case in (cases if shard is None else cases[shard[0] - 1 :: shard[1]])}
-        own = [case for case in missing if case.name in names]
-        logger.info("Preparing %d of %d cases in %s", len(own), len(cases), root)
-        jobs = [(root, case, preparation.make_case, on_error == "skip") for case in own]
-        run_parallel(_write_one, jobs, workers=workers, description=f"Preparing {root.name}")
-    return _write_manifest(root, head, preparation)
 
 
 def _fingerprint(path: Path) -> tuple[int, str]:
@@ -166,12 +163,8 @@ def _check_arguments(workers: int | None, shard: tuple[int, int] | None) -> None
         raise ConfigurationError(msg)
 
 
-def _write_one(root: Path, case: Case, make_case: MakeCase, skip_errors: bool) -> None:
-    write_case(root, case, make_case, skip_errors=skip_errors)
-
-
 def _read_records(root: Path, cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
-    found = {case.name: read_case(root, case) for case in cases}
+    found = {case.name: read_record(root, case) for case in cases}
     return {name: record for name, record in found.items() if record is not None}
 
 
@@ -181,17 +174,15 @@ def _write_manifest(root: Path, head: Mapping[str, Any], preparation: Preparatio
     Of two shards that finish together each may have read the records before the other's last one; whoever writes
     last would leave an incomplete manifest if it did not look again afterwards.
     """
-    records = _read_records(root, preparation.cases)
     while True:
+        records = _read_records(root, preparation.cases)
         rows = [row | {"case": name} for name, record in records.items() for row in record["samples"]]
         manifest = _manifest(head, preparation, records)
         write_samples(root, rows)
         manifest[DIGEST] = digest_samples(root)
         write_json(root / MANIFEST, manifest)
-        found = _read_records(root, preparation.cases)
-        if found.keys() == records.keys():
+        if _read_records(root, preparation.cases).keys() == records.keys():
             break
-        records = found
     if not manifest["missing"]:
         remove_temporary_files(root.rglob(TEMPORARY))
     for name, reason in manifest["skipped"].items():

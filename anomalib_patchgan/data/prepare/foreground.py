@@ -4,10 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from anomalib_patchgan.data.prepare.background import Background
+from anomalib_patchgan.data.prepare.background import Background, largest_piece
 from anomalib_patchgan.data.prepare.nifti import Volume
 from anomalib_patchgan.errors import DataError
 
@@ -48,14 +47,7 @@ def find_foreground(voxels: np.ndarray, path: Path) -> np.ndarray:
     share = np.clip((voxels / 2 - lowest / 2) / half, 0, 1)
     # In one row, or few slices would be taken for colours.
     bright = share > threshold_otsu(share.ravel())
-    labels, number = ndimage.label(bright)
-    sizes = np.bincount(labels.ravel(), minlength=number + 1)
-    sizes[0] = 0
-    head = labels == sizes.argmax()
-    # Nose and ears leave openings in three dimensions, through which nothing would be a hole.
-    for index in range(head.shape[2]):
-        head[:, :, index] = ndimage.binary_fill_holes(head[:, :, index])
-    return head
+    return largest_piece(bright)
 
 
 def without_air(volume: Volume, path: Path) -> Volume:

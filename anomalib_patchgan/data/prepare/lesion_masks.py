@@ -41,11 +41,11 @@ def read_lesion(
     if mask.nonfinite:
         logger.warning("%s: %d NaN or infinite voxels taken for no lesion", path, mask.nonfinite)
     check_same_grid(scan, mask, scan_path, path)
-    check_mask(mask, path, option)
+    check_mask_values(mask, path, option)
     return mask.voxels != 0
 
 
-def check_mask(mask: Volume, path: Path, option: str) -> None:
+def check_mask_values(mask: Volume, path: Path, option: str) -> None:
     """Refuse a mask with values that are no labels.
 
     Args:
@@ -57,7 +57,7 @@ def check_mask(mask: Volume, path: Path, option: str) -> None:
         DataError: A value is negative, no whole number, or above 255.
 
     Example:
-        >>> check_mask(Volume(np.full((1, 1, 1), 0.5), np.eye(4), 0), Path("a_seg.nii"), "--masks")
+        >>> check_mask_values(Volume(np.full((1, 1, 1), 0.5), np.eye(4), 0), Path("a_seg.nii"), "--masks")
         Traceback (most recent call last):
         anomalib_patchgan.errors.DataError: a_seg.nii is no mask, it holds 0.5: every voxel must be 0, or a whole \
 number to 255 for lesion, so threshold it or give another --masks.

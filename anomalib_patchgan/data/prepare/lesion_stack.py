@@ -4,18 +4,14 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anomalib_patchgan.data.prepare.nifti import Volume, parse_nifti
+from anomalib_patchgan.data.prepare.samples import PreparedCase, PreparedSlice, slice_stem
 from anomalib_patchgan.data.prepare.tiles import Tile, cut_tiles
 from anomalib_patchgan.data.prepare.volume_recipe import ScanImages, VolumeRecipe
-from anomalib_patchgan.data.prepare.writing import PreparedCase, PreparedSlice, slice_stem
 from anomalib_patchgan.files import ReadLimits, read_bytes
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +32,7 @@ class LesionStack:
     lesion: np.ndarray
 
     @classmethod
-    def of(cls, recipe: VolumeRecipe, volumes: Mapping[Path, Volume], lesion: Volume) -> "Self":
+    def of(cls, recipe: VolumeRecipe, volumes: Mapping[Path, Volume], lesion: Volume) -> "LesionStack":
         """Open a scan.
 
         Args:

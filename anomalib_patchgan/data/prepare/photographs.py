@@ -13,7 +13,7 @@ from anomalib_patchgan.errors import DataError
 from anomalib_patchgan.files import DEFAULT_LIMITS, ReadLimits
 
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
-_LOSSY_FORMATS = frozenset({"JPEG", "MPO"})
+LOSSY_FORMATS = frozenset({"JPEG", "MPO"})
 # Above it, a pixel of a mask with soft edges is more lesion than not.
 _HALF = 127
 # What PIL raises for damaged files: its decoders trust lengths, indices and tables that they read.
@@ -148,7 +148,7 @@ def _check_mask_header(image: Image.Image, path: Path, mask_size: tuple[int, int
             "(width x height): save the mask at the size of its image."
         )
         raise DataError(msg)
-    if image.format in _LOSSY_FORMATS:
+    if image.format in LOSSY_FORMATS:
         msg = f"Mask {path} is a JPEG, whose compression blurs its edge: save the original mask as PNG with 0 and 255."
         raise DataError(msg)
 

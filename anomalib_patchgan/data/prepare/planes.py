@@ -4,17 +4,15 @@ from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 
 from anomalib_patchgan.data.prepare.nifti import Volume
 
 Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = get_args(Plane)
-# For columns, rows and slices: the axis of the volume (left, back, top), and whether it runs the other way.
-_AXES: dict[str, tuple[tuple[int, bool], ...]] = {
-    "axial": ((0, False), (1, False), (2, False)),
-    "coronal": ((0, False), (2, True), (1, False)),
-    "sagittal": ((1, False), (2, True), (0, False)),
-}
+# Of volumes here, and where columns, rows and slices of a plane run to.
+_VOLUME = "LPS"
+_AXES = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIL"}
 
 
 def slice_axis(plane: Plane) -> int:
@@ -24,7 +22,7 @@ def slice_axis(plane: Plane) -> int:
         >>> slice_axis("axial"), slice_axis("coronal"), slice_axis("sagittal")
         (2, 1, 0)
     """
-    return _AXES[plane][2][0]
+    return _VOLUME.index(_AXES[plane][2])
 
 
 def turn_to_plane(volume: Volume, plane: Plane) -> Volume:
@@ -44,15 +42,9 @@ def turn_to_plane(volume: Volume, plane: Plane) -> Volume:
         >>> turn_to_plane(volume, "coronal").voxels[:, :, 1].T.tolist()  # from top to bottom, from right to left
         [[7, 19], [6, 18], [5, 17], [4, 16]]
     """
-    axes = _AXES[plane]
-    voxels = volume.voxels.transpose([axis for axis, _ in axes])
-    affine = np.column_stack([*(volume.affine[:, axis] for axis, _ in axes), volume.affine[:, 3]])
-    for position, (_, flipped) in enumerate(axes):
-        if flipped:
-            voxels = np.flip(voxels, position)
-            affine[:, 3] += affine[:, position] * (voxels.shape[position] - 1)
-            affine[:, position] *= -1
-    return replace(volume, voxels=voxels, affine=affine)
+    turn = ornt_transform(axcodes2ornt(_VOLUME), axcodes2ornt(_AXES[plane]))
+    affine = volume.affine @ inv_ornt_aff(turn, volume.voxels.shape)
+    return replace(volume, voxels=apply_orientation(volume.voxels, turn), affine=affine)
 
 
 def turn_back(voxels: np.ndarray, plane: Plane) -> np.ndarray:
@@ -63,6 +55,4 @@ def turn_back(voxels: np.ndarray, plane: Plane) -> np.ndarray:
         >>> bool((turn_back(turn_to_plane(volume, "sagittal").voxels, "sagittal") == volume.voxels).all())
         True
     """
-    axes = _AXES[plane]
-    voxels = np.flip(voxels, tuple(position for position, (_, flipped) in enumerate(axes) if flipped))
-    return voxels.transpose(np.argsort([axis for axis, _ in axes]))
+    return apply_orientation(voxels, ornt_transform(axcodes2ornt(_AXES[plane]), axcodes2ornt(_VOLUME)))

@@ -7,11 +7,12 @@ not show, they do not find: T1-weighted images of a brain have nearly the histog
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
 
 from anomalib_patchgan.data.prepare.field_of_view import extent
 from anomalib_patchgan.errors import DataError
@@ -35,6 +36,24 @@ _MAX_SCANS = 1_000_000
 _AXES = ("across", "down", "through the slices")
 
 
+# No number is a truth value or a text, and none is beyond its range, whoever wrote the file.
+_Share = Annotated[float, Strict(), Field(ge=0, le=1)]
+_Row = Annotated[tuple[_Share, ...], Field(min_length=BINS, max_length=BINS)]
+_Spacing = Annotated[float, Strict(), Field(ge=1e-6, le=1e3)]
+_Spacings = Annotated[tuple[_Spacing, ...], Field(min_length=3, max_length=3)]
+_Extent = Annotated[float, Strict(), Field(ge=0, le=1e6)]
+_Extents = Annotated[tuple[_Extent, ...], Field(min_length=3, max_length=3)]
+_Place = Annotated[float, Strict(), Field(ge=-1e6, le=1e6)]
+_Range = Annotated[tuple[_Place, ...], Field(min_length=2, max_length=2)]
+
+
+def _check_channels(rows: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse two modalities, which no image has."""
+    if len(rows) not in {1, 3}:
+        raise ValueError(len(rows))
+    return rows
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScanProfile:
     """Statistics of one scan.
@@ -48,10 +67,10 @@ class ScanProfile:
             `None` without such a range.
     """
 
-    histogram: tuple[tuple[float, ...], ...]
     spacing_mm: tuple[float, ...]
     extent_mm: tuple[float, ...]
     range_mm: tuple[float, ...] | None = None
+    histogram: tuple[tuple[float, ...], ...]
 
     @classmethod
     def of(
@@ -94,15 +113,13 @@ class ScanProfile:
 
     def as_dict(self) -> dict[str, Any]:
         """Return a record of plain values."""
-        lists = {name: list(getattr(self, name)) for name in ("spacing_mm", "extent_mm")}
-        lists |= {} if self.range_mm is None else {"range_mm": list(self.range_mm)}
-        return lists | {"histogram": [list(row) for row in self.histogram]}
+        record: dict[str, Any] = _PROFILE.dump_python(self, mode="json", exclude_none=True)
+        return record
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "ScanProfile":
         """Read a record that `as_dict` made."""
-        sides = {name: tuple(record[name]) for name in ("spacing_mm", "extent_mm", "range_mm") if name in record}
-        return cls(histogram=_rows(record["histogram"]), **sides)
+        return _PROFILE.validate_python(record)
 
 
 def choose_slices(numbers: Sequence[int]) -> list[int]:
@@ -127,32 +144,14 @@ class TrainingScans:
         extent_mm: Least and largest extent along each axis, `(2, 3)`.
         range_mm: Mean beginning and end of the range of slices, see `ScanProfile`; `None` without such a range.
 
-    Raises:
-        DataError: A value is out of its range or of another type.
     """
 
-    scans: int
-    histogram: tuple[tuple[float, ...], ...]
-    distance_limit: float | None
-    spacing_mm: tuple[tuple[float, ...], ...]
-    extent_mm: tuple[tuple[float, ...], ...]
-    range_mm: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        """Check every value."""
-        rows, shares = _table(self.histogram), (0.0, 1.0)
-        valid = {
-            "scans": type(self.scans) is int and 1 <= self.scans <= _MAX_SCANS,
-            "histogram": rows in {(1, BINS), (3, BINS)} and _within(self.histogram, *shares),
-            "distance_limit": self.distance_limit is None or _within(((self.distance_limit,),), 0.0, BRIGHTEST),
-            "spacing_mm": _table(self.spacing_mm) == (2, 3) and _within(self.spacing_mm, 1e-6, 1e3),
-            "extent_mm": _table(self.extent_mm) == (2, 3) and _within(self.extent_mm, 0.0, 1e6),
-            "range_mm": self.range_mm is None or (len(self.range_mm) == 2 and _within((self.range_mm,), -1e6, 1e6)),  # noqa: PLR2004
-        }
-        wrong = next((name for name, good in valid.items() if not good), None)
-        if wrong is not None:
-            msg = f"the statistics of the training's scans are not valid, {wrong}: train or export again."
-            raise DataError(msg)
+    scans: Annotated[int, Strict(), Field(ge=1, le=_MAX_SCANS)]
+    histogram: Annotated[tuple[_Row, ...], AfterValidator(_check_channels)]
+    distance_limit: Annotated[float, Strict(), Field(ge=0, le=BRIGHTEST)] | None
+    spacing_mm: Annotated[tuple[_Spacings, ...], Field(min_length=2, max_length=2)]
+    extent_mm: Annotated[tuple[_Extents, ...], Field(min_length=2, max_length=2)]
+    range_mm: _Range | None = None
 
     @classmethod
     def of(cls, profiles: Iterable[ScanProfile]) -> "TrainingScans | None":
@@ -180,20 +179,16 @@ class TrainingScans:
             DataError: A value is missing or not valid.
         """
         try:
-            return cls(
-                scans=record["scans"],
-                distance_limit=record["distance_limit"],
-                range_mm=None if record.get("range_mm") is None else tuple(record["range_mm"]),
-                **{name: _rows(record[name]) for name in ("histogram", "spacing_mm", "extent_mm")},
-            )
-        except (KeyError, TypeError) as error:
-            msg = f"the statistics of the training's scans are not valid ({error}): train or export again."
+            return _TRAINING.validate_python(record)
+        except ValidationError as error:
+            wrong = error.errors()[0]["loc"][0]
+            msg = f"the statistics of the training's scans are not valid, {wrong}: train or export again."
             raise DataError(msg) from error
 
     def as_dict(self) -> dict[str, Any]:
         """Return a record of plain values."""
-        lists = {name: [list(row) for row in getattr(self, name)] for name in ("histogram", "spacing_mm", "extent_mm")}
-        return asdict(self) | lists | {"range_mm": None if self.range_mm is None else list(self.range_mm)}
+        record: dict[str, Any] = _TRAINING.dump_python(self, mode="json")
+        return record
 
     def differences(self, profile: ScanProfile) -> dict[str, str]:
         """Say in what a scan is unlike the training's and by how much: `intensity`, `spacing`, `field of view`.
@@ -243,6 +238,9 @@ class TrainingScans:
         return any(given > high * (1 + _EXTENT_MARGIN) for given, high in pairs)
 
 
+_PROFILE, _TRAINING = TypeAdapter(ScanProfile), TypeAdapter(TrainingScans)
+
+
 def _limit(histograms: NDArray[np.float64]) -> float | None:
     """Return the one-sided prediction limit of the distance of a scan to the mean of the others, `(N, C, 48)`."""
     count = len(histograms)
@@ -265,21 +263,6 @@ def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 def _tuples(values: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(map(float, row)) for row in values)
-
-
-def _rows(value: Any) -> tuple[tuple[float, ...], ...]:  # noqa: ANN401 - from a file
-    return tuple(tuple(row) for row in value)
-
-
-def _table(rows: tuple[tuple[float, ...], ...]) -> tuple[int, ...]:
-    """Return rows and columns of a table; a row of another length makes it none."""
-    lengths = {len(row) for row in rows}
-    return (len(rows), lengths.pop()) if len(lengths) == 1 else ()
-
-
-def _within(rows: tuple[tuple[float, ...], ...], low: float, high: float) -> bool:
-    numbers = [one for row in rows for one in row]
-    return all(isinstance(one, int | float) and not isinstance(one, bool) and low <= one <= high for one in numbers)
 
 
 def _times(sides: NDArray[np.float64]) -> str:

@@ -1,16 +1,25 @@
-"""The paper's samples: 32x32 tiles of an image, lesion-free or with lesion.
+"""The paper's samples: 32x32 tiles of an image, lesion-free or with lesion, and how they are split.
 
 The rules are those of the scripts that the first author published before the paper; the paper does not state its own.
+In the published split the first tiles of all cases are the test, which leaks patients. There a tile's split depends on
+how many tiles the cases before it have; they are counted once, before any case is made.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anomalib_patchgan.data.prepare.first_tiles import TileCounts
-from anomalib_patchgan.data.prepare.writing import PreparedSlice
+from anomalib_patchgan.data.prepare.cases import Case
+from anomalib_patchgan.data.prepare.parallel import run_parallel
+from anomalib_patchgan.data.prepare.samples import PreparedSlice
+from anomalib_patchgan.errors import ConfigurationError, PatchGanError
+from anomalib_patchgan.files import read_json, write_json
+
+logger = logging.getLogger(__name__)
 
 TILE = 32
 # Share of the tile's pixels: at least this makes a novel tile, ...
@@ -18,6 +27,51 @@ LARGE_LESION = 0.75
 # ... these a novel tile of the small-lesion stratum. Between and below them a tile is neither normal nor a fair test.
 SMALL_LESION = (0.05, 0.30)
 MAX_BACKGROUND = 10
+COUNTS = ".tiles.json"
+LEAK = (
+    "published split: training and test tiles come from the same patients or images; report no number of it as evidence"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileCounts:
+    """How many tiles go where, in the order of the archive.
+
+    Args:
+        test: Normal tiles for the test, and as many novel ones; the first of all.
+        val: The next ones, for validation, which the paper does not mention and anomalib's threshold needs.
+        train: Normal tiles to train on; `None` for all others.
+
+    Raises:
+        ConfigurationError: A number is below 1.
+    """
+
+    test: int
+    val: int
+    train: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name, value in asdict(self).items():
+            if value is not None and value < 1:
+                msg = f"{name}_tiles must be at least 1, got {value}."
+                raise ConfigurationError(msg)
+
+    def split(self, position: int, *, novel: bool) -> str | None:
+        """Return the split of a tile by how many of its kind come before it; `None` leaves it out.
+
+        Example:
+            >>> counts = TileCounts(test=2, val=1)
+            >>> [counts.split(position, novel=False) for position in range(4)]
+            ['test', 'test', 'val', 'train']
+        """
+        if position < self.test:
+            return "test"
+        if position < self.test + self.val:
+            return "val"
+        if novel or (self.train is not None and position >= self.test + self.val + self.train):
+            return None
+        return "train"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,49 +149,24 @@ def cut_tiles(image: np.ndarray, mask: np.ndarray, background: np.ndarray | None
 
 
 def choose_tiles(
-    tiles: Iterable[tuple[int, Tile]], counts: TileCounts, plan: Mapping[str, Any]
+    tiles: Iterable[tuple[int, Tile]], plan: Mapping[str, Any], counts: TileCounts | None = None
 ) -> Iterator[tuple[str, int, Tile]]:
-    """Choose among a case's tiles by its split or, in the published split, by the tiles before it.
+    """Choose among a case's tiles.
 
     Args:
         tiles: Slice index and tile, in order.
+        plan: The case's `split`: all tiles belong to it, except that training sees normal ones only. Or, in the
+            published split, `normal_before` and `novel_before`, the tiles of earlier cases: the position of a tile
+            among all of the archive says its split, and the small stratum is left out.
         counts: How many tiles go where, in the published split.
-        plan: Plan of the case, see `choose_for_split` and `choose_first`.
-
-    Returns:
-        Split, slice index and tile.
-    """
-    return choose_for_split(tiles, plan["split"]) if "split" in plan else choose_first(tiles, counts, plan)
-
-
-def choose_for_split(tiles: Iterable[tuple[int, Tile]], split: str) -> Iterator[tuple[str, int, Tile]]:
-    """Keep all tiles for a case's split, except that training sees normal ones only.
-
-    Args:
-        tiles: Slice index and tile.
-        split: Split of the case.
 
     Yields:
         Split, slice index and tile.
     """
-    for index, tile in tiles:
-        if split != "train" or not tile.stratum:
-            yield split, index, tile
-
-
-def choose_first(
-    tiles: Iterable[tuple[int, Tile]], counts: TileCounts, plan: Mapping[str, int]
-) -> Iterator[tuple[str, int, Tile]]:
-    """Split tiles by their position among all tiles of the archive, as published; the small stratum is left out.
-
-    Args:
-        tiles: Slice index and tile, in order.
-        counts: How many tiles go where.
-        plan: `normal_before` and `novel_before`, the tiles of earlier cases.
-
-    Yields:
-        Split, slice index and tile.
-    """
+    if "split" in plan:
+        yield from ((plan["split"], *pair) for pair in tiles if plan["split"] != "train" or not pair[1].stratum)
+        return
+    assert counts is not None
     positions = {"": plan["normal_before"], "large": plan["novel_before"]}
     for index, tile in tiles:
         if tile.stratum in positions:
@@ -157,3 +186,93 @@ def _stratum(coverage: float) -> str | None:
     if coverage >= LARGE_LESION:
         return "large"
     return "small" if SMALL_LESION[0] <= coverage <= SMALL_LESION[1] else None
+
+
+@dataclass(frozen=True)
+class FirstTiles:
+    """Tells each case how many normal and novel tiles come before it; `Preparation.plan_cases`.
+
+    Args:
+        counts: How many tiles go where.
+        count_case: Counts normal and novel tiles of a case; a module-level function or a partial of one.
+    """
+
+    counts: TileCounts
+    count_case: Callable[[Case], tuple[int, int]]
+
+    def __call__(self, root: Path, cases: Sequence[Case], workers: int | None, skip_errors: bool) -> list[Case]:
+        """Count, unless that has been done, and plan.
+
+        Args:
+            root: Prepared folder, where the counts of all cases are kept.
+            cases: All cases in order.
+            workers: Processes.
+            skip_errors: A case that cannot be used counts as empty.
+
+        Returns:
+            The cases with `plan` set to `normal_before` and `novel_before`.
+
+        Raises:
+            ConfigurationError: No tile would be left to train on.
+            PatchGanError: A case cannot be used, unless `skip_errors`.
+        """
+        found = self._count_cases(root, cases, workers, skip_errors)
+        planned = []
+        before = [0, 0]
+        # Beyond it all tiles fare alike, so that a change in one case does not concern all later ones.
+        limit = self.counts.test + self.counts.val + (self.counts.train or 0)
+        for case in cases:
+            plan = {"normal_before": min(before[0], limit), "novel_before": min(before[1], limit)}
+            planned.append(replace(case, plan=plan))
+            before = [sum(pair) for pair in zip(before, found[case.name], strict=True)]
+        if before[0] <= self.counts.test + self.counts.val:
+            msg = (
+                f"The archive has {before[0]} normal tiles, and test_tiles={self.counts.test} with "
+                f"val_tiles={self.counts.val} leave none to train on: lower them, or choose another protocol."
+            )
+            raise ConfigurationError(msg)
+        return planned
+
+    def _count_cases(
+        self, root: Path, cases: Sequence[Case], workers: int | None, skip_errors: bool
+    ) -> dict[str, tuple[int, int]]:
+        """Return normal and novel tiles of each case, counting those that are new, changed or could not be read."""
+        known = read_json(root / COUNTS) or {}
+        found: dict[str, Any] = {case.name: _recall(known.get(case.name), case) for case in cases}
+        unknown = [case for case in cases if found[case.name] is None]
+        jobs = [(self.count_case, case, skip_errors) for case in unknown]
+        counted = run_parallel(_count, jobs, workers=workers, description="Counting tiles")
+        found |= {case.name: counts for case, counts in zip(unknown, counted, strict=True)}
+        if any(counts is not None for counts in counted):
+            record = {case.name: {"sources": _stamp(case), "counts": found[case.name]} for case in cases}
+            try:
+                write_json(root / COUNTS, record)
+            except OSError as error:
+                # A cache shared read-only stays right; it only costs the counting again next time.
+                logger.debug("Counts not kept: %s", error)
+        return {name: tuple(counts or (0, 0)) for name, counts in found.items()}
+
+
+def _recall(record: object, case: Case) -> list[int] | None:
+    if not isinstance(record, dict) or record.get("sources") != _stamp(case):
+        return None
+    counts = record.get("counts")
+    return counts if isinstance(counts, list) and [type(value) for value in counts] == [int, int] else None
+
+
+def _stamp(case: Case) -> dict[str, list[int]]:
+    if case.problem is not None:
+        return {}
+    return {name: [path.stat().st_size, path.stat().st_mtime_ns] for name, path in case.sources.items()}
+
+
+def _count(count_case: Callable[[Case], tuple[int, int]], case: Case, skip_errors: bool) -> tuple[int, int] | None:
+    """Count the tiles of a case; `None` when it is skipped, so that it is tried again the next time."""
+    try:
+        if case.problem is not None:
+            raise case.problem
+        return count_case(case)
+    except PatchGanError:
+        if not skip_errors:
+            raise
+        return None

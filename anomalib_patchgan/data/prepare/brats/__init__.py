@@ -3,8 +3,3 @@
 Sources: Menze et al., IEEE Transactions on Medical Imaging 34 (2015); Bakas et al., Scientific Data 4 (2017); Baid et
 al., arXiv 2107.02314 (2021); de Verdier et al., arXiv 2405.18368 (2024).
 """
-
-from anomalib_patchgan.data.prepare.brats.plan import plan_brats
-from anomalib_patchgan.data.prepare.brats.spec import BratsProtocol, BratsSpec
-
-__all__ = ["BratsProtocol", "BratsSpec", "plan_brats"]

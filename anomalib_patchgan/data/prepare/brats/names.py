@@ -11,6 +11,9 @@ GRADES = ("HGG", "LGG")
 # A name of 2023 with a visit from 100 on is of 2024, after treatment.
 _FIRST_VISIT_2024 = 100
 
+# Published so.
+_MISNAMED = {"BraTS20_Training_355": re.compile(r"W39_1998\.09\.19_Segm\.nii(\.gz)?", re.IGNORECASE)}
+
 _2018_2019 = re.compile(r"(?P<patient>brats1(?P<year>[89])_(?P<subject>.+?))(?:_(?P<visit>\d+))?", re.IGNORECASE)
 _2020 = re.compile(r"(?P<patient>brats20_training_\d+)", re.IGNORECASE | re.ASCII)
 _2021 = re.compile(r"(?P<patient>brats2021_(?P<subject>\d+))", re.IGNORECASE | re.ASCII)
@@ -46,6 +49,9 @@ class CaseName:
             >>> parse_case("BraTS-GLI-00005-100").kind_of("BraTS-GLI-00005-100-t2f.NII.gz")
             'flair'
         """
+        misnamed = _MISNAMED.get(self.name)
+        if misnamed is not None and misnamed.fullmatch(file_name):
+            return SEGMENTATION
         lower, start = file_name.lower(), self.name.lower()
         if not ENDING.search(lower) or not lower.startswith((f"{start}_", f"{start}-")):
             return None

@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from anomalib_patchgan.data.prepare.arguments import check_argument
 from anomalib_patchgan.data.prepare.brats.names import GRADES, YEARS
-from anomalib_patchgan.data.prepare.first_tiles import TileCounts
+from anomalib_patchgan.data.prepare.tiles import TileCounts
 from anomalib_patchgan.data.prepare.volume_names import MODALITIES, NEW_WORDS
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.data.prepare.volume_spec import VolumeSpec
@@ -56,15 +57,15 @@ class BratsSpec(VolumeSpec):
     def __post_init__(self) -> None:
         """Check the arguments."""
         once = self.years is None or 0 < len(set(self.years) & set(YEARS)) == len(self.years)
-        self._check("years", f"of {', '.join(map(str, YEARS))} (2022 had the cases of 2021)", once)
+        check_argument(self, "years", f"of {', '.join(map(str, YEARS))} (2022 had the cases of 2021)", once)
         super().__post_init__()
-        self._check("protocol", f"one of {', '.join(get_args(BratsProtocol))}", self.protocol in _UNUSED)
+        check_argument(self, "protocol", f"one of {', '.join(get_args(BratsProtocol))}", self.protocol in _UNUSED)
         distinct = len(set(self.modalities) & set(MODALITIES)) == len(self.modalities)
         words = f"{', '.join(MODALITIES)} (or {', '.join(NEW_WORDS)})"
-        self._check("modalities", f"one or three of {words}", distinct and len(self.modalities) in {1, 3})
+        check_argument(self, "modalities", f"one or three of {words}", distinct and len(self.modalities) in {1, 3})
         grades = self.grades if self.grades is not None else GRADES
         once = len(set(grades) & set(GRADES)) == len(grades)
-        self._check("grades", f"{' or '.join(GRADES)} or both", once)
+        check_argument(self, "grades", f"{' or '.join(GRADES)} or both", once)
 
     @property
     def published(self) -> str:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from anomalib_patchgan.data.prepare.arguments import check_argument
 from anomalib_patchgan.data.prepare.planes import Plane
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.data.prepare.volume_spec import VolumeSpec
@@ -49,14 +50,14 @@ class VolumeFolderSpec(VolumeSpec):
     def __post_init__(self) -> None:
         """Check the arguments."""
         super().__post_init__()
-        self._check(
-            "protocol", f"one of {', '.join(get_args(VolumeProtocol))}", self.protocol in get_args(VolumeProtocol)
+        check_argument(
+            self, "protocol", f"one of {', '.join(get_args(VolumeProtocol))}", self.protocol in get_args(VolumeProtocol)
         )
-        self._check("plane", f"one of {', '.join(get_args(Plane))}", self.plane in get_args(Plane))
+        check_argument(self, "plane", f"one of {', '.join(get_args(Plane))}", self.plane in get_args(Plane))
         words = all(word.isidentifier() for word in self.modalities)
         distinct = len(set(self.modalities)) == len(self.modalities)
         expected = "one or three different words, such as flair"
-        self._check("modalities", expected, words and distinct and len(self.modalities) in {1, 3})
+        check_argument(self, "modalities", expected, words and distinct and len(self.modalities) in {1, 3})
 
     @property
     def recipe(self) -> VolumeRecipe:

@@ -120,3 +120,38 @@ def _list(folder: Path, limits: WalkLimits, *, is_root: bool) -> list[os.DirEntr
         logger.warning(message, folder, limits.in_folder, limits.what)
         return []
     return found
+
+
+def describe_missing(folder: Path, expected: str, published: str | None = None) -> str:
+    """Say in one line which folder was looked at, what it holds, what was expected, and where to get it if anywhere."""
+    if not folder.is_dir():
+        found = "there is no such folder"
+    else:
+        names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
+        found = f"it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it is empty"  # noqa: PLR2004
+    where = f" Published at {published}." if published else ""
+    return f"Looked at {folder.absolute()}: {found}. Expected: {expected}.{where}"
+
+
+def check_inside(path: Path, root: Path) -> None:
+    """Refuse a symbolic link that leads out of the archive.
+
+    Args:
+        path: File of the archive.
+        root: The archive, links resolved.
+
+    Raises:
+        DataError: The file is a link, or lies in one, that leaves `root`.
+    """
+    if not path.resolve().is_relative_to(root):
+        msg = f"{path} is a symbolic link that leaves {root}: replace it by a copy of the file it points to."
+        raise DataError(msg)
+
+
+def list_names(folder: Path) -> list[str]:
+    """Return the names in a folder, sorted, without hidden ones such as macOS's `._` files."""
+    try:
+        return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        msg = f"{folder} cannot be listed ({error.strerror}): check its permissions and whether the disk is there."
+        raise DataError(msg) from error

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from anomalib_patchgan.data.prepare.archive import describe_missing
-from anomalib_patchgan.data.prepare.volume_folder.bids import DERIVATIVES, BidsName, is_raw, parse_bids
-from anomalib_patchgan.data.prepare.volume_folder.patterns import PathPattern
+from anomalib_patchgan.data.prepare.folders import WalkLimits, describe_missing, is_folder, walk
+from anomalib_patchgan.data.prepare.volume_folder.names import DERIVATIVES, BidsName, PathPattern, is_raw, parse_bids
 from anomalib_patchgan.data.prepare.volume_folder.spec import VolumeFolderSpec
 from anomalib_patchgan.data.prepare.volume_names import (
     ENDING,
@@ -17,7 +16,6 @@ from anomalib_patchgan.data.prepare.volume_names import (
     parse_name,
     words_for,
 )
-from anomalib_patchgan.data.prepare.walk import WalkLimits, is_folder, walk
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
 from anomalib_patchgan.files import check_id
 
@@ -37,6 +35,9 @@ class Scan:
         images: File of each modality, relative to the folder.
         masks: Masks that may be its own; one at most is right.
         shared: A mask that may as well be another scan's.
+        group: `normal` or `abnormal`; `None` where nothing says it. Set by `choose_scans`, as what follows is.
+        split: Split of the participant, where the table says it.
+        left_out: Why the scan cannot be used; empty if it can.
     """
 
     name: str
@@ -44,6 +45,9 @@ class Scan:
     images: dict[str, str] = field(default_factory=dict)
     masks: list[str] = field(default_factory=list)
     shared: str | None = None
+    group: str | None = None
+    split: str | None = None
+    left_out: str = ""
 
     def problem(self, root: Path, spec: VolumeFolderSpec) -> PatchGanError | None:
         """Say what is wrong with the files; `None` for nothing."""
