@@ -23,7 +23,7 @@ from anomalib_patchgan.processes import available_cores
 if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule
 
-    from anomalib_patchgan.models.base import PluginModule
+    from anomalib_patchgan.models.components.base import PluginModule
 
 # By how much the size of an export may change with versions of what exports it, which write the graph.
 SIZE_TOLERANCE, SMALL_MB = 0.05, 0.1

@@ -12,7 +12,7 @@ from anomalib_patchgan.errors import one_line
 if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule
 
-    from anomalib_patchgan.models.base import PluginModule
+    from anomalib_patchgan.models.components.base import PluginModule
 
 FULL: Compression = "FP32"
 

@@ -12,7 +12,7 @@ from anomalib_patchgan.errors import ConfigurationError, DataError
 if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule
 
-    from anomalib_patchgan.models.base import PluginModule
+    from anomalib_patchgan.models.components.base import PluginModule
 
 QUANTIZED = ("INT8_PTQ", "INT8_ACQ")
 # nncf advises 300; from fewer than these ranges of activations are a guess.

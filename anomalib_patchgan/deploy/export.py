@@ -15,7 +15,7 @@ from anomalib_patchgan.version import ONNX_OPSET
 if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule
 
-    from anomalib_patchgan.models.base import PluginModule
+    from anomalib_patchgan.models.components.base import PluginModule
 
 Compression = Literal["FP32", "FP16", "INT8", "INT8_PTQ", "INT8_ACQ"]
 XML = "model.xml"

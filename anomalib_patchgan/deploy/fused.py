@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 if TYPE_CHECKING:
-    from anomalib_patchgan.models.base import PluginModule
+    from anomalib_patchgan.models.components.base import PluginModule
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def inner_weights(module: "PluginModule") -> set[str]:
         >>> "model.reconstructor.bottom.body.1.weight" in names, "model.reconstructor.head.weight" in names
         (True, False)
     """
-    from anomalib_patchgan.models.training import TrainedModule
+    from anomalib_patchgan.models.components.training import TrainedModule
 
     if not isinstance(module, TrainedModule):
         return set()

@@ -12,7 +12,7 @@ from torch import Tensor, nn, optim
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.errors import TrainingDivergedError
 from anomalib_patchgan.memory import keep_freed_memory
-from anomalib_patchgan.models.averaging import AveragedNetworks
+from anomalib_patchgan.models.components.averaging import AveragedNetworks
 from held_out.direction import Direction
 
 

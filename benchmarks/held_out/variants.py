@@ -9,9 +9,9 @@ from torch.nn import functional as F  # noqa: N812
 from torchvision.transforms.v2 import InterpolationMode, RandomAffine
 
 from anomalib_patchgan import PatchGan
+from anomalib_patchgan.models.components.ranking import PatchRanking
 from anomalib_patchgan.models.patchgan.evidence import Restoration
 from anomalib_patchgan.models.patchgan.masking import surroundings
-from anomalib_patchgan.models.patchgan.ranking import PatchRanking
 from anomalib_patchgan.models.patchgan.torch_model import Hidden, PatchGanModel
 from held_out.data import Part
 from held_out.direction import Direction, foreign_loss

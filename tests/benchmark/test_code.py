@@ -43,8 +43,8 @@ def test_models_of_other_packages_are_known_by_their_version(monkeypatch):
     ("module", "changed"),
     [
         ("anomalib_patchgan.models.patchgan.corruption.foreign_tissue", {PatchGan}),
-        ("anomalib_patchgan.models.patchgan.networks", {PatchGan, Alocc}),
-        ("anomalib_patchgan.models.base", {PatchGan, Alocc, OneClassSvm}),
+        ("anomalib_patchgan.models.components.networks", {PatchGan, Alocc}),
+        ("anomalib_patchgan.models.components.base", {PatchGan, Alocc, OneClassSvm}),
         ("anomalib_patchgan.models.ocsvm.torch_model", {OneClassSvm}),
         ("anomalib_patchgan.errors", set()),
         ("anomalib_patchgan.deploy.export", set()),
@@ -63,5 +63,5 @@ def test_comments_and_docstrings_change_nothing(monkeypatch):
     def other_words(tree):
         tree.body[0] = ast.Expr(ast.Constant("Another docstring."))
 
-    edit(monkeypatch, "anomalib_patchgan.models.patchgan.ranking", other_words)
+    edit(monkeypatch, "anomalib_patchgan.models.components.ranking", other_words)
     assert code.code_of(PatchGan) == before

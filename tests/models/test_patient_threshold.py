@@ -8,8 +8,8 @@ from anomalib.data import InferenceBatch
 from PIL import Image
 
 from anomalib_patchgan import PatchGan
-from anomalib_patchgan.models.components import RankPreservingPostProcessor
-from anomalib_patchgan.models.slice_scores import SliceScores
+from anomalib_patchgan.models.components.checkpoint import RankPreservingPostProcessor
+from anomalib_patchgan.models.components.slice_scores import SliceScores
 from anomalib_patchgan.patient import PatientThreshold, patient_score
 from tests.fakes.prepared import write_prepared_folder
 from tests.models.conftest import load_checkpoint, make_data, make_engine

@@ -8,8 +8,8 @@ import torch
 
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.models.components.intensity import brightness_level
 from anomalib_patchgan.models.patchgan.evidence import Appearance, Foreignness, Restoration
-from anomalib_patchgan.models.patchgan.exposure import brightness_level
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
 
 # Everything that inference can do, so that its parts are tested together.

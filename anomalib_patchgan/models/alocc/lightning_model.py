@@ -18,8 +18,8 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from anomalib_patchgan.models.alocc.torch_model import AloccModel
+from anomalib_patchgan.models.components.training import OptimizerName, SchedulerName, TrainedModule
 from anomalib_patchgan.models.patchgan.loss import DiscriminatorLoss, ReconstructorLoss
-from anomalib_patchgan.models.training import OptimizerName, SchedulerName, TrainedModule
 
 
 class Alocc(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib's to_onnx is not Lightning's

@@ -7,10 +7,10 @@ from anomalib.data import InferenceBatch
 from torch import Tensor, nn
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.calibration import CalibratedModel
-from anomalib_patchgan.models.components import check_multiple
-from anomalib_patchgan.models.patchgan.networks import PatchDiscriminator, Reconstructor
-from anomalib_patchgan.models.patchgan.residual import ResidualMap
+from anomalib_patchgan.models.components.calibration import CalibratedModel
+from anomalib_patchgan.models.components.checkpoint import check_multiple
+from anomalib_patchgan.models.components.networks import PatchDiscriminator, Reconstructor
+from anomalib_patchgan.models.components.residual import ResidualMap
 
 
 class AloccModel(CalibratedModel):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.models.autoencoder.torch_model import AutoencoderModel
-from anomalib_patchgan.models.training import OptimizerName, SchedulerName, TrainedModule
+from anomalib_patchgan.models.components.training import OptimizerName, SchedulerName, TrainedModule
 
 
 class Autoencoder(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib's to_onnx is not Lightning's

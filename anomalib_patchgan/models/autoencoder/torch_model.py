@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from anomalib_patchgan.models.calibration import CalibratedModel
-from anomalib_patchgan.models.components import check_multiple
-from anomalib_patchgan.models.patchgan.networks import Reconstructor
-from anomalib_patchgan.models.patchgan.residual import ResidualMap
+from anomalib_patchgan.models.components.calibration import CalibratedModel
+from anomalib_patchgan.models.components.checkpoint import check_multiple
+from anomalib_patchgan.models.components.networks import Reconstructor
+from anomalib_patchgan.models.components.residual import ResidualMap
 
 
 class AutoencoderModel(CalibratedModel):

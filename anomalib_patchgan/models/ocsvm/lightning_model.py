@@ -16,8 +16,8 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from anomalib_patchgan.errors import ConfigurationError, TrainingDivergedError
-from anomalib_patchgan.models.base import PluginModule
-from anomalib_patchgan.models.components import check_multiple
+from anomalib_patchgan.models.components.base import PluginModule
+from anomalib_patchgan.models.components.checkpoint import check_multiple
 from anomalib_patchgan.models.ocsvm.torch_model import OneClassSvmModel
 
 logger = logging.getLogger(__name__)

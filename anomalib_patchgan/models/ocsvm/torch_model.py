@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.calibration import CalibratedModel
-from anomalib_patchgan.models.components import check_multiple
+from anomalib_patchgan.models.components.calibration import CalibratedModel
+from anomalib_patchgan.models.components.checkpoint import check_multiple
 
 
 class OneClassSvmModel(DynamicBufferMixin, CalibratedModel):

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.filters import make_blur
-from anomalib_patchgan.models.patchgan.foreground import fade_from_rim
+from anomalib_patchgan.models.components.filters import make_blur
+from anomalib_patchgan.models.components.foreground import fade_from_rim
 
 # Of the order of the last bit of an 8-bit image: an image that is restored perfectly has a level too.
 SMALLEST_LEVEL = 1e-3

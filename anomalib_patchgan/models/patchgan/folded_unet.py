@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.networks import ConvBlock, check_discriminator_widths
+from anomalib_patchgan.models.components.networks import ConvBlock, check_discriminator_widths
 
 
 class ResidualBlock(nn.Module):

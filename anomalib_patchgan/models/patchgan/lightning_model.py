@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.training import OptimizerName, SchedulerName, TrainedModule
 from anomalib_patchgan.models.patchgan.corruption import Corruption, ForeignTissue
 from anomalib_patchgan.models.patchgan.evidence import Evidence
 from anomalib_patchgan.models.patchgan.loss import (
@@ -36,7 +37,6 @@ from anomalib_patchgan.models.patchgan.torch_model import (
     fold_of,
 )
 from anomalib_patchgan.models.patchgan.training_settings import make_evidences, trains_discriminator
-from anomalib_patchgan.models.training import OptimizerName, SchedulerName, TrainedModule
 
 EXPOSURE = 0.35
 # Entry of a checkpoint.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.ranking import patch_losses
+from anomalib_patchgan.models.components.ranking import patch_losses
 
 Distance = Literal["l1", "l2"]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.models.patchgan.filters import box_mean
+from anomalib_patchgan.models.components.filters import box_mean
 
 # Cells of the checkerboard along the shorter side: of the order of the lesions that are looked for.
 CELLS = 8

@@ -8,17 +8,17 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError, DataError
-from anomalib_patchgan.models.calibration import CalibratedModel
+from anomalib_patchgan.models.components.calibration import CalibratedModel
+from anomalib_patchgan.models.components.foreground import foreground_mask
+from anomalib_patchgan.models.components.intensity import brightness_level
+from anomalib_patchgan.models.components.networks import PatchDiscriminator, Reconstructor
+from anomalib_patchgan.models.components.ranking import PatchRanking
 from anomalib_patchgan.models.patchgan.context import level_of
 from anomalib_patchgan.models.patchgan.corruption import Corruption
 from anomalib_patchgan.models.patchgan.corruption.coarse_noise import grey_images
 from anomalib_patchgan.models.patchgan.evidence import Evidence, View
-from anomalib_patchgan.models.patchgan.exposure import brightness_level
 from anomalib_patchgan.models.patchgan.folded_unet import ConditionalDiscriminator, FoldedReconstructor
-from anomalib_patchgan.models.patchgan.foreground import foreground_mask
 from anomalib_patchgan.models.patchgan.masking import restore_unseen
-from anomalib_patchgan.models.patchgan.networks import PatchDiscriminator, Reconstructor
-from anomalib_patchgan.models.patchgan.ranking import PatchRanking
 
 # Pixels along the shorter side that R sees at least, where images have them.
 WORKING_SIZE = 192

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.base import PluginModule
+from anomalib_patchgan.models.components.base import PluginModule
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.components import check_multiple
-from anomalib_patchgan.models.patchgan.foreground import fade_from_rim, foreground_mask
-from anomalib_patchgan.models.patchgan.ranking import PatchRanking
-from anomalib_patchgan.models.patchgan.residual import ResidualMap
+from anomalib_patchgan.models.components.checkpoint import check_multiple
+from anomalib_patchgan.models.components.foreground import fade_from_rim, foreground_mask
+from anomalib_patchgan.models.components.ranking import PatchRanking
+from anomalib_patchgan.models.components.residual import ResidualMap
 from anomalib_patchgan.models.rules.base import Rule
 
 

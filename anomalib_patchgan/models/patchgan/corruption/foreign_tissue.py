@@ -5,10 +5,10 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.filters import box_mean
 from anomalib_patchgan.models.patchgan.corruption.coarse_noise import CoarseNoise, grey_images
 from anomalib_patchgan.models.patchgan.corruption.corruption import Corruption
 from anomalib_patchgan.models.patchgan.corruption.spots import draw_outlines, integer, share, uniform
-from anomalib_patchgan.models.patchgan.filters import box_mean
 
 # Cells along a side of the image of the texture that a spot may have.
 GRAINS = (12, 24, 48)

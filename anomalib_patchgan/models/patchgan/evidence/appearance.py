@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.filters import make_blur
 from anomalib_patchgan.models.patchgan.evidence.evidence import Evidence, View
-from anomalib_patchgan.models.patchgan.filters import make_blur
 
 # Brightness and two differences of colour, each at two scales, and the local standard deviation of brightness.
 FEATURES = 7

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.filters import power_of
 from anomalib_patchgan.models.patchgan.context import Context
-from anomalib_patchgan.models.patchgan.filters import power_of
 
 # Of the normal foreground pixels, the share whose evidence lies below the scale.
 QUANTILE = 0.99

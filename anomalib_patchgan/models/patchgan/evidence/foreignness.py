@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from anomalib_patchgan.models.components.filters import make_blur
 from anomalib_patchgan.models.patchgan.evidence.evidence import Evidence, View
-from anomalib_patchgan.models.patchgan.filters import make_blur
 
 
 class Foreignness(Evidence):

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.filters import local_range, make_blur
+from anomalib_patchgan.models.components.filters import local_range, make_blur
 from anomalib_patchgan.models.patchgan.loss import Distance, pixel_distance
 
 

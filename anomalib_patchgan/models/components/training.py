@@ -14,9 +14,9 @@ from torch import Tensor, nn, optim
 
 from anomalib_patchgan.errors import ConfigurationError, TrainingDivergedError
 from anomalib_patchgan.memory import keep_freed_memory
-from anomalib_patchgan.models.averaging import AveragedNetworks
-from anomalib_patchgan.models.base import PluginModule
-from anomalib_patchgan.models.calibration import CalibratedModel
+from anomalib_patchgan.models.components.averaging import AveragedNetworks
+from anomalib_patchgan.models.components.base import PluginModule
+from anomalib_patchgan.models.components.calibration import CalibratedModel
 
 # Enough normal images for a stable 99th percentile of pixels, few enough to cost under a second.
 CALIBRATION_IMAGES = 64

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from anomalib_patchgan.models.calibration import CalibratedModel
+from anomalib_patchgan.models.components.calibration import CalibratedModel
 
 
 class Brightness(CalibratedModel):

@@ -13,8 +13,8 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import nn
 from torchvision.transforms.v2 import Resize
 
-from anomalib_patchgan.models.components import RankPreservingPostProcessor, check_checkpoint, make_evaluator
-from anomalib_patchgan.models.slice_scores import SliceScores, normalises
+from anomalib_patchgan.models.components.checkpoint import RankPreservingPostProcessor, check_checkpoint, make_evaluator
+from anomalib_patchgan.models.components.slice_scores import SliceScores, normalises
 from anomalib_patchgan.patient import PatientThreshold
 
 # Entry of a checkpoint, and attribute of a data module that knows it.
