@@ -1,71 +1,55 @@
-"""Parts that all models of the plugin share."""
+"""Checkpoints: read under the names of today, and refused in one line where they do not fit."""
 
+import inspect
+import io
 import logging
+import pickle
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import torch
-from anomalib.metrics import AUPR, AUROC, Evaluator, F1Score
-from anomalib.post_processing import PostProcessor
+from anomalib.utils.serialization import anomalib_safe_globals
 from lightning.pytorch import LightningModule
-from torch import Tensor
 
 from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.renamed import with_new_names
 
 logger = logging.getLogger(__name__)
 
-
-class RankPreservingPostProcessor(PostProcessor):
-    """anomalib's post-processor with a normalisation that is strictly monotone.
-
-    anomalib scales by the range of the validation scores and clamps to [0, 1], so all test images
-    above the validation's largest score become equal and AUROC changes. Scores of this plugin lie
-    in [0, 1] already: here 0, the threshold and 1 go to 0, 0.5 and 1, with straight lines between.
-
-    Example:
-        >>> post_processor = RankPreservingPostProcessor()
-        >>> normalized = post_processor._normalize(torch.tensor([0.0, 0.2, 0.6, 1.0]), None, None, torch.tensor(0.2))
-        >>> [round(float(value), 4) for value in normalized]
-        [0.0, 0.5, 0.75, 1.0]
-    """
-
-    @staticmethod
-    def _normalize(
-        preds: Tensor | None, norm_min: Tensor | None, norm_max: Tensor | None, threshold: Tensor
-    ) -> Tensor | None:
-        """Normalise scores or maps in [0, 1]; without a threshold (NaN) they stay as they are."""
-        del norm_min, norm_max
-        if preds is None:
-            return None
-        # A threshold at the very end of the range would divide by zero.
-        safe = threshold.clamp(1e-6, 1 - 1e-6)
-        normalized = torch.where(preds < safe, 0.5 * preds / safe, 0.5 + 0.5 * (preds - safe) / (1 - safe))
-        return torch.where(torch.isnan(threshold), preds, normalized)
+SETTINGS = LightningModule.CHECKPOINT_HYPER_PARAMS_KEY
 
 
-def make_evaluator() -> Evaluator:
-    """Image and pixel metrics of the test, and `val_image_AUROC` for checkpoints and early stopping.
+def with_known_settings(cls: type[LightningModule], path: str | Path | IO[bytes]) -> str | Path | IO[bytes]:
+    """Give the settings of a checkpoint the names of today, and leave out those that a model does not have.
 
-    anomalib's default has no validation metric and no area under the precision-recall curve, which tells models apart
-    where lesions are few pixels.
+    Args:
+        cls: The model.
+        path: The checkpoint.
 
     Returns:
-        A new evaluator.
-
-    Example:
-        >>> [metric.name for metric in make_evaluator().val_metrics]
-        ['val_image_AUROC']
+        The same, or a copy in memory if its settings differ.
     """
-    return Evaluator(
-        val_metrics=[AUROC(fields=["pred_score", "gt_label"], prefix="val_image_", strict=False)],
-        test_metrics=[
-            AUROC(fields=["pred_score", "gt_label"], prefix="image_"),
-            F1Score(fields=["pred_label", "gt_label"], prefix="image_"),
-            AUROC(fields=["anomaly_map", "gt_mask"], prefix="pixel_", strict=False),
-            AUPR(fields=["anomaly_map", "gt_mask"], prefix="pixel_", strict=False),
-            F1Score(fields=["pred_mask", "gt_mask"], prefix="pixel_", strict=False),
-        ],
-    )
+    try:
+        with anomalib_safe_globals():
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError):
+        # Damaged, or with types that only the model knows: whoever loads it decides.
+        return path
+    finally:
+        if not isinstance(path, str | Path):
+            path.seek(0)
+    found = content.get(SETTINGS) if isinstance(content, dict) else None
+    if not isinstance(found, dict):
+        return path
+    arguments = {name for parent in cls.__mro__ for name in inspect.signature(parent).parameters}
+    settings = {name: value for name, value in with_new_names(found).items() if name in arguments}
+    if settings.keys() == found.keys():
+        return path
+    copy = io.BytesIO()
+    torch.save({**content, SETTINGS: settings}, copy)
+    copy.seek(0)
+    return copy
 
 
 def check_checkpoint(module: LightningModule, checkpoint: Mapping[str, Any]) -> None:
@@ -89,7 +73,7 @@ def check_checkpoint(module: LightningModule, checkpoint: Mapping[str, Any]) -> 
         msg = f"the checkpoint holds none of the weights of {name}, it is another model's; give one of {name}"
         raise DataError(msg)
 
-    trained = checkpoint.get("hyper_parameters", {})
+    trained = with_new_names(checkpoint.get(SETTINGS, {}))
     settings = ", ".join(
         f"{key}={trained[key]!r} (now {module.hparams[key]!r})"
         for key in sorted(trained.keys() & module.hparams.keys())
@@ -110,29 +94,6 @@ def check_checkpoint(module: LightningModule, checkpoint: Mapping[str, Any]) -> 
         raise DataError(msg)
     if settings:
         logger.warning("%s was trained with other settings than it has now: %s", name, settings)
-
-
-def check_multiple(name: str, size: tuple[int, int], multiple: int) -> None:
-    """Check that both sides of images are multiples of a number.
-
-    Args:
-        name: Name of the model.
-        size: Height and width in pixels.
-        multiple: What both sides must be multiples of.
-
-    Raises:
-        DataError: If they are not; the message names the nearest size that is.
-
-    Example:
-        >>> check_multiple("Autoencoder", (64, 96), 16)
-    """
-    if any(side < multiple or side % multiple for side in size):
-        nearest = [max(round(side / multiple), 1) * multiple for side in size]
-        msg = (
-            f"{name} got images of {size[0]}x{size[1]} pixels, but both sides must be multiples of {multiple}; set "
-            f"image_size of the model, e.g. --model.init_args.image_size '{nearest}'"
-        )
-        raise DataError(msg)
 
 
 def _plain(value: object) -> object:

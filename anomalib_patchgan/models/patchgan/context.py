@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.arguments import require
 from anomalib_patchgan.models.components.filters import make_blur
 from anomalib_patchgan.models.components.foreground import fade_from_rim
 
@@ -49,9 +49,7 @@ class Context(nn.Module):
     def __init__(self, *, mirror: float | None, margin: float) -> None:
         super().__init__()
         for name, value, highest in (("mirror", mirror or 0.0, 1.0), ("margin", margin, 0.49)):
-            if not 0 <= value <= highest:
-                msg = f"{name} must lie between 0 and {highest:g}, got {value}"
-                raise ConfigurationError(msg)
+            require(0 <= value <= highest, f"{name} must lie between 0 and {highest:g}, got {value}")
         self.mirror = mirror
         self.margin = margin
         self.blur = make_blur(MIRROR_SMOOTHING)

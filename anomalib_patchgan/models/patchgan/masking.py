@@ -69,8 +69,8 @@ def restore_unseen(reconstruct: Callable[[Tensor], Tensor], images: Tensor, tiss
         True
     """
     mean = surroundings(images, tissue)
-    hidden = checkerboard(*images.shape[-2:]).to(images)
-    halves = [hidden, 1.0 - hidden]
+    masked = checkerboard(*images.shape[-2:]).to(images)
+    halves = [masked, 1.0 - masked]
     # One after the other: exporters take a batch of twice the size for one of a fixed size.
     restored = [reconstruct(images + (mean - images) * half * tissue) for half in halves]
     return restored[0] * halves[0] + restored[1] * halves[1]
