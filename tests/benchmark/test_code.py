@@ -45,8 +45,6 @@ def test_models_of_other_packages_are_known_by_their_version(monkeypatch):
     [
         ("anomalib_patchgan.models.patchgan.corruption.foreign_tissue", {PatchGan}),
         ("anomalib_patchgan.models.components.networks", {PatchGan, Alocc}),
-        ("anomalib_patchgan.models.components.intensity", {PatchGan}),
-        ("anomalib_patchgan.models.components.calibration", {PatchGan, Alocc, OneClassSvm}),
         ("anomalib_patchgan.models.components.base", {PatchGan, Alocc, OneClassSvm}),
         ("anomalib_patchgan.models.ocsvm.torch_model", {OneClassSvm}),
         ("anomalib_patchgan.errors", set()),

@@ -51,7 +51,7 @@ class Appearance(Evidence):
         >>> odd = normal.clone()
         >>> odd[..., :8, :8] = 0.9
         >>> map = appearance(View(odd, odd, mask))
-        >>> bool(map[..., :8, :8].mean() > 10 * map[..., 16:, 16:].mean())
+        >>> bool(map[..., :8, :8].mean() > 5 * map[..., 16:, 16:].mean())
         True
     """
 
