@@ -6,6 +6,8 @@ built-in error that fits, so code that knows nothing of the plugin handles them 
 
 import re
 
+from anomalib_patchgan.renamed import say_new_name
+
 # What jsonargparse says about a rejected value around the one line that tells what is wrong with it.
 PARSER_NOISE = re.compile(
     r"Does not validate against any of the Union subtypes$|Subtypes: |Errors:$|Expected a <class 'NoneType'>"
@@ -54,4 +56,4 @@ def one_line(error: Exception) -> str:
     if lines and lines[0].startswith(f"Caught {name} in "):
         # torch puts the whole traceback of a data-loading process into the message; the error itself ends it.
         lines = [re.sub(rf"^\S*{name}: ", "", lines[-1])]
-    return " ".join(lines)
+    return say_new_name(" ".join(lines))

@@ -62,7 +62,7 @@ def perform(run: Run, data: HeldOutData, out: Path) -> dict[str, Any]:
     seed_everything(run.seed, verbose=False)
     module = PatchGan(image_size=(SIDE, SIDE))
     if data.comparable_intensities:
-        module.model.exposure = None  # as `PatchGan.setup` does
+        module.model.intensity_normalization = None  # as `PatchGan.setup` does
     machine = describe_machine("cpu")
     evaluations: list[dict[str, Any]] = []
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F  # noqa: N812
 from anomalib_patchgan.cli.options import add_renamed
 from anomalib_patchgan.deploy.predictor import load_checkpoint
 from anomalib_patchgan.errors import PatchGanError
-from anomalib_patchgan.models.patchgan.ranking import patch_losses
+from anomalib_patchgan.models.components.ranking import patch_losses
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
 from anomalib_patchgan.plots import draw_outline
 

@@ -17,7 +17,7 @@ from anomalib_patchgan.benchmark.build import import_class
 from anomalib_patchgan.benchmark.job_spec import JobSpec
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, one_line
 from anomalib_patchgan.files import write_atomically
-from anomalib_patchgan.models.training import TrainedModule
+from anomalib_patchgan.models.components.training import TrainedModule
 
 # OSError: torch reads a file that was cut off beyond its end.
 _MISFITS = (pickle.UnpicklingError, RuntimeError, OSError, EOFError, TypeError, ValueError, AttributeError)

@@ -22,7 +22,7 @@ from anomalib_patchgan.outputs import writing
 if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule
 
-    from anomalib_patchgan.models.base import PluginModule
+    from anomalib_patchgan.models.components.base import PluginModule
 
 SECONDS = 3.0
 # By how much the size of an export may change with versions of what exports it, which write the graph.

@@ -24,7 +24,7 @@ from anomalib_patchgan.errors import ConfigurationError, DataError, one_line
 if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule
 
-    from anomalib_patchgan.models.base import PluginModule
+    from anomalib_patchgan.models.components.base import PluginModule
 
 # nncf advises 300; from fewer than these ranges of activations are a guess.
 FEW_CALIBRATION_IMAGES = 32

@@ -23,7 +23,7 @@ from anomalib_patchgan.version import ONNX_OPSET
 if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule
 
-    from anomalib_patchgan.models.base import PluginModule
+    from anomalib_patchgan.models.components.base import PluginModule
 
 _SECTION = "patchgan"
 
@@ -158,7 +158,7 @@ def inner_weights(module: "PluginModule") -> set[str]:
         >>> "model.reconstructor.bottom.body.1.weight" in names, "model.reconstructor.head.weight" in names
         (True, False)
     """
-    from anomalib_patchgan.models.training import TrainedModule
+    from anomalib_patchgan.models.components.training import TrainedModule
 
     if not isinstance(module, TrainedModule):
         return set()

@@ -21,7 +21,7 @@ from anomalib_patchgan.patient import PatientThreshold
 from anomalib_patchgan.version import __version__
 
 if TYPE_CHECKING:
-    from anomalib_patchgan.models.base import PluginModule
+    from anomalib_patchgan.models.components.base import PluginModule
 
 CARD = "model_card.json"
 FORMAT_VERSION = 1

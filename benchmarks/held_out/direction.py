@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from anomalib_patchgan import PatchGan
+from anomalib_patchgan.models.components.loss import pixel_distance
 from anomalib_patchgan.models.patchgan.context import level_of
-from anomalib_patchgan.models.patchgan.loss import pixel_distance
-from anomalib_patchgan.models.patchgan.torch_model import Hidden, PatchGanModel
+from anomalib_patchgan.models.patchgan.torch_model import CorruptedBatch, PatchGanModel
 from held_out.data import Part
 
 SUM = "sum"
@@ -32,25 +32,25 @@ class Direction:
         return 1.0
 
     def augment(self, images: Tensor) -> Tensor:
-        """Change training images of shape ``(B, 3, H, W)``, in [0, 1], before anything is hidden in them."""
+        """Change training images of shape ``(B, 3, H, W)``, in [0, 1], before they are corrupted."""
         return images
 
-    def mask(self, model: PatchGanModel, hidden: Hidden, share: float) -> Tensor | None:
-        """Images that R gets instead of hidden ones, and D does not learn from; `None` for the hidden ones."""
-        del model, hidden, share
+    def mask(self, model: PatchGanModel, corrupted: CorruptedBatch, share: float) -> Tensor | None:
+        """Images that R gets instead of corrupted ones, and D does not learn from; `None` for the corrupted ones."""
+        del model, corrupted, share
 
     def reconstructor_learns(self, share: float) -> bool:
         """Whether R still learns after a share of the training."""
         del share
         return True
 
-    def loss_of_reconstructor(self, module: PatchGan, hidden: Hidden, restored: Tensor) -> Tensor:
+    def loss_of_reconstructor(self, module: PatchGan, corrupted: CorruptedBatch, restored: Tensor) -> Tensor:
         """Loss of R on a batch."""
-        return module.loss(hidden.originals, restored, None).total
+        return module.loss(corrupted.originals, restored, None).total
 
-    def loss_of_discriminator(self, module: PatchGan, hidden: Hidden, restored: Tensor) -> Tensor:
+    def loss_of_discriminator(self, module: PatchGan, corrupted: CorruptedBatch, restored: Tensor) -> Tensor:
         """Loss of D on a batch."""
-        return foreign_loss(module, hidden, hidden.images, restored)
+        return foreign_loss(module, corrupted, corrupted.images, restored)
 
     def finish(self, module: PatchGan, images: Tensor, steps: int, batch_size: int) -> None:
         """Do something with the trained networks and the training images, before the evidences are calibrated."""
@@ -63,9 +63,10 @@ class Direction:
         return {name: one / level_of(one, view.foreground) ** model.image_context for name, one in found.items()}
 
 
-def foreign_loss(module: PatchGan, hidden: Hidden, images: Tensor, restored: Tensor) -> Tensor:
+def foreign_loss(module: PatchGan, corrupted: CorruptedBatch, images: Tensor, restored: Tensor) -> Tensor:
     """Loss of D on images and their restorations: where do they differ from the originals (`ForeignLoss`)."""
     model = module.model
-    change = model.shrink(pixel_distance(images, hidden.originals, "l1"))
-    loss: Tensor = module.discriminator_loss(model.judge(images, restored, hidden.level), change, hidden.foreground)
+    change = model.shrink(pixel_distance(images, corrupted.originals, "l1"))
+    logits = model.discriminate(images, restored, corrupted.level)
+    loss: Tensor = module.discriminator_loss(logits, change, corrupted.foreground)
     return loss

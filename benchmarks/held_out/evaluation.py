@@ -7,8 +7,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.measure.detection import image_metrics
 from anomalib_patchgan.measure.localisation import pixel_metrics
+from anomalib_patchgan.models.components.training import CALIBRATION_IMAGES
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
-from anomalib_patchgan.models.training import CALIBRATION_IMAGES
 from held_out.data import Part
 from held_out.direction import Direction
 

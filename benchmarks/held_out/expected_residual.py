@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional as F  # noqa: N812
 
+from anomalib_patchgan.models.components.foreground import foreground_mask
+from anomalib_patchgan.models.components.intensity import normalize_intensity
+from anomalib_patchgan.models.components.loss import pixel_distance
 from anomalib_patchgan.models.patchgan.evidence import Restoration, View
-from anomalib_patchgan.models.patchgan.loss import pixel_distance
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
 
 WIDTH = 16
@@ -61,7 +63,7 @@ class ExpectedResidual(Restoration):
         self.head = Head(factor)
 
     def fit(self, model: PatchGanModel, images: Tensor, steps: int, batch_size: int) -> None:
-        """Train the head on normal images that nothing is hidden in: absolute residuals, whose scale it gives.
+        """Train the head on clean normal images: absolute residuals, whose scale it gives.
 
         The loss is the negative log likelihood of a Laplace distribution, whose maximum is the mean residual.
 
@@ -76,10 +78,11 @@ class ExpectedResidual(Restoration):
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * step / steps)) / 2
             with torch.no_grad():
-                exposed, _ = model.expose(model.prepare(images[list(islice(order, batch_size))].float() / 255))
-                foreground = model.shrink(model.foreground(exposed)).round()
+                prepared = model.prepare(images[list(islice(order, batch_size))].float() / 255)
+                normalized, _ = normalize_intensity(prepared, model.intensity_normalization)
+                foreground = model.shrink(foreground_mask(normalized, model.foreground_threshold)).round()
                 # Neither D nor masking, which `PatchGanModel.view` would ask for the other evidences.
-                view = View(exposed, model.reconstructor(exposed), foreground)
+                view = View(normalized, model.reconstructor(normalized), foreground)
             expected = self.head(view.restored)
             loss = (self._distance(view) / expected + expected.log()) * view.foreground
             optimizer.zero_grad()

@@ -12,7 +12,7 @@ from torch import Tensor, nn, optim
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.errors import TrainingDivergedError
 from anomalib_patchgan.memory import keep_freed_memory
-from anomalib_patchgan.models.averaging import AveragedNetworks
+from anomalib_patchgan.models.components.averaging import AveragedNetworks
 from held_out.direction import Direction
 
 
@@ -45,14 +45,14 @@ def train(
     held = False
     for step in track(range(total), description=f"{total} steps"):
         model.train()
-        for optimizer, lr in zip((of_reconstructor, of_discriminator), module.optimizer_settings["lrs"], strict=True):
+        for optimizer, lr in zip((of_reconstructor, of_discriminator), module.lrs.values(), strict=True):
             optimizer.param_groups[0]["lr"] = lr * direction.learning_rate(step / total)
         batch = images[list(islice(order, batch_size))].float() / 255
         flipped = torch.rand(len(batch), 1, 1, 1) < 0.5  # noqa: PLR2004 - as RandomHorizontalFlip
         batch = torch.where(flipped, batch.flip(-1), batch)
         with torch.no_grad():
-            hidden = model.hide(model.prepare(direction.augment(batch)))
-            masked = direction.mask(model, hidden, step / total)
+            corrupted = model.corrupt(model.prepare(direction.augment(batch)))
+            masked = direction.mask(model, corrupted, step / total)
         learns = direction.reconstructor_learns(step / total)
         if not learns:
             # D sees the restorations that it will be asked about: of the average, in the state of a test.
@@ -61,12 +61,12 @@ def train(
                 held = True
             model.reconstructor.eval()
         with torch.set_grad_enabled(learns):
-            restored = model.reconstructor(hidden.images if masked is None else masked)
+            restored = model.reconstructor(corrupted.images if masked is None else masked)
         if masked is None:
-            loss = direction.loss_of_discriminator(module, hidden, restored.detach())
+            loss = direction.loss_of_discriminator(module, corrupted, restored.detach())
             _take_step(of_discriminator, loss, model.discriminator, averages, step)
         if learns:
-            loss = direction.loss_of_reconstructor(module, hidden, restored)
+            loss = direction.loss_of_reconstructor(module, corrupted, restored)
             _take_step(of_reconstructor, loss, model.reconstructor, averages, step)
         if (step + 1) % steps == 0:
             model.eval()

@@ -9,10 +9,10 @@ from torch.nn import functional as F  # noqa: N812
 from torchvision.transforms.v2 import InterpolationMode, RandomAffine
 
 from anomalib_patchgan import PatchGan
+from anomalib_patchgan.models.components.ranking import PatchRanking
 from anomalib_patchgan.models.patchgan.evidence import Restoration
 from anomalib_patchgan.models.patchgan.masking import surroundings
-from anomalib_patchgan.models.patchgan.ranking import PatchRanking
-from anomalib_patchgan.models.patchgan.torch_model import Hidden, PatchGanModel
+from anomalib_patchgan.models.patchgan.torch_model import CorruptedBatch, PatchGanModel
 from held_out.data import Part
 from held_out.direction import Direction, foreign_loss
 from held_out.expected_residual import ExpectedResidual
@@ -94,17 +94,17 @@ class Game(Direction):
 
     weight, share_of_discriminator = 0.01, 0.5
 
-    def loss_of_reconstructor(self, module: PatchGan, hidden: Hidden, restored: Tensor) -> Tensor:
+    def loss_of_reconstructor(self, module: PatchGan, corrupted: CorruptedBatch, restored: Tensor) -> Tensor:
         """Add the cross-entropy of calling the restoration original, over its most suspicious patches."""
         model = module.model
-        logits = model.judge(restored, restore_again(model, restored), hidden.level)
-        suspicion = model.ranking(F.softplus(-logits) * hidden.foreground).mean()
-        return super().loss_of_reconstructor(module, hidden, restored) + self.weight * suspicion
+        logits = model.discriminate(restored, restore_again(model, restored), corrupted.level)
+        suspicion = model.ranking(F.softplus(-logits) * corrupted.foreground).mean()
+        return super().loss_of_reconstructor(module, corrupted, restored) + self.weight * suspicion
 
-    def loss_of_discriminator(self, module: PatchGan, hidden: Hidden, restored: Tensor) -> Tensor:
+    def loss_of_discriminator(self, module: PatchGan, corrupted: CorruptedBatch, restored: Tensor) -> Tensor:
         """Add that of finding where a restoration is not the original."""
-        played = foreign_loss(module, hidden, restored, restore_again(module.model, restored))
-        return super().loss_of_discriminator(module, hidden, restored) + self.share_of_discriminator * played
+        played = foreign_loss(module, corrupted, restored, restore_again(module.model, restored))
+        return super().loss_of_discriminator(module, corrupted, restored) + self.share_of_discriminator * played
 
 
 class MaskedTraining(Direction):
@@ -114,17 +114,17 @@ class MaskedTraining(Direction):
     # Pixels along a cell of the checkerboard: that of the test is 24 at 192 pixels.
     cells = (8, 16, 24, 32)
 
-    def mask(self, model: PatchGanModel, hidden: Hidden, share: float) -> Tensor | None:
+    def mask(self, model: PatchGanModel, corrupted: CorruptedBatch, share: float) -> Tensor | None:
         """Replace every second cell of the tissue by its surroundings, in half of the batches of the second half."""
         del model
         if share < self.begin or torch.rand(()) >= self.chance:
             return None
-        height, width = hidden.images.shape[-2:]
+        height, width = corrupted.images.shape[-2:]
         cell = self.cells[int(torch.randint(len(self.cells), ()))]
         parity = int(torch.randint(2, ()))
         board = (torch.arange(height)[:, None] // cell + torch.arange(width) // cell + parity) % 2
-        tissue = F.interpolate(hidden.foreground, (height, width))
-        return torch.where(board * tissue > 0, surroundings(hidden.images, tissue), hidden.images)
+        tissue = F.interpolate(corrupted.foreground, (height, width))
+        return torch.where(board * tissue > 0, surroundings(corrupted.images, tissue), corrupted.images)
 
 
 class DiscriminatorGoesOn(Direction):

@@ -1,6 +1,7 @@
 """What a job's identity knows of the code behind it."""
 
 import ast
+import sys
 
 import pytest
 from anomalib.data import Folder
@@ -43,8 +44,8 @@ def test_models_of_other_packages_are_known_by_their_version(monkeypatch):
     ("module", "changed"),
     [
         ("anomalib_patchgan.models.patchgan.corruption.foreign_tissue", {PatchGan}),
-        ("anomalib_patchgan.models.patchgan.networks", {PatchGan, Alocc}),
-        ("anomalib_patchgan.models.base", {PatchGan, Alocc, OneClassSvm}),
+        ("anomalib_patchgan.models.components.networks", {PatchGan, Alocc}),
+        ("anomalib_patchgan.models.components.base", {PatchGan, Alocc, OneClassSvm}),
         ("anomalib_patchgan.models.ocsvm.torch_model", {OneClassSvm}),
         ("anomalib_patchgan.errors", set()),
         ("anomalib_patchgan.deploy.export", set()),
@@ -57,11 +58,23 @@ def test_a_change_concerns_the_models_that_import_it(monkeypatch, module, change
     assert {model for model in models if code.code_of(model) != before[model]} == changed
 
 
+def test_every_module_that_a_model_is_made_of_counts(monkeypatch):
+    """Whatever PatchGan is made of lies in its own folder or among the components."""
+    read, counted = code._read, set()
+    monkeypatch.setattr(code, "_read", lambda name: counted.add(name) or read(name))
+    code.code_of(PatchGan)
+    folders = ("anomalib_patchgan.models.patchgan.", "anomalib_patchgan.models.components.")
+    loaded = {name for name in sys.modules if name.startswith(folders)}
+    assert len(loaded) > 25
+    # PatchGan says itself which sizes it takes.
+    assert loaded - counted == {"anomalib_patchgan.models.components.image_size"}
+
+
 def test_comments_and_docstrings_change_nothing(monkeypatch):
     before = code.code_of(PatchGan)
 
     def other_words(tree):
         tree.body[0] = ast.Expr(ast.Constant("Another docstring."))
 
-    edit(monkeypatch, "anomalib_patchgan.models.patchgan.ranking", other_words)
+    edit(monkeypatch, "anomalib_patchgan.models.components.ranking", other_words)
     assert code.code_of(PatchGan) == before

@@ -71,24 +71,25 @@ def test_shading_and_affine_keep_the_background_and_change_each_image_by_itself(
 def test_masks_replace_cells_of_the_tissue_in_some_batches_of_the_second_half():
     torch.manual_seed(0)
     direction, model = variants.MaskedTraining(), PatchGan(image_size=(64, 64)).model
-    hidden = model.hide(images(2, 64).float() / 255)
-    assert all(direction.mask(model, hidden, 0.4) is None for _ in range(20))
-    found = [direction.mask(model, hidden, 0.6) for _ in range(20)]
+    corrupted = model.corrupt(images(2, 64).float() / 255)
+    assert all(direction.mask(model, corrupted, 0.4) is None for _ in range(20))
+    found = [direction.mask(model, corrupted, 0.6) for _ in range(20)]
     masked = [one for one in found if one is not None]
     assert 0 < len(masked) < 20
     for one in masked:
-        changed = (one != hidden.images).any(dim=1, keepdim=True)
-        assert 0.2 < changed.sum() / hidden.foreground.sum() < 0.8
-        assert not (changed * (1 - hidden.foreground)).any()
+        changed = (one != corrupted.images).any(dim=1, keepdim=True)
+        assert 0.2 < changed.sum() / corrupted.foreground.sum() < 0.8
+        assert not (changed * (1 - corrupted.foreground)).any()
 
 
 def test_the_game_reaches_both_losses():
     torch.manual_seed(0)
     module, plain, game = PatchGan(image_size=(32, 32), width=8), variants.Default(), variants.Game()
-    hidden = module.model.hide(images().float() / 255)
-    restored = module.model.reconstructor(hidden.images)
-    assert game.loss_of_reconstructor(module, hidden, restored) > plain.loss_of_reconstructor(module, hidden, restored)
-    of_d = [one.loss_of_discriminator(module, hidden, restored.detach()) for one in (plain, game)]
+    corrupted = module.model.corrupt(images().float() / 255)
+    restored = module.model.reconstructor(corrupted.images)
+    of_r = [one.loss_of_reconstructor(module, corrupted, restored) for one in (plain, game)]
+    assert of_r[1] > of_r[0]
+    of_d = [one.loss_of_discriminator(module, corrupted, restored.detach()) for one in (plain, game)]
     assert of_d[1] > of_d[0]
 
 

@@ -71,7 +71,7 @@ def test_rows_that_cannot_share_are_refused_in_one_line(read, benchmark, message
     [
         ({"class_path": "Autoencoder"}, {}, "it is a Autoencoder, the other a PatchGan"),
         ({"class_path": "Padim"}, {"class_path": "Padim"}, "a Padim has none that can be taken over"),
-        (settings(exposure=None), {}, "differ in what changes the training: exposure"),
+        (settings(intensity_normalization=None), {}, "differ in what changes the training: intensity_normalization"),
         (settings(width=8, lr=0.1), {}, "differ in what changes the training: width, lr"),
         (settings(patch_size=16, patch_weight=0.5), settings(patch_weight=0.5), "training: patch_size"),
         ({}, settings(evidences=RESTORATION), "the other trains no discriminator"),

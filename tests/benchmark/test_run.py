@@ -178,7 +178,7 @@ def test_a_change_of_a_model_redoes_its_jobs_and_no_others(tmp_path, monkeypatch
 
     def changed(module):
         tree = read(module)
-        if module == "anomalib_patchgan.models.patchgan.networks":
+        if module == "anomalib_patchgan.models.components.networks":
             tree.body += ast.parse("MORE = 1").body
         return tree
 

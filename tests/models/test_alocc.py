@@ -15,7 +15,7 @@ SMALL = {"width": 4, "depth": 2, "discriminator_widths": (4, 8)}
 @pytest.fixture
 def model() -> AloccModel:
     torch.manual_seed(0)
-    return AloccModel(smoothing=0, **SMALL).eval()
+    return Alocc(None, smoothing=0, **SMALL).model.eval()
 
 
 def test_score_follows_the_negative_log_probability_of_the_restoration(model):
@@ -52,7 +52,7 @@ def test_one_logit_for_the_whole_image(model):
     far = images.clone()
     far[0, :, -4:, -4:] = 0
     with torch.no_grad():
-        first, second = model.judge(images), model.judge(far)
+        first, second = model.discriminate(images), model.discriminate(far)
     assert first.shape == (2,)
     assert first[0] != second[0]
     assert first[1] == second[1]

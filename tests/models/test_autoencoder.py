@@ -7,7 +7,6 @@ from scipy.ndimage import gaussian_filter
 
 from anomalib_patchgan import Autoencoder
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.autoencoder.torch_model import AutoencoderModel
 from tests.models.conftest import SIZE, make_data, make_engine
 
 
@@ -15,7 +14,7 @@ from tests.models.conftest import SIZE, make_data, make_engine
 def test_score_and_map_are_squared_residuals(smoothing):
     torch.manual_seed(0)
     images = torch.rand(3, 3, 32, 48)
-    model = AutoencoderModel(width=4, depth=2, smoothing=smoothing).eval()
+    model = Autoencoder(None, width=4, depth=2, smoothing=smoothing).model.eval()
     with torch.no_grad():
         squares = (images - model.reconstructor(images)).square().numpy()
         scores, maps = model.residuals(images)
@@ -26,7 +25,7 @@ def test_score_and_map_are_squared_residuals(smoothing):
 
 
 def test_everything_passes_the_bottleneck():
-    names = {name.split(".")[1] for name, _ in AutoencoderModel(width=4, depth=2).named_parameters()}
+    names = {name.split(".")[1] for name, _ in Autoencoder(None, width=4, depth=2).model.named_parameters()}
     assert names == {"encoder", "decoder", "head"}  # no stem, whose features only skip connections use
 
 

@@ -1,4 +1,4 @@
-"""What hides images in training hides the foreground only, in the measure that was asked for."""
+"""What corrupts images in training changes the foreground only, in the measure that was asked for."""
 
 import pytest
 import torch
@@ -35,13 +35,13 @@ def brains() -> tuple[Tensor, Tensor]:
 def test_only_foreground_changes_and_the_range_is_kept(corruption, brains):
     images, foreground = brains
     before = images.clone()
-    hidden = corruption(images, foreground, generator())
+    corrupted = corruption(images, foreground, generator())
     assert torch.equal(images, before)
-    changed = (hidden != images).any(dim=1, keepdim=True)
+    changed = (corrupted != images).any(dim=1, keepdim=True)
     assert not changed[foreground == 0].any()
     assert changed.flatten(1).any(dim=1).all()
-    assert hidden.min() >= 0
-    assert hidden.max() <= 1
+    assert corrupted.min() >= 0
+    assert corrupted.max() <= 1
 
 
 def test_same_seed_same_images_other_seed_others(corruption, brains):
@@ -57,37 +57,37 @@ def test_without_a_generator_torch_seeds_it(corruption, brains):
     assert torch.equal(first, corruption(*brains))
 
 
-def test_images_of_a_batch_are_hidden_differently(corruption):
+def test_images_of_a_batch_are_corrupted_differently(corruption):
     images = torch.full((4, 3, 32, 32), 0.5)
-    hidden = corruption(images, everywhere(images), generator())
-    assert len(torch.unique(hidden, dim=0)) == 4
+    corrupted = corruption(images, everywhere(images), generator())
+    assert len(torch.unique(corrupted, dim=0)) == 4
 
 
 def test_image_without_foreground_stays_and_does_not_disturb_the_others(corruption, brains):
     images, foreground = brains
     foreground[0] = 0
-    hidden = corruption(images, foreground, generator())
-    assert torch.equal(hidden[0], images[0])
-    assert not torch.equal(hidden[1], images[1])
+    corrupted = corruption(images, foreground, generator())
+    assert torch.equal(corrupted[0], images[0])
+    assert not torch.equal(corrupted[1], images[1])
 
 
 @pytest.mark.parametrize("side", [32, 64, 128])
 def test_sides_of_a_rectangle_grow_with_the_image(side):
     images = torch.ones(64, 3, side, side)
-    hidden = ZeroRectangles(count=(1, 1), side=(3, 6))(images, everywhere(images), generator())[:, 0] == 0
-    heights = hidden.any(dim=2).sum(dim=1).float()
+    corrupted = ZeroRectangles(count=(1, 1), side=(3, 6))(images, everywhere(images), generator())[:, 0] == 0
+    heights = corrupted.any(dim=2).sum(dim=1).float()
     # The border of the image may cut a rectangle, so only the largest sides are exact.
     assert heights.max() == 6 * side / 32
-    assert hidden.flatten(1).sum(dim=1).max() <= (6 * side / 32) ** 2
-    inner = ~(hidden[:, [0, -1]].any(dim=(1, 2)) | hidden[:, :, [0, -1]].any(dim=(1, 2)))
+    assert corrupted.flatten(1).sum(dim=1).max() <= (6 * side / 32) ** 2
+    inner = ~(corrupted[:, [0, -1]].any(dim=(1, 2)) | corrupted[:, :, [0, -1]].any(dim=(1, 2)))
     assert heights[inner].min() == 3 * side / 32
 
 
 def test_number_of_rectangles():
     images = torch.ones(64, 3, 256, 256)
     # Rectangles of 8 pixels rarely touch in 256x256, so the largest number of islands is reached.
-    hidden = ZeroRectangles(count=(5, 9), side=(1, 1))(images, everywhere(images), generator())
-    islands = [ndimage.label(one[0].numpy() == 0)[1] for one in hidden]
+    corrupted = ZeroRectangles(count=(5, 9), side=(1, 1))(images, everywhere(images), generator())
+    islands = [ndimage.label(one[0].numpy() == 0)[1] for one in corrupted]
     assert max(islands) == 9
     assert min(islands) <= 5
     assert len(set(islands)) >= 5
@@ -96,8 +96,8 @@ def test_number_of_rectangles():
 def test_rectangles_of_a_small_foreground_are_centred_in_it():
     images, foreground = torch.ones(16, 3, 64, 64), torch.zeros(16, 1, 64, 64)
     foreground[..., 20:24, 40:44] = 1
-    hidden = ZeroRectangles()(images, foreground, generator())
-    assert (hidden == 0).flatten(1).any(dim=1).all()
+    corrupted = ZeroRectangles()(images, foreground, generator())
+    assert (corrupted == 0).flatten(1).any(dim=1).all()
 
 
 def test_noise_keeps_grey_images_grey_and_colours_the_channels_of_others():

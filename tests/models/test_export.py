@@ -147,7 +147,7 @@ def test_both_runtimes_agree_on_real_slices(export, trained, shared_data, tmp_pa
                 "adversarial_weight": 0.0,
                 "fold": 2,
                 "evidences": None,
-                "exposure": 0.35,
+                "intensity_normalization": 0.35,
                 "image_context": 0.25,
             },
             2.1,

@@ -37,7 +37,7 @@ def test_arguments_out_of_range(arguments):
         FoldedUNet(3, 1, **({"widths": (4,), "fold": 1, "unfold": 1} | arguments))
 
 
-def test_conditional_discriminator_sees_restoration_mirror_image_and_exposure():
+def test_conditional_discriminator_sees_restoration_mirror_image_and_brightness():
     torch.manual_seed(0)
     network = ConditionalDiscriminator((4, 8), fold=2, unfold=1).eval()
     images, restored, level = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64), torch.ones(1, 1, 1, 1)
@@ -52,14 +52,14 @@ def test_conditional_discriminator_sees_restoration_mirror_image_and_exposure():
 
 
 @pytest.mark.parametrize("fold", [1, 2, 4])
-def test_conditional_discriminator_is_a_unet_of_the_pair_its_mirror_image_and_the_exposure(fold):
+def test_conditional_discriminator_is_a_unet_of_the_pair_its_mirror_image_and_the_brightness(fold):
     torch.manual_seed(0)
     network = ConditionalDiscriminator((4, 8), fold=fold, unfold=1).eval()
     images, restored, level = torch.rand(2, 3, 32, 48), torch.rand(2, 3, 32, 48), torch.rand(2, 1, 1, 1) + 0.1
     pair = torch.cat((images, images - restored), dim=1)
     folded = functional.pixel_unshuffle(torch.cat((pair, pair.flip(-1)), dim=1), fold)
-    exposure = level.log().expand(-1, 1, *folded.shape[-2:])
-    expected = network.go_on(network.first(torch.cat((folded, exposure), dim=1)))
+    brightness = level.log().expand(-1, 1, *folded.shape[-2:])
+    expected = network.go_on(network.first(torch.cat((folded, brightness), dim=1)))
     torch.testing.assert_close(network(images, restored, level), expected)
 
 

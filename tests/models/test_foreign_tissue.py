@@ -68,11 +68,11 @@ def test_grey_images_stay_grey_and_colours_change():
 def test_foreign_spots_come_from_the_other_images():
     images = torch.cat([grey(0.2, 4), grey(0.8, 4)])[[0, 4, 1, 5, 2, 6, 3, 7]]
     foreground = torch.ones_like(images[:, :1])
-    hidden = ForeignTissue(**(ONE_SPOT | {"foreign": 1.0}))(images, foreground, generator())
-    assert hidden[0].max() > 0.75
-    assert hidden[1].min() < 0.25
-    assert hidden.min() > 0.19
-    assert hidden.max() < 0.81
+    corrupted = ForeignTissue(**(ONE_SPOT | {"foreign": 1.0}))(images, foreground, generator())
+    assert corrupted[0].max() > 0.75
+    assert corrupted[1].min() < 0.25
+    assert corrupted.min() > 0.19
+    assert corrupted.max() < 0.81
 
 
 def test_images_without_foreground_stay_as_they_are():
@@ -83,8 +83,8 @@ def test_images_without_foreground_stay_as_they_are():
 @pytest.mark.parametrize("side", [(8, 8), (1, 1), (2, 40)])
 def test_small_and_narrow_images(side):
     images = torch.rand(2, 3, *side, generator=generator())
-    hidden = ForeignTissue(probability=1.0)(images, torch.ones(2, 1, *side), generator())
-    assert torch.isfinite(hidden).all()
+    corrupted = ForeignTissue(probability=1.0)(images, torch.ones(2, 1, *side), generator())
+    assert torch.isfinite(corrupted).all()
 
 
 @pytest.mark.parametrize(

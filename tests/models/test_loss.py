@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.models.patchgan.loss import DiscriminatorLoss, ForeignLoss, ReconstructorLoss, pixel_distance
-from anomalib_patchgan.models.patchgan.networks import PatchDiscriminator
+from anomalib_patchgan.models.components.loss import DiscriminatorLoss, pixel_distance
+from anomalib_patchgan.models.components.networks import PatchDiscriminator
+from anomalib_patchgan.models.patchgan.loss import ForeignLoss, ReconstructorLoss
 
 
 @pytest.fixture

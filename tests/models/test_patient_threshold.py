@@ -8,8 +8,8 @@ from anomalib.data import InferenceBatch
 from PIL import Image
 
 from anomalib_patchgan import PatchGan
-from anomalib_patchgan.models.components import RankPreservingPostProcessor
-from anomalib_patchgan.models.slice_scores import SliceScores
+from anomalib_patchgan.models.components.post_processor import RankPreservingPostProcessor
+from anomalib_patchgan.models.components.slice_scores import SliceScores
 from anomalib_patchgan.patient import PatientThreshold, patient_score
 from tests.fakes.prepared import write_prepared_folder
 from tests.models.conftest import load_checkpoint, make_data, make_engine
@@ -91,7 +91,7 @@ def judge(threshold=None, **columns):
     data.samples = pd.DataFrame(known)
     slices = SliceScores()
     slices.add(names, torch.linspace(0.1, 0.9, count))
-    return slices.judge(data, threshold)
+    return slices.patient_metrics(data, threshold)
 
 
 def patients_of(healthy, sick):
@@ -122,7 +122,7 @@ def test_healthy_patients_of_the_test_are_told_from_others():
 def test_without_healthy_patients_or_for_tiles_nothing_is_measured_of_patients():
     assert judge(**patients_of(0, 6)) == {}
     assert judge(**patients_of(6, 6), slice=0) == {}
-    assert SliceScores().judge(None, None) == {}
+    assert SliceScores().patient_metrics(None, None) == {}
 
 
 def test_scans_of_other_lengths_have_no_verdict():

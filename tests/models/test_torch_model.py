@@ -8,8 +8,9 @@ import torch
 
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.models.components.foreground import foreground_mask
+from anomalib_patchgan.models.components.intensity import brightness_level, normalize_intensity
 from anomalib_patchgan.models.patchgan.evidence import Appearance, Foreignness, Restoration
-from anomalib_patchgan.models.patchgan.exposure import brightness_level
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
 
 # Everything that inference can do, so that its parts are tested together.
@@ -79,7 +80,7 @@ def test_scores_do_not_depend_on_the_rest_of_the_batch(arguments):
         torch.testing.assert_close(alone.anomaly_map[0], together.anomaly_map[number])
 
 
-def test_inference_is_deterministic_and_hides_nothing():
+def test_inference_is_deterministic_and_corrupts_nothing():
     model = make_model()
     assert torch.equal(model(images()).anomaly_map, model(images()).anomaly_map)
 
@@ -129,29 +130,29 @@ def test_the_map_is_the_sum_of_its_evidences():
     torch.testing.assert_close(model.combine(view), expected)
 
 
-@pytest.mark.parametrize("exposure", [None, 0.35])
-def test_hiding_changes_the_foreground_only(exposure):
+@pytest.mark.parametrize("brightness", [None, 0.35])
+def test_corruption_changes_the_foreground_only(brightness):
     batch = images(4)
     batch[..., :20] = 0
-    hidden = make_model(exposure=exposure, spared=0.0).hide(batch)
-    assert (hidden.images[..., :20] == 0).all()
-    assert (hidden.originals[..., :20] == 0).all()
-    changed = (hidden.images - hidden.originals).abs().amax((1, 2, 3))
+    corrupted = make_model(intensity_normalization=brightness, clean_fraction=0.0).corrupt(batch)
+    assert (corrupted.images[..., :20] == 0).all()
+    assert (corrupted.originals[..., :20] == 0).all()
+    changed = (corrupted.images - corrupted.originals).abs().amax((1, 2, 3))
     assert (changed > 0.05).all()
-    if exposure is None:
-        assert torch.equal(hidden.originals, batch)
+    if brightness is None:
+        assert torch.equal(corrupted.originals, batch)
 
 
-def test_spared_images_are_not_hidden():
-    hidden = make_model(spared=1.0).hide(images(4))
-    torch.testing.assert_close(hidden.images, hidden.originals)
-    torch.testing.assert_close(hidden.level, brightness_level(images(4)))
+def test_clean_images_are_not_corrupted():
+    corrupted = make_model(clean_fraction=1.0).corrupt(images(4))
+    torch.testing.assert_close(corrupted.images, corrupted.originals)
+    torch.testing.assert_close(corrupted.level, brightness_level(images(4)))
 
 
-def test_exposure_makes_scores_independent_of_the_scanners_scale():
+def test_intensity_normalization_makes_scores_independent_of_the_scanners_scale():
     model, batch = make_model(**FULL | {"evidences": [Restoration()]}), 0.5 * images()
     torch.testing.assert_close(model(0.5 * batch).anomaly_map, model(batch).anomaly_map, rtol=1e-4, atol=1e-5)
-    plain = make_model(exposure=None)
+    plain = make_model(intensity_normalization=None)
     assert not torch.allclose(plain(0.5 * batch).anomaly_map, plain(batch).anomaly_map, rtol=0.1)
 
 
@@ -165,12 +166,13 @@ def test_an_image_is_compared_with_its_own_level():
 
 
 @pytest.mark.parametrize("discriminator", ["conditional", "patch"])
-def test_foreignness_alone_is_the_doubt_of_the_discriminator(discriminator):
+def test_foreignness_alone_is_the_output_of_the_discriminator(discriminator):
     model = make_model(discriminator=discriminator, evidences=[Foreignness(smoothing=0.0, power=1.0)])
-    exposed, level = model.expose(images())
-    doubt = torch.sigmoid(-model.judge(exposed, model.reconstructor(exposed), level))
-    doubt = torch.nn.functional.interpolate(doubt, (64, 64), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(model.residuals(images())[1], doubt * model.foreground(exposed), atol=1e-3, rtol=1e-3)
+    normalized, level = normalize_intensity(images(), model.intensity_normalization)
+    foreign = torch.sigmoid(-model.discriminate(normalized, model.reconstructor(normalized), level))
+    foreign = torch.nn.functional.interpolate(foreign, (64, 64), mode="bilinear", align_corners=False)
+    expected = foreign * foreground_mask(normalized, model.foreground_threshold)
+    torch.testing.assert_close(model.residuals(images())[1], expected, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"downscale": 2}, {"depth": 5}, {"patch_size": 50}])
@@ -195,11 +197,11 @@ def test_wrong_size_names_one_that_works(height, width, arguments):
         ("network", "unet"),
         ("image_context", -0.5),
         ("discriminator", "image"),
-        ("exposure", 0.0),
-        ("exposure", "bright"),
+        ("intensity_normalization", 0.0),
+        ("intensity_normalization", "bright"),
         ("evidences", {"class_path": "Restoration"}),
         ("evidences", "Restoration"),
-        ("spared", 1.1),
+        ("clean_fraction", 1.1),
     ],
 )
 def test_arguments_out_of_range(name, value):

@@ -6,20 +6,20 @@ Paper:
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
-import torch
 from anomalib.data import Batch
-from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
-from anomalib.visualization import Visualizer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.models.alocc.torch_model import AloccModel
-from anomalib_patchgan.models.patchgan.loss import DiscriminatorLoss, ReconstructorLoss
-from anomalib_patchgan.models.training import OptimizerName, SchedulerName, TrainedModule
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.loss import DiscriminatorLoss, pixel_distance
+from anomalib_patchgan.models.components.networks import PatchDiscriminator, Reconstructor
+from anomalib_patchgan.models.components.training import OptimizerName, TrainedModule
 
 
 class Alocc(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib's to_onnx is not Lightning's
@@ -40,16 +40,10 @@ class Alocc(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib's 
         lambda_reconstruction: Weight of R's squared error beside the game against D.
         smoothing: Standard deviation in pixels of the Gaussian that smooths the map; 0 for none.
         optimizer: ``adamw`` or ``rmsprop``, for both networks.
-        lr: Learning rate of R.
         lr_discriminator: Learning rate of D.
-        betas: Coefficients of AdamW.
         weight_decay: Weight decay of both optimizers.
-        scheduler: ``cosine`` lets both learning rates fall towards 0 over ``max_epochs``; ``None`` keeps them.
-        clip_value: Largest absolute value of a gradient's element; ``None`` does not clip.
-        pre_processor: Pre-processor, or whether to use the default.
-        post_processor: Post-processor, or whether to use the default.
-        evaluator: Evaluator, or whether to use the default.
-        visualizer: Visualizer, or whether to use the default.
+        **kwargs: ``lr``, ``betas``, ``scheduler``, ``clip_value``, ``pre_processor``, ``post_processor``, ``evaluator``
+            and ``visualizer``, see `TrainedModule`.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
@@ -77,45 +71,24 @@ class Alocc(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib's 
         lambda_reconstruction: float = 0.2,
         smoothing: float = 1.5,
         optimizer: OptimizerName = "rmsprop",
-        lr: float = 2e-3,
         lr_discriminator: float = 2e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 0.0,
-        scheduler: SchedulerName | None = None,
-        clip_value: float | None = None,
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
-        self.configure_training(
-            lrs={"lr": lr, "lr_discriminator": lr_discriminator},
-            optimizer=optimizer,
-            betas=betas,
-            weight_decay=weight_decay,
-            scheduler=scheduler,
-            clip_value=clip_value,
-        )
-        self.model = AloccModel(
+        super().__init__(image_size, optimizer=optimizer, weight_decay=weight_decay, **kwargs)
+        require(lambda_reconstruction >= 0, f"lambda_reconstruction must not be negative, got {lambda_reconstruction}")
+        self.lambda_reconstruction = lambda_reconstruction
+        self.discriminator_loss = DiscriminatorLoss()
+        reconstructor = Reconstructor(
             width=width,
             depth=depth,
             kernel_size=kernel_size,
             decoder_widths=decoder_widths,
-            discriminator_widths=discriminator_widths,
-            sigma=sigma,
-            smoothing=smoothing,
-        ).to(memory_format=torch.channels_last)
-        if self.resized:
-            self.model.check_size(*self.resized)
-        self.loss = ReconstructorLoss(lambda_reconstruction, patch_weight=0.0, adversarial_weight=1.0)
-        self.discriminator_loss = DiscriminatorLoss()
+            skip_connections=False,
+        )
+        discriminator = PatchDiscriminator(widths=discriminator_widths)
+        self.lrs["lr_discriminator"] = lr_discriminator
+        self.configure_training(AloccModel(reconstructor, discriminator, sigma, smoothing))
 
     def trained_networks(self) -> Sequence[nn.Module]:
         """R, then D."""
@@ -141,14 +114,17 @@ class Alocc(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib's 
         self.collect(images)
         optimizer_r, optimizer_d = cast("list[LightningOptimizer]", self.optimizers())
         restored = self.model.reconstructor(self.model.disturb(images))
-        loss_d = self.discriminator_loss(self.model.judge(images), self.model.judge(restored.detach()))
-        self.take_step(optimizer_d, self.model.discriminator, "discriminator", loss_d)
-        terms = self.loss(images, restored, self.model.judge(restored))
-        self.take_step(optimizer_r, self.model.reconstructor, "reconstructor", terms.total)
+        model = self.model
+        loss_d = self.discriminator_loss(model.discriminate(images), model.discriminate(restored.detach()))
+        self.take_step(optimizer_d, model.discriminator, "discriminator", loss_d)
+        reconstruction = pixel_distance(images, restored, "l2").mean()
+        adversarial = F.softplus(-model.discriminate(restored)).mean()
+        loss_r = self.lambda_reconstruction * reconstruction + adversarial
+        self.take_step(optimizer_r, model.reconstructor, "reconstructor", loss_r)
         losses = {
-            "train_loss": terms.total,
+            "train_loss": loss_r,
             "train_loss_discriminator": loss_d,
-            "train_loss_reconstruction": terms.reconstruction,
-            "train_loss_adversarial": terms.adversarial,
+            "train_loss_reconstruction": reconstruction,
+            "train_loss_adversarial": adversarial,
         }
         return self.log_losses(losses, len(images))

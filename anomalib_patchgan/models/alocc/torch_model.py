@@ -1,16 +1,14 @@
 """PyTorch model of ALOCC: restore, then ask a discriminator of the whole image."""
 
-from collections.abc import Sequence
-
 import torch
 from anomalib.data import InferenceBatch
 from torch import Tensor, nn
 
-from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.calibration import CalibratedModel
-from anomalib_patchgan.models.components import check_multiple
-from anomalib_patchgan.models.patchgan.networks import PatchDiscriminator, Reconstructor
-from anomalib_patchgan.models.patchgan.residual import ResidualMap
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.calibration import CalibratedModel
+from anomalib_patchgan.models.components.image_size import check_multiple
+from anomalib_patchgan.models.components.networks import PatchDiscriminator, Reconstructor
+from anomalib_patchgan.models.components.residual import ResidualMap
 
 
 class AloccModel(CalibratedModel):
@@ -21,11 +19,8 @@ class AloccModel(CalibratedModel):
     into 1; the map is the smoothed absolute residual, calibrated as `CalibratedModel` does it.
 
     Args:
-        width: Channels of R's first level; doubled at each further level.
-        depth: Levels of R.
-        kernel_size: Odd side of R's kernels.
-        decoder_widths: Channels of R's decoder, deepest level first; ``None`` mirrors the encoder.
-        discriminator_widths: Channels of D's strided layers.
+        reconstructor: R, without skip connections.
+        discriminator: D.
         sigma: Standard deviation of the noise that R learns to remove, for brightness in [0, 1].
         smoothing: Standard deviation in pixels of the Gaussian that smooths the map; 0 for none.
 
@@ -33,59 +28,35 @@ class AloccModel(CalibratedModel):
         ConfigurationError: If an argument is out of its range.
 
     Example:
-        >>> prediction = AloccModel(width=8).eval()(torch.rand(2, 3, 64, 64))
+        >>> model = AloccModel(Reconstructor(width=8, skip_connections=False), PatchDiscriminator())
+        >>> prediction = model.eval()(torch.rand(2, 3, 64, 64))
         >>> prediction.pred_score.shape, prediction.anomaly_map.shape
         (torch.Size([2]), torch.Size([2, 1, 64, 64]))
     """
 
     def __init__(
         self,
-        *,
-        width: int = 16,
-        depth: int = 4,
-        kernel_size: int = 3,
-        decoder_widths: Sequence[int] | None = None,
-        discriminator_widths: Sequence[int] = (16, 32, 64, 128),
+        reconstructor: Reconstructor,
+        discriminator: PatchDiscriminator,
         sigma: float = 0.155,
         smoothing: float = 1.5,
     ) -> None:
         super().__init__()
-        if not sigma >= 0:
-            msg = f"sigma must not be negative, got {sigma}"
-            raise ConfigurationError(msg)
+        require(sigma >= 0, f"sigma must not be negative, got {sigma}")
         self.sigma = sigma
-        self.reconstructor = Reconstructor(
-            width=width,
-            depth=depth,
-            kernel_size=kernel_size,
-            decoder_widths=decoder_widths,
-            skip_connections=False,
-        )
-        self.discriminator = PatchDiscriminator(widths=discriminator_widths)
+        self.reconstructor = reconstructor
+        self.discriminator = discriminator
         self.residual_map = ResidualMap("l1", None, smoothing)
 
     def check_size(self, height: int, width: int) -> None:
-        """Check that images of this size suit both networks.
-
-        Raises:
-            DataError: If they do not.
-        """
+        """See `CalibratedModel`."""
         check_multiple("Alocc", (height, width), max(self.reconstructor.stride, self.discriminator.stride))
-
-    def prepare(self, images: Tensor) -> Tensor:
-        """Check images of shape ``(B, 3, H, W)`` and lay them out as the networks are.
-
-        Raises:
-            DataError: If the size does not suit the networks.
-        """
-        self.check_size(*images.shape[-2:])
-        return images.contiguous(memory_format=torch.channels_last)
 
     def disturb(self, images: Tensor) -> Tensor:
         """Add the noise of training to images of shape ``(B, 3, H, W)``."""
         return images + self.sigma * torch.randn_like(images)
 
-    def judge(self, images: Tensor) -> Tensor:
+    def discriminate(self, images: Tensor) -> Tensor:
         """One logit for each image of shape ``(B, 3, H, W)``, positive for "original": ``(B,)``."""
         logits: Tensor = self.discriminator(images)
         return logits.mean((1, 2, 3))
@@ -100,7 +71,7 @@ class AloccModel(CalibratedModel):
         restored = self.reconstructor(images)
         residual = self.residual_map(images, restored)
         # 1 - sigmoid(t) is 1 for all images of which D is sure in single precision, which would tie them.
-        return nn.functional.softplus(-self.judge(restored)), residual
+        return nn.functional.softplus(-self.discriminate(restored)), residual
 
     def forward(self, images: Tensor) -> InferenceBatch:
         """Predict scores ``(B,)`` and maps ``(B, 1, H, W)`` in [0, 1) for images ``(B, 3, H, W)`` in [0, 1].

@@ -1,20 +1,18 @@
 """Autoencoder with a bottleneck, as an anomalib model."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
-import torch
 from anomalib.data import Batch
-from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
-from anomalib.visualization import Visualizer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.models.autoencoder.torch_model import AutoencoderModel
-from anomalib_patchgan.models.training import OptimizerName, SchedulerName, TrainedModule
+from anomalib_patchgan.models.components.networks import Reconstructor
+from anomalib_patchgan.models.components.training import SchedulerName, TrainedModule
 
 
 class Autoencoder(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib's to_onnx is not Lightning's
@@ -31,16 +29,9 @@ class Autoencoder(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anoma
         kernel_size: Odd side of the kernels.
         decoder_widths: Channels of the decoder, deepest level first; ``None`` mirrors the encoder.
         smoothing: Standard deviation in pixels of the Gaussian that smooths the map; 0 for none.
-        optimizer: ``adamw`` or ``rmsprop``.
-        lr: Learning rate.
-        betas: Coefficients of AdamW.
-        weight_decay: Weight decay.
         scheduler: ``cosine`` lets the learning rate fall towards 0 over ``max_epochs``; ``None`` keeps it.
-        clip_value: Largest absolute value of a gradient's element; ``None`` does not clip.
-        pre_processor: Pre-processor, or whether to use the default.
-        post_processor: Post-processor, or whether to use the default.
-        evaluator: Evaluator, or whether to use the default.
-        visualizer: Visualizer, or whether to use the default.
+        **kwargs: ``optimizer``, ``lr``, ``betas``, ``weight_decay``, ``clip_value``, ``pre_processor``,
+            ``post_processor``, ``evaluator`` and ``visualizer``, see `TrainedModule`.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
@@ -64,41 +55,18 @@ class Autoencoder(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anoma
         kernel_size: int = 3,
         decoder_widths: Sequence[int] | None = None,
         smoothing: float = 1.5,
-        optimizer: OptimizerName = "adamw",
-        lr: float = 2e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        weight_decay: float = 1e-4,
         scheduler: SchedulerName | None = "cosine",
-        clip_value: float | None = None,
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
-        self.configure_training(
-            lrs={"lr": lr},
-            optimizer=optimizer,
-            betas=betas,
-            weight_decay=weight_decay,
-            scheduler=scheduler,
-            clip_value=clip_value,
-        )
-        self.model = AutoencoderModel(
+        super().__init__(image_size, scheduler=scheduler, **kwargs)
+        reconstructor = Reconstructor(
             width=width,
             depth=depth,
             kernel_size=kernel_size,
             decoder_widths=decoder_widths,
-            smoothing=smoothing,
-        ).to(memory_format=torch.channels_last)
-        if self.resized:
-            self.model.check_size(*self.resized)
+            skip_connections=False,
+        )
+        self.configure_training(AutoencoderModel(reconstructor, smoothing))
 
     def trained_networks(self) -> Sequence[nn.Module]:
         """The one network."""
@@ -119,10 +87,8 @@ class Autoencoder(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anoma
             DataError: If the size of the images does not suit the network.
         """
         del batch_idx
-        images = cast("Tensor", batch.image)
-        self.model.check_size(*images.shape[-2:])
+        images = self.model.prepare(cast("Tensor", batch.image))
         self.collect(images)
-        images = images.contiguous(memory_format=torch.channels_last)
         loss = F.mse_loss(self.model.reconstructor(images), images)
         optimizer = cast("LightningOptimizer", self.optimizers())
         self.take_step(optimizer, self.model.reconstructor, "autoencoder", loss)

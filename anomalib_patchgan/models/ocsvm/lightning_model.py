@@ -9,18 +9,19 @@ from typing import Any, cast
 
 import torch
 from anomalib.data import Batch
-from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
-from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor, nn
+from torch import Tensor
 
-from anomalib_patchgan.errors import ConfigurationError, TrainingDivergedError
-from anomalib_patchgan.models.base import PluginModule
-from anomalib_patchgan.models.components import check_multiple
+from anomalib_patchgan.errors import TrainingDivergedError
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.base import PluginModule
 from anomalib_patchgan.models.ocsvm.torch_model import OneClassSvmModel
 
 logger = logging.getLogger(__name__)
+
+# One point has no variance.
+FEWEST = 2
 
 
 class OneClassSvm(PluginModule, AnomalibModule):  # type: ignore[misc]  # anomalib's to_onnx is not Lightning's
@@ -36,10 +37,7 @@ class OneClassSvm(PluginModule, AnomalibModule):  # type: ignore[misc]  # anomal
         nu: Upper bound of the share of training images outside, in (0, 1].
         max_samples: Images to fit on; of more, a random choice is taken.
         seed: Seed of that choice.
-        pre_processor: Pre-processor, or whether to use the default.
-        post_processor: Post-processor, or whether to use the default.
-        evaluator: Evaluator, or whether to use the default.
-        visualizer: Visualizer, or whether to use the default.
+        **kwargs: ``pre_processor``, ``post_processor``, ``evaluator`` and ``visualizer``, see `PluginModule`.
 
     Raises:
         ConfigurationError: If an argument is out of its range, or if it is validated before it was trained.
@@ -61,24 +59,13 @@ class OneClassSvm(PluginModule, AnomalibModule):  # type: ignore[misc]  # anomal
         nu: float = 0.1,
         max_samples: int = 10_000,
         seed: int = 0,
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
-        if max_samples < 2:  # noqa: PLR2004 - one point has no variance
-            msg = f"max_samples must be at least 2, got {max_samples}"
-            raise ConfigurationError(msg)
+        super().__init__(image_size, **kwargs)
+        require(max_samples >= FEWEST, f"max_samples must be at least {FEWEST}, got {max_samples}")
         self.model = OneClassSvmModel(feature_size=feature_size, components=components, nu=nu)
         if self.resized:
-            check_multiple("OneClassSvm", self.resized, feature_size)
+            self.model.check_size(*self.resized)
         self.max_samples = max_samples
         self.seed = seed
         self._seen = 0
@@ -145,9 +132,8 @@ class OneClassSvm(PluginModule, AnomalibModule):  # type: ignore[misc]  # anomal
             ConfigurationError: If there are fewer than two.
         """
         count = self._seen
-        if count < 2:  # noqa: PLR2004 - one point has no variance
-            msg = f"OneClassSvm needs at least 2 training images and has {count}; train it before it is validated"
-            raise ConfigurationError(msg)
+        msg = f"OneClassSvm needs at least {FEWEST} training images and has {count}; train it before it is validated"
+        require(count >= FEWEST, msg)
         self._choose()
         (features,) = self._features
         if count > len(features):

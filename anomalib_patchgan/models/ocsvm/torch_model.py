@@ -8,9 +8,9 @@ from sklearn.svm import OneClassSVM
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.calibration import CalibratedModel
-from anomalib_patchgan.models.components import check_multiple
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.calibration import CalibratedModel
+from anomalib_patchgan.models.components.image_size import check_multiple
 
 
 class OneClassSvmModel(DynamicBufferMixin, CalibratedModel):
@@ -52,12 +52,11 @@ class OneClassSvmModel(DynamicBufferMixin, CalibratedModel):
 
     def __init__(self, *, feature_size: int = 32, components: int | None = 64, nu: float = 0.1) -> None:
         super().__init__()
-        if feature_size < 1 or (components is not None and components < 1) or not 0 < nu <= 1:
-            msg = (
-                f"feature_size and components must be positive (components may be null) and nu in (0, 1], got "
-                f"{feature_size}, {components} and {nu}"
-            )
-            raise ConfigurationError(msg)
+        msg = (
+            f"feature_size and components must be positive (components may be null) and nu in (0, 1], got "
+            f"{feature_size}, {components} and {nu}"
+        )
+        require(feature_size >= 1 and (components is None or components >= 1) and 0 < nu <= 1, msg)
         self.feature_size = feature_size
         self.components = components
         self.nu = nu
@@ -71,6 +70,10 @@ class OneClassSvmModel(DynamicBufferMixin, CalibratedModel):
         self.register_buffer("intercept", torch.tensor(0.0))
         self.register_buffer("gamma", torch.tensor(1.0))
 
+    def check_size(self, height: int, width: int) -> None:
+        """See `CalibratedModel`."""
+        check_multiple("OneClassSvm", (height, width), self.feature_size)
+
     def features(self, images: Tensor) -> Tensor:
         """Average images ``(B, 3, H, W)`` in [0, 1] down and flatten them: ``(B, 3 * feature_size ** 2)``.
 
@@ -78,7 +81,7 @@ class OneClassSvmModel(DynamicBufferMixin, CalibratedModel):
             DataError: If a side of the images is no multiple of ``feature_size``.
         """
         height, width = images.shape[-2:]
-        check_multiple("OneClassSvm", (height, width), self.feature_size)
+        self.check_size(height, width)
         # Not adaptive pooling, which the exporter takes for fixed sizes only.
         return F.avg_pool2d(images, (height // self.feature_size, width // self.feature_size)).flatten(1)
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.filters import make_blur
-from anomalib_patchgan.models.patchgan.foreground import fade_from_rim
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.filters import make_blur
+from anomalib_patchgan.models.components.foreground import fade_from_rim
 
 # Of the order of the last bit of an 8-bit image: an image that is restored perfectly has a level too.
 SMALLEST_LEVEL = 1e-3
@@ -49,9 +49,7 @@ class Context(nn.Module):
     def __init__(self, *, mirror: float | None, margin: float) -> None:
         super().__init__()
         for name, value, highest in (("mirror", mirror or 0.0, 1.0), ("margin", margin, 0.49)):
-            if not 0 <= value <= highest:
-                msg = f"{name} must lie between 0 and {highest:g}, got {value}"
-                raise ConfigurationError(msg)
+            require(0 <= value <= highest, f"{name} must lie between 0 and {highest:g}, got {value}")
         self.mirror = mirror
         self.margin = margin
         self.blur = make_blur(MIRROR_SMOOTHING)

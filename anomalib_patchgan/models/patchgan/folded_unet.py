@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.networks import ConvBlock, check_discriminator_widths
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.networks import ConvBlock, check_discriminator_widths, widths_of_levels
 
 
 class ResidualBlock(nn.Module):
@@ -62,9 +62,8 @@ class FoldedUNet(nn.Module):
         extra_channels: int = 0,
     ) -> None:
         super().__init__()
-        if not widths or min(widths) < 1 or fold < 1 or unfold < 1:
-            msg = f"a folded U-Net needs positive widths and a fold of at least 1, got {list(widths)} and {fold}"
-            raise ConfigurationError(msg)
+        msg = f"a folded U-Net needs positive widths and a fold of at least 1, got {list(widths)} and {fold}"
+        require(widths and min(*widths, fold, unfold) >= 1, msg)
         self.fold, self.unfold = fold, unfold
         self.stride = fold * 2 ** (len(widths) - 1)
         channels = in_channels * fold**2 + extra_channels
@@ -132,23 +131,21 @@ class FoldedReconstructor(FoldedUNet):
     """
 
     def __init__(self, width: int, depth: int, *, fold: int, channels: int = 3) -> None:
-        if width < 1 or depth < 1:
-            msg = f"width and depth must be positive, got {width} and {depth}"
-            raise ConfigurationError(msg)
-        widths = [width * 2**level for level in range(depth)]
-        super().__init__(channels, channels, widths, fold=fold, unfold=fold)
+        super().__init__(channels, channels, widths_of_levels(width, depth), fold=fold, unfold=fold)
+        # Image pixels along a map pixel: spots are made, and maps are smoothed, at this size.
+        self.map_factor = max(fold // 2, 1)
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Restore images of shape ``(B, C, H, W)``; the result has the same shape, in [0, 1]."""
-        return torch.sigmoid(super().forward(hidden))
+        return torch.sigmoid(super().forward(images))
 
 
 class ConditionalDiscriminator(FoldedUNet):
-    """Discriminator D that judges an image beside its restoration: one logit per map pixel, positive for "original".
+    """Discriminator D of an image beside its restoration: one logit per map pixel, positive for "original".
 
     It sees the image, what R changed, both again mirrored about the vertical midline, and the logarithm of the image's
-    exposure. So it can tell a poor restoration of healthy tissue from a removed lesion, compare both halves of what is
-    symmetric, and know how bright the image was.
+    brightness. So it can tell a poor restoration of healthy tissue from a removed lesion, compare both halves of what
+    is symmetric, and know how bright the image was.
 
     Args:
         widths: Channels of the levels.
@@ -171,12 +168,12 @@ class ConditionalDiscriminator(FoldedUNet):
         super().__init__(4 * channels, 1, widths, fold=fold, unfold=unfold, extra_channels=1)
 
     def forward(self, images: Tensor, restored: Tensor, level: Tensor) -> Tensor:  # type: ignore[override]
-        """Judge images.
+        """Discriminate images.
 
         Args:
             images: Images as R saw them, shape ``(B, C, H, W)``, values in [0, 1].
             restored: R's restorations, of the same shape.
-            level: Brightness of the images before they were exposed, shape ``(B, 1, 1, 1)``, positive.
+            level: Brightness of the images before it was normalised, shape ``(B, 1, 1, 1)``, positive.
 
         Returns:
             Logits of shape ``(B, 1, H * unfold / fold, W * unfold / fold)``.
@@ -185,17 +182,17 @@ class ConditionalDiscriminator(FoldedUNet):
         return self.go_on(self._see(torch.cat(folded, dim=1), level))
 
     def _see(self, pair: Tensor, level: Tensor) -> Tensor:
-        """First convolution of a folded pair, its mirror image, and the exposure of all its pixels.
+        """First convolution of a folded pair, its mirror image, and the brightness of all its pixels.
 
         A convolution of a mirrored image is the mirrored convolution with a mirrored kernel, so that the many channels
         of the pair need not be mirrored, only the few that come out; and a constant is convolved once for all images.
         """
-        here, there, exposure = self.first.weight.split([pair.shape[1], pair.shape[1], 1], dim=1)
+        here, there, brightness = self.first.weight.split([pair.shape[1], pair.shape[1], 1], dim=1)
         # Columns within a folded block are mirrored, too.
         mirrored = there.unflatten(1, (-1, self.fold)).flip(2, -1).flatten(1, 2)
         seen = F.conv2d(pair, torch.cat((here, mirrored)), padding=1)
         here, there = seen.chunk(2, dim=1)
-        rim = F.conv2d(torch.ones_like(pair[:1, :1]), exposure, padding=1)
+        rim = F.conv2d(torch.ones_like(pair[:1, :1]), brightness, padding=1)
         features = here + there.flip(-1) + level.log() * rim
         # An exported one has a bias, of the batch normalisation that follows otherwise.
         return features if self.first.bias is None else features + self.first.bias.view(1, -1, 1, 1)

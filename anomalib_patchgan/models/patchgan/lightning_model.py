@@ -8,45 +8,41 @@ Paper:
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
-import torch
 from anomalib.data import Batch
-from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
-from anomalib.visualization import Visualizer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.loss import DiscriminatorLoss, Distance, pixel_distance
+from anomalib_patchgan.models.components.ranking import PatchRanking
+from anomalib_patchgan.models.components.training import TrainedModule
+from anomalib_patchgan.models.patchgan.arguments import (
+    DiscriminatorKind,
+    NetworkKind,
+    fold_of,
+    make_discriminator,
+    make_evidences,
+    make_reconstructor,
+    trains_discriminator,
+)
 from anomalib_patchgan.models.patchgan.corruption import Corruption, ForeignTissue
 from anomalib_patchgan.models.patchgan.evidence import Evidence
-from anomalib_patchgan.models.patchgan.loss import (
-    DiscriminatorLoss,
-    Distance,
-    ForeignLoss,
-    ReconstructorLoss,
-    pixel_distance,
-)
+from anomalib_patchgan.models.patchgan.loss import ForeignLoss, ReconstructorLoss
 from anomalib_patchgan.models.patchgan.objects import build, describe
-from anomalib_patchgan.models.patchgan.torch_model import (
-    DiscriminatorKind,
-    Hidden,
-    NetworkKind,
-    PatchGanModel,
-    fold_of,
-)
-from anomalib_patchgan.models.patchgan.training_settings import make_evidences, trains_discriminator
-from anomalib_patchgan.models.training import OptimizerName, SchedulerName, TrainedModule
+from anomalib_patchgan.models.patchgan.torch_model import CorruptedBatch, PatchGanModel
 
-EXPOSURE = 0.35
+# Brightness of tissue that `auto` normalises to.
+BRIGHTNESS = 0.35
 # Entry of a checkpoint.
-EXPOSURE_FOUND = "exposure"
+BRIGHTNESS_FOUND = "exposure"
 
 
 class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib's to_onnx is not Lightning's
     """Unsupervised patch GAN with targeted patch ranking.
 
-    Trained on lesion-free images only: parts of each image are hidden, a reconstructor R restores
+    Trained on lesion-free images only: parts of each image are corrupted, a reconstructor R restores
     them, a discriminator D learns to tell where, and at test time patches are ranked by how badly
     they were restored where D finds something foreign. The defaults are the ones that worked best
     on held-out training patients; the published method, with R against a patch discriminator, is
@@ -66,15 +62,15 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         decoder_widths: Channels of a plain R's decoder, deepest level first. ``None`` mirrors the encoder.
         skip_connections: Whether a plain R's decoder sees the encoder's features of the same size.
         discriminator: ``conditional`` sees the image and its restoration and is trained to find
-            what was hidden; ``patch`` is the paper's and sees one image (Eq. 3).
+            what was corrupted; ``patch`` is the paper's and sees one image (Eq. 3).
         discriminator_widths: Channels of D's levels.
         downscale: Whole factor by which images are averaged down before R; ``None`` takes the
             largest that leaves at least 192 pixels along the shorter side.
-        exposure: Brightness in (0, 1] that the tissue of every image is scaled to before R, so
+        intensity_normalization: Brightness in (0, 1] that the tissue of every image is scaled to before R, so
             that a lesion in a dark scan counts as much as in a bright one; ``None`` for none. ``auto`` is 0.35, and
             none where the data module says that its intensities are comparable (`comparable_intensities`).
-        corruption: What hides the image in training; ``None`` for `ForeignTissue`.
-        spared: Share of training images that nothing is hidden in: test images look like them.
+        corruption: What corrupts images in training; ``None`` for `ForeignTissue`.
+        clean_fraction: Share of training images that stay clean: test images look like them.
         distance: Pixel distance in the loss, ``l2`` (Eq. 1) or ``l1``.
         evidences: What speaks for a lesion in an image, each a map that is added to the others; ``None`` for
             `Restoration`, `MaskedRestoration`, `Foreignness` and `Appearance`.
@@ -82,7 +78,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
             are ranked apart and their scores averaged; the patch loss takes the largest.
         rank_weights: Weights of the patches, most anomalous first (Eq. 5); ``None`` for the
             unranked mean.
-        foreground_threshold: Brightness in [0, 1], after exposure, above which a pixel is tissue;
+        foreground_threshold: Brightness in [0, 1], normalised, above which a pixel is tissue;
             ``None`` takes the whole image.
         image_context: Power of the map's own mean by which it is divided, so that an image that is unusual everywhere
             (another scanner, another skin tone) does not outrank a local lesion; 0 leaves it as it is.
@@ -90,22 +86,12 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         patch_weight: Weight of the patch loss (Eq. 2).
         adversarial_weight: Weight of the game against a ``patch`` discriminator (Eq. 3); 0 trains
             R alone.
-        optimizer: ``adamw`` or ``rmsprop``, for both networks.
-        lr: Learning rate of R.
         lr_discriminator: Learning rate of D, which is trained only if it plays (``adversarial_weight``) or is asked
             (`Foreignness`).
-        betas: Coefficients of AdamW.
-        weight_decay: Weight decay of both optimizers.
-        scheduler: ``cosine`` lets both learning rates fall towards 0 over ``max_epochs``; ``None``
-            keeps them, as does a training without ``max_epochs``.
-        clip_value: Largest absolute value of a gradient's element; ``None`` does not clip. The
-            trainer's own ``gradient_clip_val`` has no effect with two optimizers.
         averaging: Decay of the moving averages of both networks, which are evaluated, saved and exported; ``None``
             takes the weights of the last step.
-        pre_processor: Pre-processor, or whether to use the default.
-        post_processor: Post-processor, or whether to use the default.
-        evaluator: Evaluator, or whether to use the default.
-        visualizer: Visualizer, or whether to use the default.
+        **kwargs: ``optimizer``, ``lr``, ``betas``, ``weight_decay``, ``scheduler``, ``clip_value``, ``pre_processor``,
+            ``post_processor``, ``evaluator`` and ``visualizer``, see `TrainedModule`.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
@@ -120,6 +106,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
     """
 
     model: PatchGanModel
+    remedies = ("adversarial_weight",)
     used_after_training = frozenset({"evidences", "image_context", "patch_size", "rank_weights"})
 
     def __init__(
@@ -135,9 +122,9 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         discriminator: DiscriminatorKind = "conditional",
         discriminator_widths: Sequence[int] = (24, 48, 96),
         downscale: int | None = None,
-        exposure: float | Literal["auto"] | None = "auto",
+        intensity_normalization: float | Literal["auto"] | None = "auto",
         corruption: Corruption | Mapping[str, Any] | None = None,
-        spared: float = 0.25,
+        clean_fraction: float = 0.25,
         distance: Distance = "l2",
         evidences: Sequence[Evidence | Mapping[str, Any]] | None = None,
         patch_size: int | Sequence[int] = (2, 16),
@@ -147,75 +134,51 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         lambda_reconstruction: float = 1.0,
         patch_weight: float = 0.0,
         adversarial_weight: float = 0.0,
-        optimizer: OptimizerName = "adamw",
-        lr: float = 2e-3,
         lr_discriminator: float = 2e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        weight_decay: float = 1e-4,
-        scheduler: SchedulerName | None = None,
-        clip_value: float | None = None,
         averaging: float | None = 0.995,
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        if discriminator == "conditional" and adversarial_weight:
-            msg = "a conditional discriminator plays no game against R: set adversarial_weight=0 or discriminator=patch"
-            raise ConfigurationError(msg)
-        super().__init__(
-            image_size=image_size,
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
-        self.configure_training(
-            lrs={"lr": lr, "lr_discriminator": lr_discriminator},
-            optimizer=optimizer,
-            betas=betas,
-            weight_decay=weight_decay,
-            scheduler=scheduler,
-            clip_value=clip_value,
-            averaging=averaging,
-            remedies=["adversarial_weight"],
-        )
-        hides: Corruption = ForeignTissue() if corruption is None else build(corruption, Corruption)  # type: ignore[type-abstract]
-        speak = make_evidences(evidences)
+        msg = "a conditional discriminator plays no game against R: set adversarial_weight=0 or discriminator=patch"
+        require(discriminator != "conditional" or not adversarial_weight, msg)
+        super().__init__(image_size, **kwargs)
+        corrupts: Corruption = ForeignTissue() if corruption is None else build(corruption, Corruption)  # type: ignore[type-abstract]
+        evidence_list = make_evidences(evidences)
         # A checkpoint holds plain data only.
-        self.hparams["corruption"] = describe(hides)
-        self.hparams["evidences"] = [describe(evidence) for evidence in speak]
-        self.model = PatchGanModel(
-            network=network,
-            width=width,
-            depth=depth,
-            fold=fold or fold_of(self.resized),
+        self.hparams["corruption"] = describe(corrupts)
+        self.hparams["evidences"] = [describe(evidence) for evidence in evidence_list]
+        reconstructor = make_reconstructor(
+            network,
+            width,
+            depth,
+            fold or fold_of(self.resized),
             kernel_size=kernel_size,
             decoder_widths=decoder_widths,
             skip_connections=skip_connections,
-            discriminator=discriminator,
-            discriminator_widths=discriminator_widths,
+        )
+        model = PatchGanModel(
+            reconstructor=reconstructor,
+            discriminator=make_discriminator(discriminator, discriminator_widths, reconstructor),
+            corruption=corrupts,
+            clean_fraction=clean_fraction,
             downscale=downscale,
-            exposure=EXPOSURE if exposure == "auto" else exposure,
-            corruption=hides,
-            spared=spared,
-            evidences=speak,
-            image_context=image_context,
-            patch_size=patch_size,
-            rank_weights=rank_weights,
+            intensity_normalization=BRIGHTNESS if intensity_normalization == "auto" else intensity_normalization,
             foreground_threshold=foreground_threshold,
-        ).to(memory_format=torch.channels_last)  # faster convolutions on CPUs
-        if self.resized:
-            self.model.check_size(*self.resized)
+            evidences=evidence_list,
+            image_context=image_context,
+            ranking=PatchRanking(patch_size, rank_weights),
+        )
+        self.lrs["lr_discriminator"] = lr_discriminator
+        self.averaging = averaging
+        self.configure_training(model)
         self.loss = ReconstructorLoss(
             lambda_reconstruction,
             patch_weight,
             adversarial_weight,
-            patch_size=max(self.model.ranking.patch_sizes),
+            patch_size=max(model.ranking.patch_sizes),
             distance=distance,
         )
         self.discriminator_loss = ForeignLoss() if discriminator == "conditional" else DiscriminatorLoss()
-        self.trains_discriminator = trains_discriminator(adversarial_weight, speak)
+        self.trains_discriminator = trains_discriminator(adversarial_weight, evidence_list)
 
     @classmethod
     def differences_in_training(cls, own: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -233,21 +196,21 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
     def setup(self, stage: str) -> None:
         """Leave images as they are if the data say that their intensities are comparable."""
         super().setup(stage)
-        if stage == "fit" and self.hparams["exposure"] == "auto":
+        if stage == "fit" and self.hparams["intensity_normalization"] == "auto":
             comparable = getattr(getattr(self.trainer, "datamodule", None), "comparable_intensities", False)
-            self.model.exposure = None if comparable else EXPOSURE
+            self.model.intensity_normalization = None if comparable else BRIGHTNESS
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember the exposure that was found."""
+        """Remember the brightness that intensities are normalised to."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint[EXPOSURE_FOUND] = self.model.exposure
+        checkpoint[BRIGHTNESS_FOUND] = self.model.intensity_normalization
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over the exposure of the training."""
+        """Normalise intensities as in the training."""
         super().on_load_checkpoint(checkpoint)
-        if self.hparams["exposure"] == "auto":
-            found = checkpoint.get(EXPOSURE_FOUND)
-            self.model.exposure = float(found) if found is not None else None
+        if self.hparams["intensity_normalization"] == "auto":
+            found = checkpoint.get(BRIGHTNESS_FOUND)
+            self.model.intensity_normalization = float(found) if found is not None else None
 
     def trained_networks(self) -> Sequence[nn.Module]:
         """R, then D."""
@@ -268,23 +231,22 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
                 belongs to has not taken the step.
         """
         del batch_idx
-        clean = cast("Tensor", batch.image)
-        self.collect(clean)
+        images = cast("Tensor", batch.image)
+        self.collect(images)
         optimizer_r, optimizer_d = cast("list[LightningOptimizer]", self.optimizers())
-        hidden = self.model.hide(self.model.prepare(clean))
-        images = hidden.originals
-        restored = self.model.reconstructor(hidden.images)
+        corrupted = self.model.corrupt(self.model.prepare(images))
+        restored = self.model.reconstructor(corrupted.images)
         losses: dict[str, Tensor] = {}
 
         restored_logits = None
         if self.trains_discriminator:
-            loss_d = self._loss_of_discriminator(hidden, restored.detach())
+            loss_d = self._loss_of_discriminator(corrupted, restored.detach())
             self.take_step(optimizer_d, self.model.discriminator, "discriminator", loss_d)
             losses["train_loss_discriminator"] = loss_d
             if self.loss.adversarial_weight:
-                restored_logits = self.model.judge(restored, restored, hidden.level)
+                restored_logits = self.model.discriminate(restored, restored, corrupted.level)
 
-        terms = self.loss(images, restored, restored_logits)
+        terms = self.loss(corrupted.originals, restored, restored_logits)
         self.take_step(optimizer_r, self.model.reconstructor, "reconstructor", terms.total)
         losses["train_loss"] = terms.total
         losses["train_loss_reconstruction"] = terms.reconstruction
@@ -292,11 +254,11 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         losses["train_loss_adversarial"] = terms.adversarial
         return self.log_losses(losses, len(images))
 
-    def _loss_of_discriminator(self, hidden: Hidden, restored: Tensor) -> Tensor:
-        """Loss of D on one batch: where was something hidden, or which patches are restored."""
+    def _loss_of_discriminator(self, batch: CorruptedBatch, restored: Tensor) -> Tensor:
+        """Loss of D on one batch: where is it corrupted, or which patches are restored."""
         if isinstance(self.discriminator_loss, ForeignLoss):
-            logits = self.model.judge(hidden.images, restored, hidden.level)
-            change = self.model.shrink(pixel_distance(hidden.images, hidden.originals, "l1"))
-            return cast("Tensor", self.discriminator_loss(logits, change, hidden.foreground))
-        original, fake = (self.model.judge(images, restored, hidden.level) for images in (hidden.originals, restored))
-        return cast("Tensor", self.discriminator_loss(original, fake))
+            logits = self.model.discriminate(batch.images, restored, batch.level)
+            change = self.model.shrink(pixel_distance(batch.images, batch.originals, "l1"))
+            return cast("Tensor", self.discriminator_loss(logits, change, batch.foreground))
+        pair = (self.model.discriminate(images, restored, batch.level) for images in (batch.originals, restored))
+        return cast("Tensor", self.discriminator_loss(*pair))

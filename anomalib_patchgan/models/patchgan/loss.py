@@ -1,34 +1,16 @@
 """Losses of PatchGAN (Eqs. 1 to 4 of Chen et al., 2025)."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.ranking import patch_losses
-
-Distance = Literal["l1", "l2"]
-
-
-def pixel_distance(first: Tensor, second: Tensor, distance: Distance) -> Tensor:
-    """Distance of two images per pixel, averaged over channels.
-
-    Args:
-        first: Images of shape ``(B, C, H, W)``.
-        second: Images of the same shape.
-        distance: ``l1`` for the absolute, ``l2`` for the squared difference (Eq. 1).
-
-    Returns:
-        Distances of shape ``(B, 1, H, W)``, non-negative.
-    """
-    difference = first - second
-    return (difference.abs() if distance == "l1" else difference.square()).mean(dim=1, keepdim=True)
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.loss import Distance, pixel_distance
+from anomalib_patchgan.models.components.ranking import patch_losses
 
 
-@dataclass
-class ReconstructorTerms:
+class ReconstructorTerms(NamedTuple):
     """The terms of the reconstructor's loss, unweighted, and their weighted sum (Eq. 4 and the game of Eq. 3)."""
 
     total: Tensor
@@ -72,12 +54,8 @@ class ReconstructorLoss(nn.Module):
         super().__init__()
         weights = {"lambda_reconstruction": lambda_reconstruction, "patch_weight": patch_weight}
         for name, weight in (weights | {"adversarial_weight": adversarial_weight}).items():
-            if not weight >= 0:
-                msg = f"{name} must not be negative, got {weight}"
-                raise ConfigurationError(msg)
-        if distance not in {"l1", "l2"}:
-            msg = f"distance must be l1 or l2, got {distance!r}"
-            raise ConfigurationError(msg)
+            require(weight >= 0, f"{name} must not be negative, got {weight}")
+        require(distance in {"l1", "l2"}, f"distance must be l1 or l2, got {distance!r}")
         self.lambda_reconstruction = lambda_reconstruction
         self.patch_weight = patch_weight
         self.adversarial_weight = adversarial_weight
@@ -110,26 +88,11 @@ class ReconstructorLoss(nn.Module):
         return ReconstructorTerms(total, reconstruction, patch, adversarial)
 
 
-class DiscriminatorLoss(nn.Module):
-    """Loss of D: patches of originals are real, patches of restorations are not (Eq. 3).
-
-    Example:
-        >>> import torch
-        >>> logits = torch.zeros(2, 1, 4, 4)
-        >>> round(float(DiscriminatorLoss()(logits, logits)), 4)  # an undecided D: 2 log 2
-        1.3863
-    """
-
-    def forward(self, image_logits: Tensor, restored_logits: Tensor) -> Tensor:
-        """Compute the loss from patch logits of shape ``(B, 1, h, w)``."""
-        return F.softplus(-image_logits).mean() + F.softplus(restored_logits).mean()
-
-
 class ForeignLoss(nn.Module):
     """Loss of a D that sees image and restoration: pixels of the foreground are original or foreign.
 
     Args:
-        threshold: A pixel is foreign where hiding changed it by more than this, in units of the image range.
+        threshold: A pixel is foreign where the corruption changed it by more than this, in units of the image range.
 
     Example:
         >>> import torch
@@ -148,7 +111,7 @@ class ForeignLoss(nn.Module):
 
         Args:
             logits: D's logits, positive for "original", shape ``(B, 1, h, w)``.
-            change: How much hiding changed each place (`pixel_distance`, ``l1``), of the same shape.
+            change: How much the corruption changed each place (`pixel_distance`, ``l1``), of the same shape.
             foreground: Mask of the same shape.
 
         Returns:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.models.patchgan.filters import box_mean
+from anomalib_patchgan.models.components.filters import box_mean
 
 # Cells of the checkerboard along the shorter side: of the order of the lesions that are looked for.
 CELLS = 8
@@ -69,8 +69,8 @@ def restore_unseen(reconstruct: Callable[[Tensor], Tensor], images: Tensor, tiss
         True
     """
     mean = surroundings(images, tissue)
-    hidden = checkerboard(*images.shape[-2:]).to(images)
-    halves = [hidden, 1.0 - hidden]
+    masked = checkerboard(*images.shape[-2:]).to(images)
+    halves = [masked, 1.0 - masked]
     # One after the other: exporters take a batch of twice the size for one of a fixed size.
     restored = [reconstruct(images + (mean - images) * half * tissue) for half in halves]
     return restored[0] * halves[0] + restored[1] * halves[1]

@@ -1,7 +1,7 @@
 """Objects in configs and checkpoints: `class_path` and `init_args`, as jsonargparse and anomalib write them."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from anomalib_patchgan.errors import ConfigurationError
@@ -68,18 +68,6 @@ def build(value: object, base: type[T]) -> T:
     except (TypeError, ValueError) as error:
         msg = f"init_args do not fit {found.__name__}: {error}"
         raise ConfigurationError(msg) from error
-
-
-def build_list(values: object, base: type[T]) -> list[T]:
-    """Return the objects of a list, see `build`.
-
-    Raises:
-        ConfigurationError: If it is no list, or one of its items cannot be made.
-    """
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        msg = f"{base.__name__.lower()}s must be a list of objects, or of class_path with init_args, got {values!r}"
-        raise ConfigurationError(msg)
-    return [build(value, base) for value in values]
 
 
 def _subclasses(base: type[T]) -> list[type[T]]:

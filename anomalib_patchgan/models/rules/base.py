@@ -15,7 +15,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.base import PluginModule
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.base import PluginModule
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +86,7 @@ class SignedRule(Rule):
         Raises:
             ConfigurationError: If it is none of them.
         """
-        if sign not in {high, low, "learned"}:
-            msg = f"sign must be {high}, {low} or learned, got {sign!r}"
-            raise ConfigurationError(msg)
+        require(sign in {high, low, "learned"}, f"sign must be {high}, {low} or learned, got {sign!r}")
         self._words = (high, low)
         self._learns_sign = sign == "learned"
         return sign == low
@@ -147,7 +146,7 @@ class FileRule(Rule, ABC):
             raise ConfigurationError(self.no_image)
         return self.score_files(paths).to(self.device)
 
-    def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
+    def test_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
         """Score a batch by its files.
 
         Args:
@@ -165,15 +164,7 @@ class FileRule(Rule, ABC):
         maps = scores.reshape(-1, 1, 1, 1).expand(-1, 1, *image.shape[-2:]).contiguous()
         return batch.update(pred_score=scores, anomaly_map=maps)
 
-    def test_step(self, batch: Batch, batch_idx: int, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
-        """Score a batch by its files, as in validation."""
-        del batch_idx, args, kwargs
-        return self.validation_step(batch)
-
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
-        """Score a batch by its files, as in validation."""
-        del batch_idx, dataloader_idx
-        return self.validation_step(batch)
+    predict_step = test_step
 
     def to_torch(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ANN401
         """Refuse to export.

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
-from anomalib.visualization import Visualizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from anomalib_patchgan.data.image_files import opened
-from anomalib_patchgan.errors import ConfigurationError, DataError
+from anomalib_patchgan.errors import DataError
+from anomalib_patchgan.models.components.arguments import require
 from anomalib_patchgan.models.rules.base import FileRule, SignedModel, SignedRule
 
 
@@ -83,11 +82,8 @@ class FileSize(FileRule, SignedRule, AnomalibModule):
         sign: ``larger`` or ``smaller`` is anomalous; ``learned`` takes the side with the AUROC of at least 0.5 on the
             validation images, or ``larger`` when they are all normal.
         size: ``bytes`` of the file, ``pixels`` of the image as the file holds it, or ``bytes_per_pixel``.
-        image_size: Height and width to which the default pre-processor resizes images; ``None`` leaves them.
-        pre_processor: Pre-processor, or whether to use the default.
-        post_processor: Post-processor, or whether to use the default.
-        evaluator: Evaluator, or whether to use the default.
-        visualizer: Visualizer, or whether to use the default.
+        **kwargs: ``image_size``, ``pre_processor``, ``post_processor``, ``evaluator`` and ``visualizer``, see
+            `PluginModule`.
 
     Raises:
         ConfigurationError: If ``sign`` or ``size`` is none of these; at validation, test or prediction, if the images
@@ -114,22 +110,10 @@ class FileSize(FileRule, SignedRule, AnomalibModule):
         self,
         sign: Literal["larger", "smaller", "learned"] = "learned",
         size: Literal["bytes", "pixels", "bytes_per_pixel"] = "bytes",
-        image_size: tuple[int, int] | None = (192, 192),
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
-        if size not in MEASURES:
-            msg = f"size must be {', '.join(list(MEASURES)[:-1])} or {list(MEASURES)[-1]}, got {size!r}"
-            raise ConfigurationError(msg)
+        super().__init__(**kwargs)
+        require(size in MEASURES, f"size must be bytes, pixels or bytes_per_pixel, got {size!r}")
         self._measure, self._half = MEASURES[size]
         self.model = FileSizeModel(inverted=self.configure_sign(sign, "larger", "smaller"))
 

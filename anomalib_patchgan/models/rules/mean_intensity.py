@@ -1,11 +1,9 @@
 """Trivial rule: how bright the image is."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
-from anomalib.visualization import Visualizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from anomalib_patchgan.models.rules.base import SignedModel, SignedRule
 
@@ -30,11 +28,8 @@ class MeanIntensity(SignedRule, AnomalibModule):  # type: ignore[misc]  # anomal
     Args:
         sign: ``brighter`` or ``darker`` is anomalous; ``learned`` takes the side with the AUROC of at least 0.5 on the
             validation images, or ``brighter`` when they are all normal.
-        image_size: Height and width to which the default pre-processor resizes images; ``None`` leaves them.
-        pre_processor: Pre-processor, or whether to use the default.
-        post_processor: Post-processor, or whether to use the default.
-        evaluator: Evaluator, or whether to use the default.
-        visualizer: Visualizer, or whether to use the default.
+        **kwargs: ``image_size``, ``pre_processor``, ``post_processor``, ``evaluator`` and ``visualizer``, see
+            `PluginModule`.
 
     Raises:
         ConfigurationError: If ``sign`` is none of the three.
@@ -47,20 +42,6 @@ class MeanIntensity(SignedRule, AnomalibModule):  # type: ignore[misc]  # anomal
         tensor(True)
     """
 
-    def __init__(
-        self,
-        sign: Literal["brighter", "darker", "learned"] = "learned",
-        image_size: tuple[int, int] | None = (192, 192),
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
-    ) -> None:
-        super().__init__(
-            image_size=image_size,
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
+    def __init__(self, sign: Literal["brighter", "darker", "learned"] = "learned", **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs)
         self.model = MeanIntensityModel(inverted=self.configure_sign(sign, "brighter", "darker"))

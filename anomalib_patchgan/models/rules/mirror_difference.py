@@ -1,19 +1,18 @@
 """Trivial rule: how much the image differs from its mirror image."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from anomalib.data import InferenceBatch
-from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
-from anomalib.visualization import Visualizer
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.components import check_multiple
-from anomalib_patchgan.models.patchgan.foreground import fade_from_rim, foreground_mask
-from anomalib_patchgan.models.patchgan.ranking import PatchRanking
-from anomalib_patchgan.models.patchgan.residual import ResidualMap
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.foreground import fade_from_rim, foreground_mask
+from anomalib_patchgan.models.components.image_size import check_multiple
+from anomalib_patchgan.models.components.ranking import PatchRanking
+from anomalib_patchgan.models.components.residual import ResidualMap
 from anomalib_patchgan.models.rules.base import Rule
 
 
@@ -21,12 +20,10 @@ class MirrorDifferenceModel(nn.Module):
     """Smoothed absolute difference to the mirrored image inside the foreground, scored by its worst patches.
 
     Args:
-        smoothing: Standard deviation in pixels of the Gaussian that smooths the difference.
+        difference: Smoothed residual of an image and its mirror image.
+        ranking: From the difference to a score, by patches of the downscaled image.
         downscale: Whole factor by which images are averaged down before.
-        patch_size: Side of a patch in pixels of the downscaled image.
-        rank_weights: Weights of the patches, most anomalous first; ``None`` for their mean.
         foreground_threshold: Brightness above which a pixel is tissue.
-        edge_damping: See `ResidualMap`, as the next.
         foreground_margin: Width of the rim of the foreground over which the difference fades in.
 
     Raises:
@@ -35,30 +32,26 @@ class MirrorDifferenceModel(nn.Module):
     Example:
         >>> import torch
         >>> image = torch.full((1, 3, 16, 16), 0.5)
-        >>> float(MirrorDifferenceModel()(image).pred_score)
+        >>> float(MirrorDifferenceModel(ResidualMap("l1", None, 0.0), PatchRanking())(image).pred_score)
         0.0
     """
 
     def __init__(
         self,
-        smoothing: float = 1.5,
+        difference: ResidualMap,
+        ranking: PatchRanking,
         downscale: int = 2,
-        patch_size: int = 4,
-        rank_weights: Sequence[float] | None = (1.1, 1.0),
         foreground_threshold: float = 0.05,
-        edge_damping: float | None = 0.2,
         foreground_margin: float = 0.12,
     ) -> None:
         super().__init__()
         # Null comes from a checkpoint of a model whose factor follows from the image's size.
-        if not downscale or downscale < 1:
-            msg = f"downscale must be at least 1, got {downscale}"
-            raise ConfigurationError(msg)
+        require(downscale and downscale >= 1, f"downscale must be at least 1, got {downscale}")
+        self.difference = difference
+        self.ranking = ranking
         self.downscale = downscale
         self.foreground_threshold = foreground_threshold
         self.foreground_margin = foreground_margin
-        self.difference = ResidualMap("l1", edge_damping, smoothing)
-        self.ranking = PatchRanking(patch_size, rank_weights)
 
     def forward(self, images: Tensor) -> InferenceBatch:
         """Predict scores ``(B,)`` and maps ``(B, 1, H, W)`` in [0, 1] for images ``(B, 3, H, W)`` in [0, 1].
@@ -96,11 +89,8 @@ class MirrorDifference(Rule, AnomalibModule):  # type: ignore[misc]  # anomalib'
         edge_damping: The difference is divided by this constant plus the local edge strength; ``None`` leaves it.
         foreground_margin: Width, as a fraction of the shorter side, over which the difference fades in from the rim of
             the foreground.
-        image_size: Height and width to which the default pre-processor resizes images; ``None`` leaves them.
-        pre_processor: Pre-processor, or whether to use the default.
-        post_processor: Post-processor, or whether to use the default.
-        evaluator: Evaluator, or whether to use the default.
-        visualizer: Visualizer, or whether to use the default.
+        **kwargs: ``image_size``, ``pre_processor``, ``post_processor``, ``evaluator`` and ``visualizer``, see
+            `PluginModule`.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
@@ -121,21 +111,10 @@ class MirrorDifference(Rule, AnomalibModule):  # type: ignore[misc]  # anomalib'
         foreground_threshold: float = 0.05,
         edge_damping: float | None = 0.2,
         foreground_margin: float = 0.12,
-        image_size: tuple[int, int] | None = (192, 192),
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
-        self.model = MirrorDifferenceModel(
-            smoothing, downscale, patch_size, rank_weights, foreground_threshold, edge_damping, foreground_margin
-        )
+        super().__init__(**kwargs)
+        difference, ranking = ResidualMap("l1", edge_damping, smoothing), PatchRanking(patch_size, rank_weights)
+        self.model = MirrorDifferenceModel(difference, ranking, downscale, foreground_threshold, foreground_margin)
         if self.resized:
             check_multiple("MirrorDifference", self.resized, downscale)

@@ -1,16 +1,16 @@
 """Trivial rule: how near the slice is to the middle of its volume."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import torch
 from anomalib.data import InferenceBatch
-from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
-from anomalib.visualization import Visualizer
 from torch import Tensor, nn
 
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.arguments import require
 from anomalib_patchgan.models.rules.base import FileRule
 
 
@@ -33,12 +33,11 @@ def central_positions(table: pd.DataFrame) -> pd.Series:
         [0.0, 0.5, 1.0, 0.0, 1.0]
     """
     case = next((name for name in ("case", "patient_id") if name in table.columns), None)
-    if "slice" not in table.columns or case is None:
-        msg = (
-            f"SlicePosition needs the columns `slice` and `case` or `patient_id` in the sample table, which has only "
-            f"{', '.join(map(str, table.columns))}; name files <patient>_<slice number>.png, or add samples.csv"
-        )
-        raise ConfigurationError(msg)
+    msg = (
+        f"SlicePosition needs the columns `slice` and `case` or `patient_id` in the sample table, which has only "
+        f"{', '.join(map(str, table.columns))}; name files <patient>_<slice number>.png, or add samples.csv"
+    )
+    require("slice" in table.columns and case is not None, msg)
     numbers = pd.to_numeric(table["slice"], errors="coerce")
     if numbers.isna().any():
         msg = f"SlicePosition needs a slice number for every image; {table.image_path[numbers.isna()].iloc[0]} has none"
@@ -73,11 +72,8 @@ class SlicePosition(FileRule, AnomalibModule):
     patient, their ends are those of the normal slices. It cannot be exported.
 
     Args:
-        image_size: Height and width to which the default pre-processor resizes images; ``None`` leaves them.
-        pre_processor: Pre-processor, or whether to use the default.
-        post_processor: Post-processor, or whether to use the default.
-        evaluator: Evaluator, or whether to use the default.
-        visualizer: Visualizer, or whether to use the default.
+        **kwargs: ``image_size``, ``pre_processor``, ``post_processor``, ``evaluator`` and ``visualizer``, see
+            `PluginModule`.
 
     Raises:
         ConfigurationError: At validation, test or prediction, if there is no table or it has no slice numbers; at
@@ -94,21 +90,8 @@ class SlicePosition(FileRule, AnomalibModule):
         "exported nor predict without a data module"
     )
 
-    def __init__(
-        self,
-        image_size: tuple[int, int] | None = (192, 192),
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
-    ) -> None:
-        super().__init__(
-            image_size=image_size,
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs)
         self.model = SlicePositionModel()
         self._scores: dict[str, float] = {}
 

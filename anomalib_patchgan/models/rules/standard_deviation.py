@@ -1,14 +1,12 @@
 """Trivial rule: how much the brightness of the image varies."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
-from anomalib.visualization import Visualizer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.arguments import require
 from anomalib_patchgan.models.rules.base import SignedModel, SignedRule
 
 
@@ -34,9 +32,7 @@ class StandardDeviationModel(SignedModel):
 
     def __init__(self, window: int = 9, *, inverted: bool = False) -> None:
         super().__init__(inverted=inverted)
-        if window < 1 or window % 2 == 0:
-            msg = f"window must be odd and positive, got {window}"
-            raise ConfigurationError(msg)
+        require(window >= 1 and window % 2, f"window must be odd and positive, got {window}")
         self.window = window
 
     def measure(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,11 +55,8 @@ class StandardDeviation(SignedRule, AnomalibModule):  # type: ignore[misc]  # an
         sign: ``higher`` or ``lower`` is anomalous; ``learned`` takes the side with the AUROC of at least 0.5 on the
             validation images, or ``higher`` when they are all normal.
         window: Odd side of the neighbourhood of the map in pixels.
-        image_size: Height and width to which the default pre-processor resizes images; ``None`` leaves them.
-        pre_processor: Pre-processor, or whether to use the default.
-        post_processor: Post-processor, or whether to use the default.
-        evaluator: Evaluator, or whether to use the default.
-        visualizer: Visualizer, or whether to use the default.
+        **kwargs: ``image_size``, ``pre_processor``, ``post_processor``, ``evaluator`` and ``visualizer``, see
+            `PluginModule`.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
@@ -78,17 +71,7 @@ class StandardDeviation(SignedRule, AnomalibModule):  # type: ignore[misc]  # an
         self,
         sign: Literal["higher", "lower", "learned"] = "learned",
         window: int = 9,
-        image_size: tuple[int, int] | None = (192, 192),
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
+        super().__init__(**kwargs)
         self.model = StandardDeviationModel(window, inverted=self.configure_sign(sign, "higher", "lower"))

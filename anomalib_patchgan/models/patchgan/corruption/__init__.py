@@ -1,4 +1,4 @@
-"""What hides parts of an image decides what R learns.
+"""What corrupts parts of an image decides what R learns.
 
 Zero-filled boxes teach it to fill boxes and to copy the rest, coarse noise and foreign tissue teach it to remove
 whatever does not belong.

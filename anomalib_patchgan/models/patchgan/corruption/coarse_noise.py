@@ -1,10 +1,12 @@
 """Coarse noise over the tissue (Kascenas et al., Denoising Autoencoders for Unsupervised Anomaly Detection, 2022)."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.arguments import require
 from anomalib_patchgan.models.patchgan.corruption.corruption import Corruption
 
 
@@ -13,6 +15,7 @@ def grey_images(images: Tensor) -> Tensor:
     return (images.amax(1, keepdim=True) - images.amin(1, keepdim=True)).amax((1, 2, 3), keepdim=True) < 1 / 255
 
 
+@dataclass(eq=False)
 class CoarseNoise(Corruption):
     """Smooth Gaussian noise over the foreground (Kascenas et al., 2022).
 
@@ -34,12 +37,13 @@ class CoarseNoise(Corruption):
         torch.Size([2, 3, 32, 32])
     """
 
-    def __init__(self, cells: int = 16, sigma: float = 0.13) -> None:
-        if cells < 1 or sigma <= 0:
-            msg = f"coarse noise needs at least one cell and a positive sigma, got cells={cells}, sigma={sigma}"
-            raise ConfigurationError(msg)
-        self.cells = cells
-        self.sigma = sigma
+    cells: int = 16
+    sigma: float = 0.13
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        msg = f"coarse noise needs at least one cell and a positive sigma, got cells={self.cells}, sigma={self.sigma}"
+        require(self.cells >= 1 and self.sigma > 0, msg)
 
     def __call__(self, images: Tensor, foreground: Tensor, generator: Generator | None = None) -> Tensor:
         """See `Corruption`."""

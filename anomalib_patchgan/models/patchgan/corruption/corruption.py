@@ -1,4 +1,4 @@
-"""What hides parts of an image in training."""
+"""What corrupts parts of an image in training."""
 
 from abc import ABC, abstractmethod
 
@@ -6,14 +6,14 @@ from torch import Generator, Tensor
 
 
 class Corruption(ABC):
-    """Hides random parts of the foreground of a batch of images.
+    """Corrupts random parts of the foreground of a batch of images.
 
     Its arguments are kept as attributes of the same names, so that a checkpoint can say how it was made.
     """
 
     @abstractmethod
     def __call__(self, images: Tensor, foreground: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return a partly hidden copy of ``images``.
+        """Return a partly corrupted copy of ``images``.
 
         Args:
             images: Images of shape ``(B, C, H, W)``, values in [0, 1].

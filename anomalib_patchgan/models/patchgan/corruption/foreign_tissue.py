@@ -1,14 +1,16 @@
 """Spots that look like lesions, so that R learns to restore tissue and D to find what is foreign."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.filters import box_mean
 from anomalib_patchgan.models.patchgan.corruption.coarse_noise import CoarseNoise, grey_images
 from anomalib_patchgan.models.patchgan.corruption.corruption import Corruption
 from anomalib_patchgan.models.patchgan.corruption.spots import draw_outlines, integer, share, uniform
-from anomalib_patchgan.models.patchgan.filters import box_mean
 
 # Cells along a side of the image of the texture that a spot may have.
 GRAINS = (12, 24, 48)
@@ -19,6 +21,7 @@ SPREADING = 0.1
 RING, FAINT = (0.75, 0.95), 0.3
 
 
+@dataclass(eq=False)
 class ForeignTissue(Corruption):
     """Irregular spots that are brighter, darker, of another colour or from another image, and coarse noise.
 
@@ -53,60 +56,44 @@ class ForeignTissue(Corruption):
         torch.Size([4, 3, 32, 32])
     """
 
-    def __init__(
-        self,
-        count: int = 3,
-        probability: float = 0.55,
-        contrast: tuple[float, float] = (0.06, 0.5),
-        softness: float = 0.5,
-        foreign: float = 0.3,
-        flat: float = 0.5,
-        ring: float = 0.3,
-        texture: float = 0.3,
-        spreading: float = 0.3,
-        faint: float = 0.3,
-        large: float = 0.1,
-        noise: float = 0.8,
-        cells: int = 16,
-        sigma: float = 0.13,
-    ) -> None:
-        shares = {"probability": probability, "foreign": foreign, "flat": flat, "ring": ring, "texture": texture}
-        shares |= {"spreading": spreading, "faint": faint, "large": large, "noise": noise}
-        for name, value in shares.items():
-            if not 0 <= value <= 1:
-                msg = f"{name} of foreign tissue must lie between 0 and 1, got {value}"
-                raise ConfigurationError(msg)
-        low, high = contrast
-        if count != int(count) or count < 0 or not softness >= 0 or not 0 < low <= high:
-            msg = (
-                f"foreign tissue needs a whole count and a softness of at least 0 and a positive range of contrasts, "
-                f"got count={count}, softness={softness}, contrast=({low}, {high})"
-            )
-            raise ConfigurationError(msg)
-        self.count = count
-        self.probability = probability
+    count: int = 3
+    probability: float = 0.55
+    contrast: tuple[float, float] = (0.06, 0.5)
+    softness: float = 0.5
+    foreign: float = 0.3
+    flat: float = 0.5
+    ring: float = 0.3
+    texture: float = 0.3
+    spreading: float = 0.3
+    faint: float = 0.3
+    large: float = 0.1
+    noise: float = 0.8
+    cells: int = 16
+    sigma: float = 0.13
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        for name in ("probability", "foreign", "flat", "ring", "texture", "spreading", "faint", "large", "noise"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"{name} of foreign tissue must lie between 0 and 1, got {value}")
+        low, high = self.contrast
         self.contrast = (low, high)
-        self.softness = softness
-        self.foreign = foreign
-        self.flat = flat
-        self.ring = ring
-        self.texture = texture
-        self.spreading = spreading
-        self.faint = faint
-        self.large = large
-        self.noise = noise
-        self.cells = cells
-        self.sigma = sigma
-        self.coarse_noise = CoarseNoise(cells, sigma)
+        msg = (
+            f"foreign tissue needs a whole count and a softness of at least 0 and a positive range of contrasts, "
+            f"got count={self.count}, softness={self.softness}, contrast=({low}, {high})"
+        )
+        whole = self.count == int(self.count) and self.count >= 0
+        require(whole and self.softness >= 0 and 0 < low <= high, msg)
+        self.coarse_noise = CoarseNoise(self.cells, self.sigma)
 
     def __call__(self, images: Tensor, foreground: Tensor, generator: Generator | None = None) -> Tensor:
         """See `Corruption`."""
-        hidden = images
+        corrupted = images
         for _ in range(self.count):
             used = share(images, self.probability, generator)
-            hidden = torch.where(used, self._add_spots(hidden, foreground, generator), hidden)
+            corrupted = torch.where(used, self._add_spots(corrupted, foreground, generator), corrupted)
         noisy = share(images, self.noise, generator)
-        return torch.where(noisy, self.coarse_noise(hidden, foreground, generator), hidden)
+        return torch.where(noisy, self.coarse_noise(corrupted, foreground, generator), corrupted)
 
     def _add_spots(self, images: Tensor, foreground: Tensor, generator: Generator | None) -> Tensor:
         """Blend one spot into each image."""

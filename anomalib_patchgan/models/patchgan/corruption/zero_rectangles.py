@@ -1,17 +1,20 @@
 """Zero-filled rectangles, as in the first author's earlier scripts."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Generator, Tensor
 
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.arguments import require
 from anomalib_patchgan.models.patchgan.corruption.corruption import Corruption
 
 
+@dataclass(eq=False)
 class ZeroRectangles(Corruption):
     """Zero-filled rectangles at random places of the foreground.
 
     The defaults are those of the first author's earlier scripts for 32x32 tiles; sides grow with
-    the image so that a 128x128 slice is hidden by rectangles of 12 to 24 pixels.
+    the image so that a 128x128 slice gets rectangles of 12 to 24 pixels.
 
     Args:
         count: Smallest and largest number of rectangles per image.
@@ -26,20 +29,21 @@ class ZeroRectangles(Corruption):
         True
     """
 
-    def __init__(self, count: tuple[int, int] = (5, 9), side: tuple[int, int] = (3, 6)) -> None:
-        for name, (low, high) in {"count": count, "side": side}.items():
-            if not 1 <= low <= high:
-                msg = f"{name} of zero rectangles must be a range of positive numbers, got ({low}, {high})"
-                raise ConfigurationError(msg)
-        self.count = count
-        self.side = side
+    count: tuple[int, int] = (5, 9)
+    side: tuple[int, int] = (3, 6)
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        for name, (low, high) in {"count": self.count, "side": self.side}.items():
+            msg = f"{name} of zero rectangles must be a range of positive numbers, got ({low}, {high})"
+            require(1 <= low <= high, msg)
 
     def __call__(self, images: Tensor, foreground: Tensor, generator: Generator | None = None) -> Tensor:
         """See `Corruption`."""
         batch, _, height, width = images.shape
         device = images.device
         shape = (batch, self.count[1], 1, 1)
-        # Centres are drawn from the foreground, so that no rectangle hides background only. An
+        # Centres are drawn from the foreground, so that no rectangle covers background only. An
         # image without foreground gets uniform weights: multinomial needs a positive sum.
         weights = foreground.flatten(1)
         weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, torch.ones_like(weights))
@@ -53,8 +57,8 @@ class ZeroRectangles(Corruption):
         )
         number = torch.randint(self.count[0], self.count[1] + 1, (batch, 1, 1, 1), generator=generator, device=device)
         used = torch.arange(self.count[1], device=device).view(1, -1, 1, 1) < number
-        hidden = (inside & used).any(dim=1, keepdim=True) & (foreground > 0)
-        return images.masked_fill(hidden, 0.0)
+        corrupted = (inside & used).any(dim=1, keepdim=True) & (foreground > 0)
+        return images.masked_fill(corrupted, 0.0)
 
 
 def _within(position: Tensor, centre: Tensor, side: Tensor) -> Tensor:

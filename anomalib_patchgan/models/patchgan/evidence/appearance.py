@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.filters import make_blur
 from anomalib_patchgan.models.patchgan.evidence.evidence import Evidence, View
-from anomalib_patchgan.models.patchgan.filters import make_blur
 
 # Brightness and two differences of colour, each at two scales, and the local standard deviation of brightness.
 FEATURES = 7
@@ -51,7 +51,7 @@ class Appearance(Evidence):
         >>> odd = normal.clone()
         >>> odd[..., :8, :8] = 0.9
         >>> map = appearance(View(odd, odd, mask))
-        >>> bool(map[..., :8, :8].mean() > 10 * map[..., 16:, 16:].mean())
+        >>> bool(map[..., :8, :8].mean() > 5 * map[..., 16:, 16:].mean())
         True
     """
 
@@ -70,9 +70,7 @@ class Appearance(Evidence):
         power: float = 1.0,
     ) -> None:
         super().__init__(weight, mirror, margin, power)
-        if components < 1:
-            msg = f"components of Appearance must be at least 1, got {components}"
-            raise ConfigurationError(msg)
+        require(components >= 1, f"components of Appearance must be at least 1, got {components}")
         self.components = components
         self.smoothing = smoothing
         self.blur = make_blur(smoothing)

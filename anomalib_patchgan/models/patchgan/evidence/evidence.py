@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.filters import power_of
 from anomalib_patchgan.models.patchgan.context import Context
-from anomalib_patchgan.models.patchgan.filters import power_of
 
 # Of the normal foreground pixels, the share whose evidence lies below the scale.
 QUANTILE = 0.99
@@ -20,7 +20,7 @@ class View(NamedTuple):
     """What evidences see of a batch.
 
     Attributes:
-        images: Images as R sees them, at one exposure, shape ``(B, C, H, W)``, values in [0, 1].
+        images: Images as R sees them, of one brightness of tissue, shape ``(B, C, H, W)``, values in [0, 1].
         restored: R's restorations, of the same shape and range.
         foreground: Mask at the size of maps, shape ``(B, 1, h, w)``, holding 0.0 and 1.0; ``H`` is a multiple of ``h``.
         logits: D's logits at the size of maps, positive for "original"; ``None`` if nothing asks for them.
@@ -62,12 +62,9 @@ class Evidence(nn.Module, ABC):
 
     def __init__(self, weight: float, mirror: float | None = 0.0, margin: float = 0.0, power: float = 1.0) -> None:
         super().__init__()
-        if not 0 < weight < float("inf"):
-            msg = f"weight of {type(self).__name__} must be positive, got {weight}; to leave it out, do not list it"
-            raise ConfigurationError(msg)
-        if not 0 < power < float("inf"):
-            msg = f"power of {type(self).__name__} must be positive, got {power}"
-            raise ConfigurationError(msg)
+        msg = f"weight of {type(self).__name__} must be positive, got {weight}; to leave it out, do not list it"
+        require(0 < weight < float("inf"), msg)
+        require(0 < power < float("inf"), f"power of {type(self).__name__} must be positive, got {power}")
         self.weight = weight
         self.power = power
         self.mirror = mirror

@@ -1,16 +1,16 @@
-"""Does it look put in? D's doubt about the image beside its restoration."""
+"""Does it look put in? D's output for the image beside its restoration."""
 
 import torch
 from torch import Tensor
 
+from anomalib_patchgan.models.components.filters import make_blur
 from anomalib_patchgan.models.patchgan.evidence.evidence import Evidence, View
-from anomalib_patchgan.models.patchgan.filters import make_blur
 
 
 class Foreignness(Evidence):
     """Probability of "not original" that D gives to a place (D of Eq. 3 of Chen et al., 2025, asked at test time).
 
-    D has seen the mirrored image and hidden rims in training, so that nothing is corrected by default.
+    D has seen the mirrored image and corrupted rims in training, so that nothing is corrected by default.
 
     Args:
         smoothing: Standard deviation in map pixels of the Gaussian that smooths the map; 0 for none.
@@ -45,5 +45,5 @@ class Foreignness(Evidence):
     def raw(self, view: View) -> Tensor:
         """See `Evidence.raw`."""
         assert view.logits is not None  # the model asks D when an evidence needs it
-        doubt: Tensor = self.blur(torch.sigmoid(-view.logits) * view.foreground)
-        return doubt
+        foreign: Tensor = self.blur(torch.sigmoid(-view.logits) * view.foreground)
+        return foreign

@@ -9,7 +9,7 @@ from anomalib_patchgan.models.patchgan.evidence.restoration import Restoration
 class MaskedRestoration(Restoration):
     """Distance of an image to what R puts where it sees nothing (see `restore_unseen`).
 
-    R learns to keep what it does not recognise as hidden, and the longer it trains, the more of a lesion it copies.
+    R learns to keep what it does not recognise as corrupted, and the longer it trains, the more of a lesion it copies.
     Here it cannot. What it puts instead is less exact, so that this stands beside `Restoration` and not in its place.
     It has the same arguments.
 

@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
+from anomalib_patchgan.models.components.loss import Distance
+from anomalib_patchgan.models.components.residual import ResidualMap
 from anomalib_patchgan.models.patchgan.evidence.evidence import Evidence, View
-from anomalib_patchgan.models.patchgan.loss import Distance
-from anomalib_patchgan.models.patchgan.residual import ResidualMap
 
 
 class Restoration(Evidence):

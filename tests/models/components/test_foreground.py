@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from anomalib_patchgan.models.patchgan.foreground import fade_from_rim, foreground_mask
+from anomalib_patchgan.models.components.foreground import fade_from_rim, foreground_mask
 
 
 def disc(size: int = 48, radius: float = 18, hole: float = 0) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from anomalib_patchgan.models.patchgan.exposure import brightness_level
+from anomalib_patchgan.models.components.intensity import brightness_level
 
 
 def head(value: float) -> torch.Tensor:

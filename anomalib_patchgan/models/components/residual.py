@@ -3,9 +3,9 @@
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.filters import local_range, make_blur
-from anomalib_patchgan.models.patchgan.loss import Distance, pixel_distance
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.filters import local_range, make_blur
+from anomalib_patchgan.models.components.loss import Distance, pixel_distance
 
 
 class ResidualMap(nn.Module):
@@ -30,12 +30,9 @@ class ResidualMap(nn.Module):
 
     def __init__(self, distance: Distance, edge_damping: float | None, smoothing: float) -> None:
         super().__init__()
-        if distance not in {"l1", "l2"}:
-            msg = f"residual must be l1 or l2, got {distance!r}"
-            raise ConfigurationError(msg)
-        if edge_damping is not None and not edge_damping > 0:
-            msg = f"edge_damping must be positive, or null for none, got {edge_damping}"
-            raise ConfigurationError(msg)
+        require(distance in {"l1", "l2"}, f"residual must be l1 or l2, got {distance!r}")
+        msg = f"edge_damping must be positive, or null for none, got {edge_damping}"
+        require(edge_damping is None or edge_damping > 0, msg)
         self.distance = distance
         self.edge_damping = edge_damping
         self.blur = make_blur(smoothing)

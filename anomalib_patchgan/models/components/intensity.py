@@ -1,4 +1,6 @@
-"""Exposure: the same tissue has the same brightness in every image, whatever the scanner's scale."""
+"""Intensity normalisation: the same tissue has the same brightness in every image, whatever the scanner's scale."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +14,37 @@ TISSUE = 0.6
 HALVINGS = 12
 # An image darker than this is not brightened any further: it holds noise.
 DARKEST = 0.02
+
+
+class NormalizedImages(NamedTuple):
+    """Images of the same brightness of tissue.
+
+    Attributes:
+        images: Shape ``(B, C, H, W)``, values in [0, 1].
+        level: Brightness of each before, shape ``(B, 1, 1, 1)``; 1 if they were not normalised.
+    """
+
+    images: Tensor
+    level: Tensor
+
+
+def normalize_intensity(images: Tensor, brightness: float | None) -> NormalizedImages:
+    """Scale images to the same brightness of tissue.
+
+    Args:
+        images: Shape ``(B, C, H, W)``, values in [0, 1].
+        brightness: What the level of each becomes, unless it is clipped; ``None`` leaves images as they are.
+
+    Example:
+        >>> images, level = normalize_intensity(torch.full((1, 3, 8, 8), 0.7), brightness=0.35)
+        >>> round(float(images.mean()), 3), round(float(level), 3)
+        (0.35, 0.7)
+    """
+    if brightness is None:
+        return NormalizedImages(images, torch.ones_like(images[:, :1, :1, :1]))
+    level = brightness_level(images)
+    normalized = (images * (brightness / level)).clamp(0.0, 1.0)
+    return NormalizedImages(normalized.contiguous(memory_format=torch.channels_last), level)
 
 
 def brightness_level(images: Tensor) -> Tensor:

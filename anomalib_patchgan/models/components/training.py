@@ -4,6 +4,7 @@ import math
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,11 +13,12 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn, optim
 
-from anomalib_patchgan.errors import ConfigurationError, TrainingDivergedError
+from anomalib_patchgan.errors import TrainingDivergedError
 from anomalib_patchgan.memory import keep_freed_memory
-from anomalib_patchgan.models.averaging import AveragedNetworks
-from anomalib_patchgan.models.base import PluginModule
-from anomalib_patchgan.models.calibration import CalibratedModel
+from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.models.components.averaging import AveragedNetworks
+from anomalib_patchgan.models.components.base import PluginModule
+from anomalib_patchgan.models.components.calibration import CalibratedModel
 
 # Enough normal images for a stable 99th percentile of pixels, few enough to cost under a second.
 CALIBRATION_IMAGES = 64
@@ -31,13 +33,80 @@ SchedulerName = Literal["cosine"]
 class TrainedModule(PluginModule):
     """Manual optimization of one or more networks, and calibration on normal images.
 
-    A model calls `configure_training` at the end of its ``__init__``, and in its ``training_step`` first `collect`,
-    then `take_step` for each network.
+    A model ends its ``__init__`` with `configure_training`, and calls in its ``training_step`` first `collect`, then
+    `take_step` for each network.
+
+    Args:
+        image_size: See `PluginModule`.
+        optimizer: ``adamw`` or ``rmsprop``, for all networks.
+        lr: Learning rate; of R, where D has one of its own.
+        betas: Coefficients of AdamW.
+        weight_decay: Weight decay.
+        scheduler: ``cosine`` lets learning rates fall towards 0 over ``max_epochs``; ``None`` keeps them, as does a
+            training without ``max_epochs``.
+        clip_value: Largest absolute value of a gradient's element; ``None`` does not clip. The trainer's own
+            ``gradient_clip_val`` has no effect in manual optimization.
+        **kwargs: ``pre_processor``, ``post_processor``, ``evaluator`` and ``visualizer``, see `PluginModule`.
+
+    Attributes:
+        lrs: Learning rate of each network by the name of the argument that sets it, in the order of `trained_networks`;
+            a model adds its own.
+        averaging: Decay of the moving averages that are evaluated in the networks' stead; ``None`` for none, unless a
+            model has it.
+
+    Raises:
+        ConfigurationError: If an argument is out of its range.
     """
 
     model: CalibratedModel
     # Arguments of ``__init__`` that the trained networks do not depend on.
     used_after_training: ClassVar[frozenset[str]] = frozenset()
+    # Arguments beside the learning rates that are worth lowering when training diverges.
+    remedies: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        image_size: tuple[int, int] | None = (192, 192),
+        *,
+        optimizer: OptimizerName = "adamw",
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 1e-4,
+        scheduler: SchedulerName | None = None,
+        clip_value: float | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(image_size, **kwargs)
+        msg = f"optimizer must be adamw or rmsprop, scheduler cosine or null; got {optimizer!r} and {scheduler!r}"
+        require(optimizer in {"adamw", "rmsprop"} and scheduler in {"cosine", None}, msg)
+        require(clip_value is None or clip_value > 0, f"clip_value must be positive, got {clip_value}")
+        kind: Any = partial(optim.AdamW, betas=betas) if optimizer == "adamw" else optim.RMSprop
+        self._make_optimizer = partial(kind, weight_decay=weight_decay)
+        self.lrs = {"lr": lr}
+        self.scheduler = scheduler
+        self.clip_value = clip_value
+        self.averaging: float | None = None
+        self.averaged: AveragedNetworks | None = None
+        self._averaged_before: dict[str, Any] | None = None
+        self.automatic_optimization = False
+        self._normal_images: deque[Tensor] = deque()
+        self._calibrated = False
+
+    def configure_training(self, model: CalibratedModel) -> None:
+        """Take the torch model, and check that it, its learning rates and its averaging fit.
+
+        Raises:
+            ConfigurationError: If a learning rate or the averaging is out of its range.
+            DataError: If the size of the images does not suit the model.
+        """
+        for name, lr in self.lrs.items():
+            require(lr > 0, f"{name} must be positive, got {lr}")
+        msg = f"averaging must lie between 0 and 1, or be null for none, got {self.averaging}"
+        require(self.averaging is None or 0 < self.averaging < 1, msg)
+        if self.resized:
+            model.check_size(*self.resized)
+        # Faster convolutions on CPUs.
+        self.model = model.to(memory_format=torch.channels_last)
 
     @abstractmethod
     def trained_networks(self) -> Sequence[nn.Module]:
@@ -54,71 +123,10 @@ class TrainedModule(PluginModule):
         different = [name for name in {**own, **other} if own.get(name) != other.get(name)]
         return [name for name in different if name not in cls.used_after_training]
 
-    def configure_training(
-        self,
-        *,
-        lrs: dict[str, float],
-        optimizer: OptimizerName,
-        betas: tuple[float, float],
-        weight_decay: float,
-        scheduler: SchedulerName | None,
-        clip_value: float | None,
-        averaging: float | None = None,
-        remedies: Sequence[str] = (),
-    ) -> None:
-        """Keep the settings of the optimizers.
-
-        Args:
-            lrs: Learning rate of each network, by the name of the argument that sets it.
-            optimizer: ``adamw`` or ``rmsprop``.
-            betas: Coefficients of AdamW.
-            weight_decay: Weight decay.
-            scheduler: ``cosine`` lets learning rates fall towards 0 over ``max_epochs``; ``None`` keeps them.
-            clip_value: Largest absolute value of a gradient's element; ``None`` does not clip.
-            averaging: Decay of the moving averages that are evaluated in the networks' stead; ``None`` for none.
-            remedies: Further arguments worth lowering when training diverges.
-
-        Raises:
-            ConfigurationError: If an argument is out of its range.
-        """
-        if optimizer not in {"adamw", "rmsprop"} or scheduler not in {"cosine", None}:
-            msg = f"optimizer must be adamw or rmsprop, scheduler cosine or null; got {optimizer!r} and {scheduler!r}"
-            raise ConfigurationError(msg)
-        for name, value in (lrs | {"clip_value": 1.0 if clip_value is None else clip_value}).items():
-            if not value > 0:
-                msg = f"{name} must be positive, got {value}"
-                raise ConfigurationError(msg)
-        if averaging is not None and not 0 < averaging < 1:
-            msg = f"averaging must lie between 0 and 1, or be null for none, got {averaging}"
-            raise ConfigurationError(msg)
-        self.averaging = averaging
-        self.averaged: AveragedNetworks | None = None
-        self._averaged_before: dict[str, Any] | None = None
-        self.optimizer_settings: dict[str, Any] = {
-            "name": optimizer,
-            "lrs": tuple(lrs.values()),
-            "betas": betas,
-            "weight_decay": weight_decay,
-            "scheduler": scheduler,
-        }
-        self.clip_value = clip_value
-        *first, last = (*lrs, *remedies)
-        self._remedy = f"{', '.join(first)} or {last}" if first else last
-        self.automatic_optimization = False
-        self._normal_images: deque[Tensor] = deque()
-        self._calibrated = False
-
     def configure_optimizers(self) -> list[optim.Optimizer]:
         """Configure one optimizer for each network, in the order of `trained_networks`."""
-        settings = self.optimizer_settings
-        arguments: dict[str, Any] = {"weight_decay": settings["weight_decay"]}
-        if settings["name"] == "adamw":
-            arguments["betas"] = settings["betas"]
-        kind = optim.AdamW if settings["name"] == "adamw" else optim.RMSprop
-        return [
-            kind(network.parameters(), lr=lr, **arguments)
-            for network, lr in zip(self.trained_networks(), settings["lrs"], strict=True)
-        ]
+        networks = zip(self.trained_networks(), self.lrs.values(), strict=True)
+        return [self._make_optimizer(network.parameters(), lr=lr) for network, lr in networks]
 
     def setup(self, stage: str) -> None:
         """Tell several processes that the networks step in turns, unless the user chose otherwise.
@@ -139,17 +147,14 @@ class TrainedModule(PluginModule):
         """
         trainer = self.trainer
         every, epochs = trainer.check_val_every_n_epoch or 1, trainer.max_epochs or 0
-        if every > 1 and epochs > 0 and (epochs % every or not trainer.enable_validation):
-            msg = (
-                f"max_epochs={epochs} with check_val_every_n_epoch={every} would end without a checkpoint of the last "
-                f"epochs, because lightning then saves at validation only; make max_epochs a multiple and keep "
-                f"validation on, or set check_val_every_n_epoch=1"
-            )
-            raise ConfigurationError(msg)
-        if str(trainer.precision).startswith("16"):
-            name = type(self).__name__
-            msg = f"{name} cannot train with precision={trainer.precision}; use 32-true or bf16-mixed"
-            raise ConfigurationError(msg)
+        msg = (
+            f"max_epochs={epochs} with check_val_every_n_epoch={every} would end without a checkpoint of the last "
+            f"epochs, because lightning then saves at validation only; make max_epochs a multiple and keep "
+            f"validation on, or set check_val_every_n_epoch=1"
+        )
+        require(every == 1 or epochs <= 0 or (epochs % every == 0 and trainer.enable_validation), msg)
+        msg = f"{type(self).__name__} cannot train with precision={trainer.precision}; use 32-true or bf16-mixed"
+        require(not str(trainer.precision).startswith("16"), msg)
         if self.device.type == "cpu":
             keep_freed_memory()
         if self.averaging is not None:
@@ -166,10 +171,10 @@ class TrainedModule(PluginModule):
         if self.averaged is not None:
             self.averaged.hide()
         epochs = self.trainer.max_epochs or 0
-        if self.optimizer_settings["scheduler"] is None or epochs < 1:
+        if self.scheduler is None or epochs < 1:
             return
         share = (1 + math.cos(math.pi * self.current_epoch / epochs)) / 2
-        for optimizer, lr in zip(self.trainer.optimizers, self.optimizer_settings["lrs"], strict=True):
+        for optimizer, lr in zip(self.trainer.optimizers, self.lrs.values(), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = share * lr
 
@@ -197,10 +202,12 @@ class TrainedModule(PluginModule):
         # torch's maximum keeps a NaN; Python's would lose it.
         largest = float(torch.stack([p.grad.abs().max() for p in network.parameters() if p.grad is not None]).max())
         if not math.isfinite(value) or not math.isfinite(largest):
+            *first, last = *self.lrs, *self.remedies
+            remedy = f"{', '.join(first)} or {last}" if first else last
             msg = (
                 f"training stopped in epoch {self.current_epoch}, step {self.global_step}: the {name}'s loss is "
                 f"{value:g}, its largest gradient {largest:g}. The last checkpoint, if one was due before, "
-                f"is kept; lower {self._remedy}, or set clip_value, and resume from it with --ckpt_path"
+                f"is kept; lower {remedy}, or set clip_value, and resume from it with --ckpt_path"
             )
             raise TrainingDivergedError(msg)
         if self.clip_value is not None:

@@ -5,7 +5,7 @@ from anomalib.models.components.filters.blur import compute_kernel_size
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.arguments import require
 
 # What is taken for the logarithm of 0.
 SMALLEST = 1e-30
@@ -25,9 +25,7 @@ def make_blur(sigma: float) -> nn.Module:
         >>> make_blur(2.0)(torch.ones(1, 1, 8, 8)).sum().round()
         tensor(64.)
     """
-    if not 0 <= sigma < float("inf"):
-        msg = f"smoothing must be 0 or more, got {sigma}"
-        raise ConfigurationError(msg)
+    require(0 <= sigma < float("inf"), f"smoothing must be 0 or more, got {sigma}")
     if not sigma:
         return nn.Identity()
     side = compute_kernel_size(sigma)

@@ -7,7 +7,7 @@ from torch import nn
 
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.patchgan.networks import PatchDiscriminator, Reconstructor
+from anomalib_patchgan.models.components.networks import PatchDiscriminator, Reconstructor
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
 
 

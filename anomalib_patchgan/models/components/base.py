@@ -1,10 +1,11 @@
 """What every model of the plugin has in anomalib's Engine, trained or not."""
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from anomalib import LearningType
 from anomalib.data import Batch
-from anomalib.metrics import Evaluator
+from anomalib.metrics import AUPR, AUROC, Evaluator, F1Score
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
@@ -13,9 +14,12 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import nn
 from torchvision.transforms.v2 import Resize
 
-from anomalib_patchgan.models.components import RankPreservingPostProcessor, check_checkpoint, make_evaluator
-from anomalib_patchgan.models.slice_scores import SliceScores, normalises
+from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.checkpoint import check_checkpoint, with_known_settings
+from anomalib_patchgan.models.components.post_processor import RankPreservingPostProcessor
+from anomalib_patchgan.models.components.slice_scores import SliceScores, normalises
 from anomalib_patchgan.patient import PatientThreshold
+from anomalib_patchgan.renamed import say_new_name
 
 # Entry of a checkpoint, and attribute of a data module that knows it.
 RECIPE = "volume_recipe"
@@ -39,6 +43,7 @@ class PluginModule(_Base):
         post_processor: Post-processor, or whether to use the default.
         evaluator: Evaluator, or whether to use the default.
         visualizer: Visualizer, or whether to use the default.
+        **unknown: None, or a message about the first of them.
 
     Attributes:
         resized: Height and width of the images that the model gets, if its own settings say so.
@@ -48,16 +53,23 @@ class PluginModule(_Base):
             `anomalib_patchgan.data.PreparedFolder.training_images`; ``None`` if that is not known.
         patient_threshold: Threshold of the score of a patient, found by the last validation; ``None`` if the validation
             images are not known to be slices of patients, and in checkpoints of older versions.
+
+    Raises:
+        ConfigurationError: If there is no such argument.
     """
 
     def __init__(
         self,
-        image_size: tuple[int, int] | None,
-        pre_processor: nn.Module | bool,
-        post_processor: nn.Module | bool,
-        evaluator: Evaluator | bool,
-        visualizer: Visualizer | bool,
+        image_size: tuple[int, int] | None = (192, 192),
+        pre_processor: nn.Module | bool = True,
+        post_processor: nn.Module | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+        **unknown: Any,  # noqa: ANN401
     ) -> None:
+        if unknown:
+            msg = f"{type(self).__name__} takes no argument {next(iter(unknown))!r}"
+            raise ConfigurationError(say_new_name(msg))
         resized = image_size if pre_processor is True else None
         if pre_processor is True:
             pre_processor = self.configure_pre_processor(image_size) if image_size else False
@@ -75,7 +87,7 @@ class PluginModule(_Base):
         self._tested = SliceScores()
 
     def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
-        """Predict a validation batch.
+        """Predict a validation batch as a test batch.
 
         Args:
             batch: Batch whose ``image`` has shape ``(B, 3, H, W)``, values in [0, 1].
@@ -86,7 +98,7 @@ class PluginModule(_Base):
             The batch with score and map.
         """
         del args, kwargs
-        return batch.update(**self.model(batch.image)._asdict())
+        return self.test_step(batch, 0)
 
     def on_validation_batch_end(self, outputs: Any, batch: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Keep the scores of a validation batch."""
@@ -106,11 +118,11 @@ class PluginModule(_Base):
         self._keep(self._tested, outputs, batch)
 
     def on_test_epoch_end(self) -> None:
-        """Log how patients are told apart, where some are healthy; see `SliceScores.judge`."""
+        """Log how patients are told apart, where some are healthy; see `SliceScores.patient_metrics`."""
         super().on_test_epoch_end()
         # Of scores that nothing has normalised, the threshold is none.
         threshold = self.patient_threshold if normalises(self.post_processor) else None
-        found = self._tested.judge(getattr(self.trainer, "datamodule", None), threshold)
+        found = self._tested.patient_metrics(getattr(self.trainer, "datamodule", None), threshold)
         # Every process has gathered the same scores; lightning warns if nothing is said of that.
         self.log_dict(found, sync_dist=True)
 
@@ -119,6 +131,26 @@ class PluginModule(_Base):
         scores = getattr(outputs, "pred_score", None)
         if scores is not None and batch.image_path is not None:
             slices.add(batch.image_path, scores)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # the other arguments are passed on as they are
+        cls,
+        checkpoint_path: str | Path | IO[bytes],
+        *args: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
+    ) -> _Base:
+        """Make the model of a checkpoint, whatever its settings were called when it was written.
+
+        Args:
+            checkpoint_path: The checkpoint.
+            *args: See `AnomalibModule.load_from_checkpoint`.
+            **kwargs: The same.
+
+        Raises:
+            DataError: See `on_load_checkpoint`.
+        """
+        source: Any = with_known_settings(cls, checkpoint_path)
+        return super().load_from_checkpoint(source, *args, **kwargs)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse checkpoints of other models or with NaN in them, in one line.
@@ -161,5 +193,18 @@ class PluginModule(_Base):
 
     @staticmethod
     def configure_evaluator() -> Evaluator:
-        """Metrics of `make_evaluator`."""
-        return make_evaluator()
+        """Image and pixel metrics of the test, and `val_image_AUROC` for checkpoints and early stopping.
+
+        anomalib's default has no validation metric and no area under the precision-recall curve, which tells models
+        apart where lesions are few pixels.
+        """
+        return Evaluator(
+            val_metrics=[AUROC(fields=["pred_score", "gt_label"], prefix="val_image_", strict=False)],
+            test_metrics=[
+                AUROC(fields=["pred_score", "gt_label"], prefix="image_"),
+                F1Score(fields=["pred_label", "gt_label"], prefix="image_"),
+                AUROC(fields=["anomaly_map", "gt_mask"], prefix="pixel_", strict=False),
+                AUPR(fields=["anomaly_map", "gt_mask"], prefix="pixel_", strict=False),
+                F1Score(fields=["pred_mask", "gt_mask"], prefix="pixel_", strict=False),
+            ],
+        )

@@ -10,7 +10,7 @@ from torch import nn
 
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.averaging import AveragedNetworks
+from anomalib_patchgan.models.components.averaging import AveragedNetworks
 from tests.models.conftest import load_checkpoint, make_data, make_engine, make_model
 
 AVERAGED = {"averaging": 0.9}

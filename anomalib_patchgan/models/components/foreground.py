@@ -1,11 +1,11 @@
-"""Where the tissue is: the part of an image that can be hidden, restored and scored."""
+"""Where the tissue is: the part of an image that can be corrupted, restored and scored."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 
-def foreground_mask(images: Tensor, threshold: float = 0.05) -> Tensor:
+def foreground_mask(images: Tensor, threshold: float | None = 0.05) -> Tensor:
     """Mark the pixels that lie inside the imaged object.
 
     A pixel is inside when tissue brighter than the threshold lies in all four directions (left,
@@ -16,7 +16,7 @@ def foreground_mask(images: Tensor, threshold: float = 0.05) -> Tensor:
 
     Args:
         images: Images of shape ``(B, C, H, W)``, values in [0, 1].
-        threshold: Mean brightness above which a pixel shows tissue.
+        threshold: Mean brightness above which a pixel shows tissue; ``None`` takes the whole image, if it is not empty.
 
     Returns:
         Mask of shape ``(B, 1, H, W)`` holding 0.0 and 1.0.
@@ -28,6 +28,9 @@ def foreground_mask(images: Tensor, threshold: float = 0.05) -> Tensor:
         >>> int(foreground_mask(image).sum())
         16
     """
+    if threshold is None:
+        # An empty image has nothing in it to be anomalous.
+        return (images.amax((1, 2, 3), keepdim=True) > 0).float() * torch.ones_like(images[:, :1])
     tissue = (images.mean(dim=1, keepdim=True) > threshold).float()
     inside = torch.ones_like(tissue)
     for dim in (-1, -2):

@@ -18,6 +18,8 @@ class CalibratedModel(nn.Module, ABC):
 
     Example:
         >>> class Brightness(CalibratedModel):
+        ...     def check_size(self, height, width):
+        ...         "Take all sizes."
         ...     def residuals(self, images):
         ...         return images.mean((1, 2, 3)), images.mean(1, keepdim=True)
         >>> model = Brightness()
@@ -33,6 +35,24 @@ class CalibratedModel(nn.Module, ABC):
         super().__init__()
         self.register_buffer("score_scale", torch.tensor(1.0))
         self.register_buffer("map_scale", torch.tensor(1.0))
+
+    @abstractmethod
+    def check_size(self, height: int, width: int) -> None:
+        """Check that images of this size suit the model.
+
+        Raises:
+            DataError: If they do not.
+        """
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Check images of shape ``(B, 3, H, W)`` and lay them out as the networks are.
+
+        Raises:
+            DataError: If the size does not suit the model.
+        """
+        height, width = images.shape[-2:]
+        self.check_size(height, width)
+        return images.contiguous(memory_format=torch.channels_last)
 
     @abstractmethod
     def residuals(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,8 @@ from torchmetrics.functional.classification import binary_auroc
 
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.errors import DataError
-from anomalib_patchgan.models.components import RankPreservingPostProcessor, check_checkpoint
+from anomalib_patchgan.models.components.checkpoint import check_checkpoint
+from anomalib_patchgan.models.components.post_processor import RankPreservingPostProcessor
 
 
 def normalize(scores: torch.Tensor, threshold: float) -> torch.Tensor:

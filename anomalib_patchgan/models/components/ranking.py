@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.arguments import require
 
 
 def patch_losses(residual: Tensor, patch_size: int) -> Tensor:
@@ -63,16 +63,12 @@ class PatchRanking(nn.Module):
     def __init__(self, patch_size: int | Sequence[int] = 16, rank_weights: Sequence[float] | None = (1.1, 1.0)) -> None:
         super().__init__()
         sizes = (patch_size,) if isinstance(patch_size, int) else tuple(patch_size)
-        if not sizes or min(sizes) < 1:
-            msg = f"patch_size must be at least 1, or a list of such, got {patch_size}"
-            raise ConfigurationError(msg)
-        if rank_weights is not None and not (
-            rank_weights and all(0 <= weight < math.inf for weight in rank_weights) and any(rank_weights)
-        ):
-            msg = f"rank_weights must be non-negative with a positive sum, or null for the mean, got {rank_weights}"
-            raise ConfigurationError(msg)
+        require(sizes and min(sizes) >= 1, f"patch_size must be at least 1, or a list of such, got {patch_size}")
+        weights = None if rank_weights is None else tuple(float(weight) for weight in rank_weights)
+        msg = f"rank_weights must be non-negative with a positive sum, or null for the mean, got {rank_weights}"
+        require(weights is None or (any(weights) and all(0 <= weight < math.inf for weight in weights)), msg)
         self.patch_sizes = sizes
-        self.rank_weights = None if rank_weights is None else tuple(float(w) for w in rank_weights)
+        self.rank_weights = weights
 
     def forward(self, residual: Tensor) -> Tensor:
         """Score each residual map of shape ``(B, 1, H, W)``; the result has shape ``(B,)``."""
@@ -98,10 +94,9 @@ class PatchRanking(nn.Module):
             (1.1,)
         """
         used = (self.rank_weights or (1.0,) * patches)[:patches]
-        if not any(used):
-            msg = (
-                f"rank_weights {self.rank_weights} give no weight to the {patches} most anomalous patches, and an "
-                f"image has no more: give one of them a weight, or use smaller patches (patch_size)"
-            )
-            raise ConfigurationError(msg)
+        msg = (
+            f"rank_weights {self.rank_weights} give no weight to the {patches} most anomalous patches, and an "
+            f"image has no more: give one of them a weight, or use smaller patches (patch_size)"
+        )
+        require(any(used), msg)
         return used

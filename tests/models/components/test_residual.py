@@ -6,9 +6,9 @@ from anomalib.models.components import GaussianBlur2d
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_patchgan.errors import ConfigurationError
+from anomalib_patchgan.models.components.filters import local_range, make_blur
+from anomalib_patchgan.models.components.residual import ResidualMap
 from anomalib_patchgan.models.patchgan.context import Context, level_of
-from anomalib_patchgan.models.patchgan.filters import local_range, make_blur
-from anomalib_patchgan.models.patchgan.residual import ResidualMap
 
 
 def pair(size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:

@@ -28,11 +28,11 @@ class SliceScores:
     """
 
     def __init__(self) -> None:
-        self._batches: list[tuple[list[str], Tensor]] = []
+        self._scores: dict[str, float] = {}
 
     def add(self, paths: list[str], scores: Tensor) -> None:
         """Keep the scores `(B,)` of the images of a batch."""
-        self._batches.append(([str(path) for path in paths], scores.detach().reshape(-1).float()))
+        self._scores.update(zip(map(str, paths), scores.reshape(-1).float().tolist(), strict=True))
 
     def find_threshold(self, data: Any, post_processor: Any) -> PatientThreshold | None:  # noqa: ANN401 - anomalib's
         """Find the threshold of patients on what a validation collected, raw scores, and forget it.
@@ -46,7 +46,7 @@ class SliceScores:
             are not normalised, or no patient suffices.
         """
         table = self._take(getattr(data, "val_data", None))
-        # Of scores without a threshold nothing is normalised, and nothing judged.
+        # Of scores without a threshold nothing is normalised, and no patient called.
         if table is None or not normalises(post_processor):
             return None
         scores = torch.tensor(table.score.tolist(), device=post_processor.image_threshold.device)
@@ -57,7 +57,7 @@ class SliceScores:
             for patient, scan, score, label in zip(table.patient_id, table.scan, normal, table.label_index, strict=True)
         )
 
-    def judge(self, data: Any, threshold: PatientThreshold | None) -> dict[str, float]:  # noqa: ANN401 - anomalib's
+    def patient_metrics(self, data: Any, threshold: PatientThreshold | None) -> dict[str, float]:  # noqa: ANN401 - anomalib's
         """Measure on what a test collected, normalised scores, how patients are told apart, and forget it.
 
         Args:
@@ -107,7 +107,7 @@ class SliceScores:
             The rows; `None` if nothing was collected or the images are not known to be slices of patients.
         """
         raw = self._gather()
-        self._batches.clear()
+        self._scores = {}
         table = getattr(dataset, "samples", None)
         if not raw or table is None or not {"patient_id", "slice", "image_path", "label_index"} <= set(table.columns):
             return None
@@ -122,13 +122,8 @@ class SliceScores:
 
     def _gather(self) -> dict[str, float]:
         """Scores by path, of all processes; images that fill up a process's share are there twice."""
-        own = {
-            path: score
-            for paths, scores in self._batches
-            for path, score in zip(paths, scores.cpu().tolist(), strict=True)
-        }
         if not (distributed.is_available() and distributed.is_initialized()):
-            return own
+            return self._scores
         parts: list[dict[str, float] | None] = [None] * distributed.get_world_size()
-        distributed.all_gather_object(parts, own)
+        distributed.all_gather_object(parts, self._scores)
         return {path: score for part in parts if part for path, score in part.items()}

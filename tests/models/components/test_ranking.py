@@ -11,7 +11,7 @@ from torch import Tensor
 
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.errors import ConfigurationError, DataError
-from anomalib_patchgan.models.patchgan.ranking import PatchRanking, patch_losses
+from anomalib_patchgan.models.components.ranking import PatchRanking, patch_losses
 
 
 def reference(residual: np.ndarray, patch_size: int, weights: tuple[float, ...] | None) -> float:

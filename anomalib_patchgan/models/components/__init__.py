@@ -1,0 +1,1 @@
+"""What several models share: networks, calibration, the training loop and the way from residual maps to scores."""
