@@ -16,7 +16,7 @@ from anomalib_patchgan.data.prepare.planes import Plane, turn_to_plane
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.deploy.model_card import THRESHOLD
 from anomalib_patchgan.deploy.reference_masks import OPTION
-from anomalib_patchgan.deploy.viewer.result import CaseResult, read_result
+from anomalib_patchgan.deploy.viewer.result import CaseResult, read_case_result
 from anomalib_patchgan.deploy.volume_case import VolumeCase, output_names
 from anomalib_patchgan.errors import DataError
 from anomalib_patchgan.files import ReadLimits, read_bytes, read_json, write_json
@@ -123,7 +123,7 @@ class CaseMeter:
             DataError: The mask cannot be used: it is damaged, lies on another grid, is none of lesions or of another
                 case, or was written by `volume` itself.
         """
-        result = read_result(self.folder / f"{case.name}.json")
+        result = read_case_result(self.folder / f"{case.name}.json")
         content = read_bytes(mask, self.limits)
         kept = self.folder / FOLDER / CASES / f"{case.name}.json"
         key = {

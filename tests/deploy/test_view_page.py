@@ -145,13 +145,15 @@ def test_bundle_is_the_published_one_and_may_stand_in_a_page():
     assert b"*/" not in viewer.LICENSE.read_bytes()
 
 
+PATCH = {"rank": 1, "score": 0.5, "slice": 8, "voxel": [1, 1, 1], "world_mm": [0, 0, 0]}
 WRONG = {
+    "truth for format": ({"format": True}, "format must be a valid integer, got True"),
     "format": ({"format": 2}, "format must be 1, got 2"),
-    "type": ({"patient_score": "high"}, "patient_score must be a number from 0 to 1, got 'high'"),
-    "truth": ({"patient_score": True}, "patient_score must be a number"),
-    "range": ({"patient_score": 1.5}, "patient_score must be a number from 0 to 1, got 1.5"),
-    "nan": ({"patient_score": float("nan")}, "patient_score must be a number"),
-    "digits": ({"patient_score": 10**400}, "patient_score must be a number"),
+    "type": ({"patient_score": "high"}, "patient_score must be a valid number, got 'high'"),
+    "truth": ({"patient_score": True}, "patient_score must be a valid number"),
+    "range": ({"patient_score": 1.5}, "patient_score must be less than or equal to 1, got 1.5"),
+    "nan": ({"patient_score": float("nan")}, "patient_score must be a finite number"),
+    "digits": ({"patient_score": 10**400}, "patient_score must be a valid number"),
     "contradiction": (
         {"is_anomalous": False},
         "is_anomalous must be what patient_score 0.83 and patient_threshold 0.62 say",
@@ -167,11 +169,17 @@ WRONG = {
     ),
     "place": ({"slices": [{"slice": 1, "score": 0, "world_mm": [0, 0, 900]}]}, "is not in slice 1"),
     "other slice": ({"slices": [{"slice": 20, "score": 0, "world_mm": [0, 0, 11]}]}, "is not in slice 20"),
-    "patch": ({"patches": [{"rank": 0}]}, "patches[0].voxel is missing"),
-    "voxel": ({"patches": [{"rank": 1, "voxel": [99, 1, 1]}]}, "patches[0].voxel must be inside the image"),
-    "patches": ({"patches": {"a": 1}}, "patches must be a list of objects"),
+    "patch": ({"patches": [{"rank": 1}]}, "patches[0].slice is missing"),
+    "rank": ({"patches": [PATCH | {"rank": 0}]}, "patches[0].rank must be greater than or equal to 1, got 0"),
+    "voxel": ({"patches": [PATCH | {"voxel": [99, 1, 1]}]}, "patches[0].voxel must be inside the image of 40x48x24"),
+    "voxel text": (
+        {"patches": [PATCH | {"voxel": [1, "2", 3]}]},
+        "patches[0].voxel[1] must be a valid number, got '2'",
+    ),
+    "patches": ({"patches": {"a": 1}}, "patches must be a valid list, got {'a': 1}"),
     "shape": ({"shape": [40, 48, 25]}, "shape is 40x48x25"),
-    "no image": ({"inputs": {}}, "inputs must be an object with 1 to 3 images"),
+    "many images": ({"inputs": dict.fromkeys("abcd", "x.nii")}, "inputs must have at most 3 items after validation"),
+    "no image": ({"inputs": {}}, "inputs must have at least 1 item after validation, not 0"),
     "other file": ({"inputs": {"image": "/etc/passwd"}}, "inputs.image must be the path of a file that ends in .nii"),
     "path": ({"outputs": {"anomaly": "../x.nii.gz"}}, "outputs.anomaly must be the plain name"),
     "absolute": ({"outputs": {"anomaly": "/x.nii.gz"}}, "outputs.anomaly must be the plain name"),
@@ -246,7 +254,7 @@ def test_slices_are_of_any_plane(tmp_path, plane):
     with pytest.raises(DataError, match=r"the slice at .* mm is not in slice"):
         write_page(result)
     change(result, plane="oblique")
-    with pytest.raises(DataError, match="plane must be one of axial, coronal, sagittal, got 'oblique'"):
+    with pytest.raises(DataError, match="plane must be 'axial', 'coronal' or 'sagittal', got 'oblique'"):
         write_page(result)
 
 
