@@ -1,4 +1,6 @@
 PYTHON ?= python3
+UV ?= uv
+LOWEST_PYTHON ?= 3.10
 VENV ?= .venv
 # In as many processes as there are cores, up to eight, each of a gigabyte; the tests of a file share what they make.
 # pytest-xdist may wait for ever for what a process that crashed was to do: the run ends instead.
@@ -7,13 +9,14 @@ BIN := $(VENV)/bin
 RUN := results/PatchGan/BrainPhantom/latest
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint clean help
+.PHONY: demo test test-lowest lint clean help
 
 help:
-	@echo "make demo   train and test PatchGan on synthetic brains and compare with trivial rules"
-	@echo "make test   run all tests"
-	@echo "make lint   check style and types"
-	@echo "make clean  remove the environment and everything built or trained here"
+	@echo "make demo         train and test PatchGan on synthetic brains and compare with trivial rules"
+	@echo "make test         run all tests"
+	@echo "make test-lowest  run them on Python 3.10 with the lowest versions that pyproject.toml allows; needs uv"
+	@echo "make lint         check style and types"
+	@echo "make clean        remove the environments and everything built or trained here"
 
 demo: $(VENV)/.installed
 	$(BIN)/anomalib-patchgan train --config configs/quickstart.yaml
@@ -24,13 +27,17 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# What the dependencies need themselves is as new as it fits to them.
+test-lowest: $(VENV)-lowest/.installed
+	$(VENV)-lowest/bin/python -m pytest $(PYTEST_ARGS)
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build dist results runs .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest build dist results runs .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One file per set of dependencies says that it is installed; a change of pyproject.toml installs it again.
@@ -40,6 +47,12 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --editable ".[$*]"
+	@touch $@
+
+$(VENV)-lowest/.installed: pyproject.toml
+	@command -v $(UV) > /dev/null || { echo "error: uv is missing: pip install uv" >&2; exit 1; }
+	$(UV) venv --clear --python $(LOWEST_PYTHON) $(VENV)-lowest
+	$(UV) pip install --python $(VENV)-lowest --resolution lowest-direct --editable ".[test]"
 	@touch $@
 
 $(BIN)/python:

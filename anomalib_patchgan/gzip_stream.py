@@ -1,19 +1,17 @@
 """The bytes behind a gzip stream, a few at a time, so that no stream can expand into all of the memory."""
 
-import zlib
-from collections.abc import Iterator
+import io
 from pathlib import Path
+
+# Reads what `gzip` reads, and needs a quarter of the time.
+from isal import igzip, isal_zlib
 
 from anomalib_patchgan.errors import DataError
 
 GZIP_MAGIC = b"\x1f\x8b"
 # Deflate expands to no more than 1032 times its size.
 MAX_RATIO = 1032
-_INPUT_CHUNK = 1 << 16
-_OUTPUT_CHUNK = 1 << 20
-# A block-wise compressor needs 16 384 for 1 GiB; without an end, empty ones could go on for hours.
-_MAX_MEMBERS = 100_000
-_GZIP = 31
+_CHUNK = 1 << 20
 
 
 class ByteStream:
@@ -31,8 +29,10 @@ class ByteStream:
     """
 
     def __init__(self, content: bytes, path: Path) -> None:
-        self._chunks = _inflate(content, path) if content.startswith(GZIP_MAGIC) else _split(content)
-        self._left = memoryview(b"")
+        self._path = path
+        stored = io.BytesIO(content)
+        # The reader verifies the checksum of each member, and allows zeros after the last one, as tapes need them.
+        self._file = igzip.IGzipFile(fileobj=stored, mode="rb") if content.startswith(GZIP_MAGIC) else stored
 
     def read(self, size: int) -> bytes:
         """Read `size` bytes, or fewer at the end.
@@ -40,8 +40,12 @@ class ByteStream:
         Raises:
             DataError: The gzip stream is damaged.
         """
-        buffer = bytearray(size)
-        return bytes(buffer[: self.read_into(memoryview(buffer))])
+        try:
+            return self._file.read(size)
+        except EOFError as error:
+            raise DataError(self._damaged("it ends too early")) from error
+        except (OSError, isal_zlib.error) as error:  # type: ignore[misc]  # the stub takes the class for an instance
+            raise DataError(self._damaged(str(error))) from error
 
     def read_into(self, buffer: memoryview) -> int:
         """Fill a buffer of bytes as far as the stream goes, and return how many were written.
@@ -50,16 +54,9 @@ class ByteStream:
             DataError: The gzip stream is damaged.
         """
         filled = 0
-        while filled < len(buffer):
-            if not self._left:
-                chunk = next(self._chunks, None)
-                if chunk is None:
-                    break
-                self._left = memoryview(chunk)
-            size = min(len(self._left), len(buffer) - filled)
-            buffer[filled : filled + size] = self._left[:size]
-            self._left = self._left[size:]
-            filled += size
+        while chunk := self.read(min(_CHUNK, len(buffer) - filled)):
+            buffer[filled : filled + len(chunk)] = chunk
+            filled += len(chunk)
         return filled
 
     def skip(self, most: int) -> int:
@@ -71,47 +68,10 @@ class ByteStream:
         Raises:
             DataError: The gzip stream is damaged.
         """
-        skipped = len(self._left)
-        while skipped <= most:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                break
+        skipped = 0
+        while skipped <= most and (chunk := self.read(_CHUNK)):
             skipped += len(chunk)
-        self._left = memoryview(b"")
         return skipped
 
-
-def _split(content: bytes) -> Iterator[memoryview]:
-    yield memoryview(content)
-
-
-def _inflate(content: bytes, path: Path) -> Iterator[bytes]:
-    """Yield what the members of a gzip file hold, at most 1 MiB at a time; zlib verifies each one's checksum."""
-    stored = memoryview(content)
-    position = 0
-    for _ in range(_MAX_MEMBERS):
-        member = zlib.decompressobj(_GZIP)
-        while not member.eof:
-            data = member.unconsumed_tail or stored[position : position + _INPUT_CHUNK]
-            if not member.unconsumed_tail:
-                position += len(data)
-            try:
-                piece = member.decompress(data, _OUTPUT_CHUNK)
-            except zlib.error as error:
-                raise DataError(_damaged(path, str(error))) from error
-            if piece:
-                yield piece
-            elif not data and not member.eof:
-                raise DataError(_damaged(path, "it ends too early"))
-        position -= len(member.unused_data)
-        # Zeros after the last member are padding, which tapes and some disks need.
-        if (
-            not stored[position : position + 1].tobytes().strip(b"\0")
-            and content.count(0, position) == len(content) - position
-        ):
-            return
-    raise DataError(_damaged(path, f"it has more than {_MAX_MEMBERS} members"))
-
-
-def _damaged(path: Path, reason: str) -> str:
-    return f"{path} is a damaged gzip file ({reason}): download or copy it again."
+    def _damaged(self, reason: str) -> str:
+        return f"{self._path} is a damaged gzip file ({reason}): download or copy it again."

@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPO_ROOT = Path(__file__).parent.parent
 
-pytest_plugins = ["tests.trained_model"]
+pytest_plugins = ["tests.browser", "tests.trained_model"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

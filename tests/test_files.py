@@ -116,7 +116,9 @@ def test_ids_that_are_none(name, tmp_path):
     assert str(error.value).isprintable()
 
 
-@pytest.mark.parametrize("name", ["files", "gzip_stream", "memory", "pages", "plots", "processes", "version"])
+@pytest.mark.parametrize(
+    "name", ["files", "gzip_stream", "memory", "pages", "plots", "processes", "records", "version"]
+)
 def test_what_all_share_imports_no_other_part_of_the_package(name):
     tree = ast.parse(Path(files.__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

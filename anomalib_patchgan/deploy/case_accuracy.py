@@ -16,7 +16,7 @@ from anomalib_patchgan.data.prepare.planes import Plane, turn_to_plane
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.deploy.model_card import THRESHOLD
 from anomalib_patchgan.deploy.reference_masks import OPTION
-from anomalib_patchgan.deploy.viewer.result import CaseResult, read_result
+from anomalib_patchgan.deploy.viewer.result import CaseResult, read_case_result
 from anomalib_patchgan.deploy.volume_files import VolumeCase, output_names
 from anomalib_patchgan.errors import DataError
 from anomalib_patchgan.files import read_bytes, read_json, write_json
@@ -116,7 +116,7 @@ def measure_case(
             or was written by `volume` itself.
     """
     limits, recipe = inferencer.limits, inferencer.recipe
-    result = read_result(folder / f"{case.name}.json")
+    result = read_case_result(folder / f"{case.name}.json")
     content = read_bytes(mask, limits)
     kept = folder / FOLDER / CASES / f"{case.name}.json"
     key = {

@@ -6,18 +6,21 @@ The hashes prove integrity and not origin: whoever can change a model can write 
 import contextlib
 import hashlib
 import math
-import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import geometric_mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe, is_count
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, InstanceOf, Strict
+from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict
+
+from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.errors import DataError
-from anomalib_patchgan.files import hash_file, parse_json, write_json
+from anomalib_patchgan.files import hash_file, write_json
 from anomalib_patchgan.patient import PatientThreshold
+from anomalib_patchgan.records import check_record, parse_record
 from anomalib_patchgan.version import __version__
 
 if TYPE_CHECKING:
@@ -28,8 +31,37 @@ FORMAT_VERSION = 1
 # anomalib's post-processor in the graph moves both thresholds here.
 THRESHOLD = 0.5
 MAX_SIDE = 4096
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 REMEDY = "export the model again with `anomalib-patchgan edge`"
+
+
+def _check_identifier(name: str) -> str:
+    if not name.isidentifier():
+        msg = "the name of a class"
+        raise ValueError(msg)
+    return name
+
+
+def _check_plain_name(name: str) -> str:
+    if Path(name).name != name:
+        msg = "a name of a file beside the card"
+        raise ValueError(msg)
+    return name
+
+
+def _read_recipe(given: object) -> object:
+    return VolumeRecipe.from_dict(given) if isinstance(given, dict) else given
+
+
+Side = Annotated[int, Strict(), Field(ge=1, le=MAX_SIDE)]
+RawThreshold = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+
+
+class TrainingImages(TypedDict):
+    """Fingerprint of images, see `anomalib_patchgan.data.PreparedFolder.training_images`."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic takes it so
+    count: Annotated[int, Strict(), Field(ge=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,44 +78,25 @@ class ModelCard:
         patient: Threshold of the score of a patient, made of normalised scores; `None` if none was found, as in models
             of older versions. In the file its entries stand beside the others.
         recipe: How a volume becomes the images that the model was trained on; `None` if that is not known.
-        training_images: Fingerprint of the images that it was trained on, see
-            `anomalib_patchgan.data.PreparedFolder.training_images`; `None` if that is not known, as in models of older
-            versions.
+        training_images: Fingerprint of the images that it was trained on; `None` if that is not known, as in models of
+            older versions.
         sha256: Hash of each file by its name.
         versions: Of the packages that exported it.
 
     Raises:
-        DataError: A value is out of its range or of another type, since a card is a file like any other.
+        pydantic.ValidationError: A value is out of its range or of another type, since a card is a file like any other.
     """
 
-    model: str
+    model: Annotated[str, AfterValidator(_check_identifier)]
     compression: str = "FP32"
-    image_size: tuple[int, int]
-    patch_side: int
-    raw_thresholds: tuple[float, float] | None
-    recipe: VolumeRecipe | None
-    sha256: Mapping[str, str]
-    versions: Mapping[str, str]
-    patient: PatientThreshold | None = None
-    training_images: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        """Check every value."""
-        sides = (*self.image_size, self.patch_side)
-        thresholds = self.raw_thresholds or (0.0, 0.0)
-        valid = {
-            "model": isinstance(self.model, str) and self.model.isidentifier(),
-            "image_size": len(sides) == 3 and all(type(side) is int and 1 <= side <= MAX_SIDE for side in sides),  # noqa: PLR2004
-            "raw_thresholds": len(thresholds) == 2 and all(isinstance(value, float) for value in thresholds),  # noqa: PLR2004
-            "compression": isinstance(self.compression, str),
-            "sha256": _holds_texts(self.sha256) and all(Path(name).name == name for name in self.sha256),
-            "versions": _holds_texts(self.versions),
-            "training_images": self.training_images is None or _is_fingerprint(self.training_images),
-        }
-        wrong = next((name for name, good in valid.items() if not good), None)
-        if wrong is not None:
-            msg = f"the model card is not valid, {wrong} is {getattr(self, wrong)!r}: {REMEDY}."
-            raise DataError(msg)
+    image_size: tuple[Side, Side]
+    patch_side: Side
+    raw_thresholds: tuple[RawThreshold, RawThreshold] | None
+    recipe: Annotated[InstanceOf[VolumeRecipe] | None, BeforeValidator(_read_recipe)]
+    sha256: dict[Annotated[str, AfterValidator(_check_plain_name)], str]
+    versions: dict[str, str]
+    patient: InstanceOf[PatientThreshold] | None = None
+    training_images: TrainingImages | None = None
 
     @property
     def hash(self) -> str:
@@ -106,7 +119,7 @@ class ModelCard:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the card as it is written."""
-        record = asdict(self)
+        record = dict(vars(self))
         del record["patient"]
         return {
             "format": FORMAT_VERSION,
@@ -127,20 +140,6 @@ class ModelCard:
                 "pred_mask": {"shape": [None, 1, *self.image_size]},
             },
         }
-
-
-def _holds_texts(value: object) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(text, str) for text in value.values())
-
-
-def _is_fingerprint(value: object) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and value.keys() == {"count", "sha256"}
-        and is_count(value["count"])
-        and isinstance(value["sha256"], str)
-        and _SHA256.fullmatch(value["sha256"]) is not None
-    )
 
 
 def describe(module: "PluginModule", compression: str = "FP32") -> ModelCard:
@@ -171,18 +170,19 @@ def describe(module: "PluginModule", compression: str = "FP32") -> ModelCard:
         patch_side = side * getattr(model, "map_factor", 1) * model.downscale_of(height, width)
     processor: Any = module.post_processor
     thresholds = float(processor.image_threshold), float(processor.pixel_threshold)
-    return ModelCard(
-        model=type(module).__name__,
-        compression=compression,
-        image_size=(height, width),
-        patch_side=patch_side,
-        raw_thresholds=None if any(map(math.isnan, thresholds)) else thresholds,
-        patient=module.patient_threshold,
-        recipe=None if module.volume_recipe is None else VolumeRecipe.from_dict(module.volume_recipe),
-        training_images=module.training_images,
-        sha256={},
-        versions=installed_versions(),
-    )
+    values = {
+        "model": type(module).__name__,
+        "compression": compression,
+        "image_size": (height, width),
+        "patch_side": patch_side,
+        "raw_thresholds": None if any(map(math.isnan, thresholds)) else thresholds,
+        "patient": module.patient_threshold,
+        "recipe": module.volume_recipe,
+        "training_images": module.training_images,
+        "sha256": {},
+        "versions": installed_versions(),
+    }
+    return check_record(values, "the model card", ModelCard, REMEDY)
 
 
 def installed_versions() -> dict[str, str]:
@@ -226,17 +226,11 @@ def parse_card(content: bytes, path: Path) -> ModelCard:
     Raises:
         DataError: It is damaged or of another format.
     """
-    record = parse_json(content)
-    if record is None or record.get("format") != FORMAT_VERSION:
-        msg = f"{path} is no model card of format {FORMAT_VERSION}: {REMEDY}."
-        raise DataError(msg)
-    known: dict[str, Any] = {field.name: record.get(field.name) for field in fields(ModelCard)}
-    try:
-        for name in ("image_size", "raw_thresholds"):
-            known[name] = None if known[name] is None else tuple(known[name])
-        known["recipe"] = None if known["recipe"] is None else VolumeRecipe.from_dict(known["recipe"])
-        known["patient"] = PatientThreshold.from_record(record)
-        return ModelCard(**known)
-    except (TypeError, AttributeError, DataError) as error:
-        msg = f"{path} is not valid ({error}): {REMEDY}."
-        raise DataError(msg) from error
+    return parse_record(content, path, Annotated[ModelCard, BeforeValidator(_from_file)], REMEDY)  # type: ignore[arg-type]
+
+
+def _from_file(record: object) -> object:
+    if not isinstance(record, dict) or record.get("format") != FORMAT_VERSION:
+        msg = f"it is no model card of format {FORMAT_VERSION}"
+        raise ValueError(msg)
+    return record | {"patient": PatientThreshold.from_record(record)}

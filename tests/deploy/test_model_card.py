@@ -105,23 +105,32 @@ def test_missing_file(copy, name):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"format": 2}, "is no model card of format 1"),
-        ({"image_size": [64, -1]}, "image_size is"),
-        ({"image_size": 64}, "is not valid"),
-        ({"image_size": [True, 64]}, "image_size is"),
-        ({"patch_side": "8"}, "is not valid"),
-        ({"sha256": {"../model.xml": "0"}}, "sha256 is"),
-        ({"sha256": None}, "sha256 is"),
-        ({"raw_thresholds": ["a", 1.0]}, "raw_thresholds is"),
+        ({"format": 2}, "it is no model card of format 1: export the model again"),
+        (
+            {"image_size": [64, -1]},
+            r"image_size\[1\] must be greater than or equal to 1, got -1: export the model again",
+        ),
+        ({"image_size": 64}, "image_size must be a valid tuple"),
+        ({"image_size": [64, 64, 64]}, "image_size must have at most 2 items"),
+        ({"image_size": [True, 64]}, r"image_size\[0\] must be a valid integer"),
+        ({"patch_side": "8"}, "patch_side must be a valid integer"),
+        ({"sha256": {"../model.xml": "0"}}, r"sha256\['../model.xml'\].* must be a name of a file beside the card"),
+        ({"sha256": {"a\x1b[2J\n": 0}}, r"sha256\['a\\x1b\[2J\\n'\] must be a valid string, got 0"),
+        ({"sha256": None}, "sha256 must be an object, got None"),
+        ({"raw_thresholds": ["a", 1.0]}, r"raw_thresholds\[0\] must be a valid number"),
+        ({"raw_thresholds": [float("nan"), 1.0]}, r"raw_thresholds\[0\] must be a finite number"),
         ({"recipe": {"modalities": "flair"}}, "modalities is"),
         ({"recipe": {"modalities": ["flair"], "min_brain": 2}}, "min_brain is"),
         ({"recipe": {"modalities": ["a/b"]}}, "modalities is"),
         ({"recipe": {"scaling": "none"}}, "scaling is"),
-        ({"recipe": 3}, "is not valid"),
-        ({"model": None}, "model is"),
-        ({"training_images": {"count": 3}}, "training_images is"),
-        ({"training_images": {"count": -1, "sha256": "0" * 64}}, "training_images is"),
-        ({"training_images": {"count": 3, "sha256": "0" * 63 + "x"}}, "training_images is"),
+        ({"recipe": 3}, "recipe must be an instance of VolumeRecipe, got 3"),
+        ({"model": None}, "model must be a valid string, got None"),
+        ({"model": "a b"}, "model must be the name of a class, got 'a b'"),
+        ({"patient_threshold": 2}, "patient_threshold is out of its range"),
+        ({"training_images": {"count": 3}}, "training_images.sha256 is missing"),
+        ({"training_images": {"count": -1, "sha256": "0" * 64}}, "training_images.count must be greater than or equal"),
+        ({"training_images": {"count": 3, "sha256": "0" * 63 + "x"}}, "training_images.sha256 must match"),
+        ({"training_images": {"count": 3, "sha256": "0" * 64, "more": 1}}, "training_images.more must"),
     ],
 )
 def test_damaged_card_is_one_line(copy, change, match):
@@ -135,7 +144,7 @@ def test_damaged_card_is_one_line(copy, change, match):
 @pytest.mark.parametrize("text", ["[", "[]", "null", "1e999", "[" * 100_000, "\x00", '{"format": NaN}'])
 def test_card_that_is_no_json(copy, text):
     copy.with_name(CARD).write_text(text)
-    with pytest.raises(DataError, match="is no model card"):
+    with pytest.raises(DataError, match="is no model card of format 1|is no valid JSON file"):
         read_export(copy)
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from anomalib_patchgan.deploy.viewer import write_page
-from tests.deploy.chromium import CHROMIUM, SOFTWARE_WEBGL, run_chromium
+from tests.browser import complaints, launch, open_page, requests, wait_for
 from tests.fakes.volume_results import SHAPE, SPOT, slice_of, write_result
 
 READY = "document.getElementById('status').textContent === 'ready'"
@@ -30,23 +30,14 @@ LARGE = "nv.screenSlices.find(one => one.axCorSag === {}).leftTopWidthHeight.map
 AXIAL = LARGE.format(0)
 RESULT = "case_1.json"
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the browser chromium, which is not installed")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """One browser for all tests: it takes longer to start than a page to load."""
-    with run_chromium(tmp_path_factory.mktemp("profile"), SOFTWARE_WEBGL) as running:
-        yield running
-
 
 @pytest.fixture
 def show(browser, tmp_path):
     """Show the page of a result and wait until it is drawn."""
 
     def show_result(size=(1280, 900), **changes):
-        page = browser.open(write_page(write_result(tmp_path, **changes)), *size)
-        page.wait_for(READY)
+        page = open_page(browser, write_page(write_result(tmp_path, **changes)), *size)
+        wait_for(page, READY)
         return page
 
     return show_result
@@ -64,15 +55,15 @@ def warm(pixels):
     return pixels[..., 0] - pixels[..., 2] > 25
 
 
-def set_value(page, name, value, event="input"):
-    page.evaluate(
-        f"{{ const one = document.getElementById('{name}'); one.value = '{value}';"
-        f" one.dispatchEvent(new Event('{event}')); }}"
-    )
-
-
 def text(page, name):
-    return page.evaluate(f"document.getElementById('{name}').textContent")
+    return page.text_content(f"#{name}")
+
+
+def point(page, selector, across, down):
+    """Where something is in the window, at parts of its width and height."""
+    page.locator(selector).scroll_into_view_if_needed()
+    box = page.locator(selector).bounding_box()
+    return box["x"] + across * box["width"], box["y"] + down * box["height"]
 
 
 def mm(page):
@@ -88,10 +79,9 @@ def test_page_draws_and_asks_nobody(show):
     pixels = picture(page)
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
     assert warm(pixels).any()
-    assert page.said == []
-    # The page itself, and the font and surface that NiiVue holds as data.
-    assert [url for url in page.requests if not url.startswith("data:")] == page.requests[:1]
-    assert page.requests[0].startswith("file:")
+    assert complaints(page) == []
+    assert requests(page) == [page.url]
+    assert page.url.startswith("file:")
     assert page.evaluate("performance.getEntriesByType('resource').length") == 0
     with Image.open(io.BytesIO(page.screenshot())) as image:
         assert image.size == (1280, 900)
@@ -104,19 +94,21 @@ def test_a_broken_page_would_be_noticed(browser, tmp_path):
     def open_with(old, new):
         assert old in html
         broken.write_text(html.replace(old, new), encoding="utf-8")
-        return browser.open(broken)
+        return open_page(browser, broken)
 
     page = open_with("</footer>", '</footer><img src="https://example.org/x.png"><script>window.evil = 1</script>')
-    page.wait_for(READY)
-    assert len(page.said) == 2
-    assert all("Content Security Policy" in one for one in page.said)
+    wait_for(page, READY)
+    said = complaints(page)
+    assert len(said) == 2
+    assert all("Content Security Policy" in one for one in said)
+    assert "https://example.org/x.png" in requests(page)
     assert page.evaluate("window.evil") is None
     # "H4sI" begins a gzipped file.
     page = open_with('id="anomaly-volume">H4sI', 'id="anomaly-volume">AAAA')
-    page.wait_for("document.getElementById('status').className === 'error'")
+    wait_for(page, "document.getElementById('status').className === 'error'")
     assert "cannot be drawn" in text(page, "status")
     page = open_with('<option value="3">', '<option value="0" selected>')
-    page.wait_for(READY)
+    wait_for(page, READY)
     assert page.evaluate("nv.screenSlices.length") == 1
 
 
@@ -124,21 +116,20 @@ def test_threshold_and_opacity_change_the_picture(show):
     page = show()
     assert page.evaluate("nv.volumes[1].cal_min") == pytest.approx(0.47)
     shown = picture(page)
-    set_value(page, "opacity", 0)
+    page.fill("#opacity", "0")
     bare = picture(page)
     assert not warm(bare).any()
-    set_value(page, "opacity", 1)
+    page.fill("#opacity", "1")
     opaque = picture(page)
     assert (opaque - bare)[warm(shown)][:, 0].mean() > (shown - bare)[warm(shown)][:, 0].mean() > 20
     # Nothing is laid over what is below the threshold.
-    set_value(page, "threshold", 0.99)
+    page.fill("#threshold", "0.99")
     assert np.array_equal(picture(page), bare)
     assert text(page, "threshold-value") == "0.99"
-    set_value(page, "threshold", 0.15)
+    page.fill("#threshold", "0.15")
     assert warm(picture(page)).sum() > 1.3 * warm(opaque).sum()
     # By keyboard too.
-    page.evaluate("document.getElementById('threshold').focus()")
-    page.press("End", 35)
+    page.press("#threshold", "End")
     assert np.array_equal(picture(page), bare)
 
 
@@ -152,8 +143,7 @@ def test_list_moves_the_cross_hair(show, tmp_path):
     assert mm(page) == pytest.approx(other, abs=0.01)
     assert "slice 8;" in text(page, "position")
     assert page.evaluate("document.getElementById('slice').value") == "8"
-    page.evaluate("document.querySelector('#patches button').focus()")
-    page.press("Enter", 13)
+    page.locator("#patches button").first.press("Enter")
     assert mm(page) == pytest.approx(hot, abs=0.01)
     assert "anomaly score 0.95" in text(page, "position")
     assert page.evaluate("document.querySelector('#patches button').getAttribute('aria-current')") == "true"
@@ -174,23 +164,23 @@ def test_orientation_of_the_files_does_not_matter(show, tmp_path, axes, tilt):
 def test_ways_to_another_slice(show):
     page = show()
     start = mm(page)
-    set_value(page, "slice", 4)
+    page.fill("#slice", "4")
     assert text(page, "slice-value") == "4"
     assert mm(page)[:2] == pytest.approx(start[:2], abs=0.01)
     assert mm(page)[2] == pytest.approx(start[2] - 11 * 3, abs=0.01)
-    page.click("#curve", across=20.5 / SHAPE[2])
+    page.mouse.click(*point(page, "#curve", 20.5 / SHAPE[2], 0.5))
     assert text(page, "slice-value") == "20"
     assert page.evaluate("document.querySelector('.present').getAttribute('x1')") == str(20.5 / SHAPE[2] * 100)
-    page.click("#canvas", across=0.3, down=0.5)
-    page.press("PageDown", 34)
+    page.mouse.click(*point(page, "#canvas", 0.3, 0.5))
+    page.keyboard.press("PageDown")
     assert text(page, "slice-value") == "19"
     before = mm(page)
-    page.press("ArrowUp", 38)
+    page.keyboard.press("ArrowUp")
     assert mm(page) - before == pytest.approx([0, 1.5, 0], abs=0.01)
-    page.wheel("#canvas", 0.3, 0.5, 100)
-    page.wait_for("document.getElementById('slice-value').textContent !== '19'")
+    page.mouse.wheel(0, 100)
+    wait_for(page, "document.getElementById('slice-value').textContent !== '19'")
     assert text(page, "slice-value") in {"18", "20"}
-    set_value(page, "slice", 1)
+    page.fill("#slice", "1")
     assert "slice not processed" in text(page, "position")
 
 
@@ -216,44 +206,44 @@ def test_slices_of_another_plane(show, tmp_path, plane):
     assert columns.mean() / width == pytest.approx(across, abs=0.1)
     assert rows.mean() / height == pytest.approx(down, abs=0.1)
     start = mm(page)
-    set_value(page, "slice", spot + 3)
+    page.fill("#slice", str(spot + 3))
     assert mm(page) - start == pytest.approx([3 * step if one == axis else 0 for one in range(3)], abs=0.01)
-    page.click("#canvas", across=0.3, down=0.5)
+    page.mouse.click(*point(page, "#canvas", 0.3, 0.5))
     before, number = mm(page), int(text(page, "slice-value"))
-    page.press("PageUp", 33)
+    page.keyboard.press("PageUp")
     assert text(page, "slice-value") == str(number + 1)
     assert mm(page)[axis] - before[axis] == pytest.approx(step, abs=0.01)
     before = mm(page)
-    page.press("ArrowLeft", 37)
+    page.keyboard.press("ArrowLeft")
     assert mm(page) - before == pytest.approx(left, abs=0.01)
-    page.press("ArrowUp", 38)
+    page.keyboard.press("ArrowUp")
     assert mm(page)[2] - before[2] == pytest.approx(3, abs=0.01)
-    set_value(page, "slice", 1)
+    page.fill("#slice", "1")
     assert "slice not processed" in text(page, "position")
 
 
 def test_image_mask_and_view_can_be_chosen(show):
     page = show(modalities=("flair", "t1ce", "t2"))
-    set_value(page, "opacity", 0)
+    page.fill("#opacity", "0")
     first = picture(page)
     page.evaluate("window.before = nv.volumes[0].img; true")
-    set_value(page, "image", 1, "change")
-    page.wait_for("nv.volumes[0].img !== before")
+    page.select_option("#image", "1")
+    wait_for(page, "nv.volumes[0].img !== before")
     assert np.abs(first - picture(page)).max() > 20
-    set_value(page, "image", 0, "change")
+    page.select_option("#image", "0")
     assert np.array_equal(picture(page), first)
     page.click("#mask")
-    page.wait_for("nv.volumes.length === 3")
+    wait_for(page, "nv.volumes.length === 3")
     masked = picture(page)
     assert (masked[..., 2] - masked[..., 0] > 30).any()
     page.click("#mask")
-    page.wait_for("nv.volumes.length === 2")
+    wait_for(page, "nv.volumes.length === 2")
     assert np.array_equal(picture(page), first)
     for view in (0, 1, 2):
-        set_value(page, "view", view, "change")
+        page.select_option("#view", str(view))
         assert page.evaluate("nv.screenSlices.map(one => one.axCorSag)") == [view]
         assert len(np.unique(picture(page))) > 20
-    assert page.said == []
+    assert complaints(page) == []
 
 
 def test_every_control_has_a_name(show):
@@ -277,8 +267,8 @@ def test_page_fits_a_phone(show):
 def test_window_may_change_its_size(show):
     page = show()
     assert page.evaluate(AXIAL)[3] > 400
-    page.send("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=False)
-    page.wait_for(f"nv.canvas.clientWidth < 390 && {AXIAL}[2] < 390")
+    page.set_viewport_size({"width": 390, "height": 800})
+    wait_for(page, f"nv.canvas.clientWidth < 390 && {AXIAL}[2] < 390")
     assert warm(picture(page)).any()
 
 
@@ -286,7 +276,7 @@ def test_hostile_text_is_inert(show):
     evil = "</script><script>window.evil = 1</script><img src=x onerror='window.evil = 2'>"
     page = show(model=dict.fromkeys(("name", "file", "sha256"), evil), versions={evil: evil})
     assert page.evaluate("window.evil") is None
-    assert page.said == []
+    assert complaints(page) == []
     assert page.evaluate("document.querySelector('footer').textContent").count(evil) == 5
 
 
@@ -294,14 +284,13 @@ def test_case_without_slices_and_patches_is_drawn(show):
     page = show(slices=[], patches=[], mask=False)
     assert text(page, "slice-value") == str(SHAPE[2] // 2)
     assert text(page, "highest") == "no slice was processed"
-    assert page.said == []
+    assert complaints(page) == []
 
 
-def test_browser_without_webgl_says_so(tmp_path):
+def test_browser_without_webgl_says_so(browser, tmp_path):
     page = write_page(write_result(tmp_path))
-    (tmp_path / "profile").mkdir()
-    with run_chromium(tmp_path / "profile", "--disable-3d-apis") as browser:
-        shown = browser.open(page)
+    with launch(browser.browser_type, "--disable-3d-apis") as bare:
+        shown = open_page(bare, page)
         assert "this browser has no WebGL 2. Use a current Firefox" in text(shown, "status")
         # What needs no slices is there.
         assert shown.evaluate("document.querySelectorAll('#curve polyline').length") == 1
@@ -323,7 +312,7 @@ def test_real_case_is_drawn(browser, tmp_path, shared_data):
         slices=[],
         patches=[],
     )
-    page = browser.open(write_page(result, images=image.parent))
-    page.wait_for(READY)
-    assert page.said == []
+    page = open_page(browser, write_page(result, images=image.parent))
+    wait_for(page, READY)
+    assert complaints(page) == []
     assert len(np.unique(picture(page))) > 50

@@ -94,6 +94,12 @@ def write_result(
     return path
 
 
+def change_result(path: Path, **values: Any) -> Path:
+    """Change values of a result's JSON file, and return the file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    return path
+
+
 def _affine(tilt: float) -> np.ndarray:
     turn = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
     affine = np.eye(4)

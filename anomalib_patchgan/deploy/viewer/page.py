@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from anomalib_patchgan.data.prepare.planes import slice_axis
-from anomalib_patchgan.deploy.viewer.result import CaseResult, Triple, read_result
+from anomalib_patchgan.deploy.viewer.result import CaseResult, Triple, read_case_result
 from anomalib_patchgan.deploy.viewer.volumes import CaseVolumes, read_volumes
 from anomalib_patchgan.errors import DataError
 from anomalib_patchgan.files import write_atomically
@@ -44,7 +44,7 @@ def write_page(result: Path, out: Path | None = None, images: Path | None = None
         anomalib_patchgan.errors.DatasetNotFoundError: no-such-case.json does not exist: check the path, or restore
         the file.
     """
-    content = read_result(result)
+    content = read_case_result(result)
     html = render_page(content, read_volumes(result, content, images))
     path = (out or result.parent) / f"{result.stem}.html"
     try:
@@ -99,7 +99,7 @@ def _page_data(result: CaseResult, volumes: CaseVolumes) -> dict[str, Any]:
     return {
         "slices": [{"slice": one.slice, "score": one.score} for one in result.slices],
         "patches": [one.world_mm for one in result.patches],
-        "imageThreshold": result.image_threshold,
+        "imageThreshold": None if result.thresholds is None else result.thresholds.image,
         "pixelThreshold": result.pixel_threshold,
         "plane": result.plane,
         "size": volumes.shape[slice_axis(result.plane)],

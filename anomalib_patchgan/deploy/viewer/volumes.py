@@ -64,7 +64,7 @@ def read_volumes(path: Path, result: CaseResult, images: Path | None) -> CaseVol
             speaks of places outside of them.
     """
     paths = {name: find_image(path, name, stored, images) for name, stored in result.images.items()}
-    anomaly_path = _output(path, "anomaly", result.anomaly, images)
+    anomaly_path = _output(path, "anomaly", result.outputs.anomaly, images)
     anomaly = parse_nifti(read_bytes(anomaly_path), anomaly_path, strict=True)
     packed = {}
     for name, image_path in paths.items():
@@ -72,8 +72,8 @@ def read_volumes(path: Path, result: CaseResult, images: Path | None) -> CaseVol
         check_same_grid(image, anomaly, image_path, anomaly_path)
         packed[name] = pack(to_grey(image.voxels), image.affine)
     mask = None
-    if result.mask is not None:
-        mask_path = _output(path, "mask", result.mask, images)
+    if result.outputs.mask is not None:
+        mask_path = _output(path, "mask", result.outputs.mask, images)
         volume = parse_nifti(read_bytes(mask_path), mask_path)
         check_same_grid(anomaly, volume, anomaly_path, mask_path)
         mask = pack((volume.voxels != 0).astype(np.uint8), volume.affine)
@@ -216,7 +216,7 @@ def _check_places(path: Path, result: CaseResult, volume: Volume) -> None:
     shape = volume.voxels.shape
     if sorted(result.shape) != sorted(shape):
         stored, actual = ("x".join(map(str, sizes)) for sizes in (result.shape, shape))
-        msg = f"{path}: shape is {stored}, but {result.anomaly} has {actual} voxels: write the result again."
+        msg = f"{path}: shape is {stored}, but {result.outputs.anomaly} has {actual} voxels: write the result again."
         raise DataError(msg)
     turned = turn_to_plane(volume, result.plane)
     shape, inverse = turned.voxels.shape, np.linalg.inv(turned.affine)
@@ -227,7 +227,7 @@ def _check_places(path: Path, result: CaseResult, volume: Volume) -> None:
             if not inside or abs(index[2] - place.slice) > MAX_SLICE_DISTANCE:
                 where = ", ".join(f"{one:g}" for one in place.world_mm)
                 msg = (
-                    f"{path}: the {kind} at {where} mm is not in slice {place.slice} of {result.anomaly}: "
+                    f"{path}: the {kind} at {where} mm is not in slice {place.slice} of {result.outputs.anomaly}: "
                     f"write the result again."
                 )
                 raise DataError(msg)
