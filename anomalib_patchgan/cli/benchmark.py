@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from anomalib_patchgan.benchmark.plan import Plan
 
 _EPILOG = """\
-The file has the form of anomalib's benchmark; see benchmarks/README.md and benchmarks/phantom.yaml.
-Every finished job is written at once. The same command again does what is missing, failed, or was done by other code of
-its model (unless --accept_older_code).
+The file follows the format of anomalib's benchmark; see benchmarks/README.md and benchmarks/phantom.yaml.
+Every finished job is saved at once. Running the same command again does what is missing, failed, or was done by other code
+of its model (unless --accept_older_code).
 """
 
 
@@ -36,16 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="run folder (default: runs/benchmark/NAME OF THE FILE)"
     )
-    parser.add_argument("--root", metavar="FOLDER", help="the data are here, not at `root` of the file")
+    parser.add_argument("--root", metavar="FOLDER", help="folder of the data, instead of `root` in the file")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--resume", action="store_true", help="do what is missing in the run folder (the default)")
-    how.add_argument("--force", action="store_true", help="do every job again")
+    how.add_argument("--resume", action="store_true", help="do only what is missing in the run folder (default)")
+    how.add_argument("--force", action="store_true", help="redo every job")
     parser.add_argument(
         "--accept_older_code",
         action="store_true",
-        help="let results count that older code of a model made with the same settings; the report names them",
+        help="accept results that older code of a model made with the same settings; the report names them",
     )
-    parser.add_argument("--no-examples", action="store_true", help="no images of the data in the report")
+    parser.add_argument("--no-examples", action="store_true", help="leave images of the data out of the report")
 
 
 def run(args: argparse.Namespace) -> int:

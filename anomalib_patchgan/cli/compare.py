@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'latest'
     """
     parser.epilog = _EPILOG
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="results of a training, with its config.yaml")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="folder of a training's results, with its config.yaml"
+    )
     add_renamed(
         parser,
         "--model",
@@ -46,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="checkpoint (default: FOLDER/weights/lightning/model.ckpt)",
     )
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: FOLDER/compare)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="output folder (default: FOLDER/compare)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -141,9 +141,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Parser of the command.
     """
-    parser.add_argument("name", nargs="?", metavar="NAME", help="print this configuration; without it, list all")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="configuration to print; without it, all are listed")
     parser.add_argument(
-        "--copy", nargs="?", type=Path, const=Path(), metavar="FOLDER", help="copy it to FOLDER (default: here)"
+        "--copy",
+        nargs="?",
+        type=Path,
+        const=Path(),
+        metavar="FOLDER",
+        help="copy it to FOLDER (default: the current one)",
     )
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
 

@@ -51,20 +51,19 @@ COMMANDS = {
     "predict": Command("Write heat maps of a folder of images or a data module.", "anomalib"),
     "export": Command("Export a trained model to OpenVINO, ONNX or torch.", "anomalib"),
     "install": Command("Install optional dependencies of anomalib.", "anomalib"),
-    "configs": Command("List, print or copy the configurations that come with the package.", "configs"),
-    "prepare": Command(
-        "Prepare the data of a training ahead of it, whole or in shards, and show what came out.", "prepare"
-    ),
+    "configs": Command("List, print or copy the configurations shipped with the package.", "configs"),
+    "prepare": Command("Prepare data ahead of training, whole or in shards, and preview the result.", "prepare"),
     "benchmark": Command(
-        "Compare models: train, test and measure each one with several seeds, then write a report.", "benchmark"
+        "Compare models: train, test and measure each with several seeds, then write a report.", "benchmark"
     ),
     "compare": Command(
-        "Measure a trained model beside trivial rules on its test images, and draw its best, median and worst case.",
+        "Compare a trained model with trivial rules on its test images, and draw its best, median and worst cases.",
         "compare",
     ),
-    "report": Command("Write the report of benchmark runs again, of one or of several together.", "report"),
+    "report": Command("Rewrite the report of one or several benchmark runs.", "report"),
     "edge": Command(
-        "Export a trained PatchGan to OpenVINO in several precisions, and measure speed and accuracy of each.", "edge"
+        "Export a trained PatchGan to OpenVINO in several precisions, and measure the speed and accuracy of each.",
+        "edge",
     ),
     "volume": Command(
         "Find lesions in NIfTI volumes or DICOM series: a heat map, a mask and the scores of each case.", "volume"
@@ -72,9 +71,7 @@ COMMANDS = {
     "images": Command(
         "Find lesions in PNG or JPEG images: a heat map over each, and one table of their scores.", "images"
     ),
-    "view": Command(
-        "Write a page for each case of a folder, to look through its image and heat map in a browser.", "view"
-    ),
+    "view": Command("Write an HTML page for each case in a folder, to browse its image and heat map.", "view"),
 }
 
 

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 _EPILOG = """\
-The data are given as for `train`: their validation images calibrate INT8_PTQ and INT8_ACQ and decide whether these lose
-too much, their test images say what compression costs. Without data, FP32, FP16 and INT8 are exported and timed only. A
-form that cannot be made is left out with a remark, unless --compression names it:
+Data are given as for `train`: the validation images calibrate INT8_PTQ and INT8_ACQ and decide whether these lose too
+much; the test images show what compression costs. Without data, only FP32, FP16 and INT8 are exported and timed. A form
+that cannot be made is left out with a remark, unless --compression names it:
   anomalib-patchgan edge --model CKPT --data PreparedFolder --data.root PATH --out edge
   anomalib-patchgan edge --model CKPT --compression FP32 --out edge
-Other models beside it, those of a benchmark with what they reached on the same test images:
+To time other models alongside, such as those of a benchmark with their results on the same test images:
   anomalib-patchgan edge --model CKPT --data PreparedFolder --data.root PATH --rivals RUN_FOLDER
-A bundle is one file to hand over, of a form that does not lose too much. Who has the public half of the key can check
-where it is from:
+A bundle is a single file with a form that does not lose too much. Anyone with the public key can check where it comes
+from:
   anomalib-patchgan edge --model CKPT --compression FP32 --bundle model.zip --sign_key key.pem
   anomalib-patchgan volume --model model.zip --public_key pub.pem --input FOLDER --out out
 """
@@ -59,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CKPT",
         help="checkpoint of PatchGan",
     )
-    parser.add_argument("--out", type=Path, default=Path("edge"), metavar="FOLDER", help="where to (default: edge)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("edge"), metavar="FOLDER", help="output folder (default: edge)"
+    )
     parser.add_argument(
         "--compression", nargs="+", choices=COMPRESSIONS, metavar="FORM", help=f"of {', '.join(COMPRESSIONS)}"
     )
@@ -67,9 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rivals",
         type=Path,
         metavar="FILE_OR_RUN",
-        help="other models to be timed beside: a YAML list, or the run folder of a benchmark, with their quality",
+        help="other models to time alongside: a YAML list, or a benchmark's run folder, which adds their quality",
     )
-    parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the timed image (default: the model's)")
+    parser.add_argument(
+        "--size", type=int, metavar="PIXELS", help="side length of the timed image (default: the model's)"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: one per core)")
     parser.add_argument("--repetitions", type=int, default=200, metavar="N", help="timed calls (default: 200)")
     add_bundle_arguments(parser, COMPRESSIONS)

@@ -62,10 +62,10 @@ def add_bundle_arguments(parser: argparse.ArgumentParser, forms: Sequence[str]) 
         "--bundle",
         type=Path,
         metavar="FILE",
-        help="also write one .zip to hand over, for --model of `volume` and `images`",
+        help="also write a .zip bundle, which `volume` and `images` take as --model",
     )
     parser.add_argument(
-        "--bundle_form", choices=forms, metavar="FORM", help="what is in it, one of --compression (default: FP32)"
+        "--bundle_form", choices=forms, metavar="FORM", help="form to bundle, one of --compression (default: FP32)"
     )
     parser.add_argument(
         "--sign_key",
@@ -74,7 +74,7 @@ def add_bundle_arguments(parser: argparse.ArgumentParser, forms: Sequence[str]) 
         help="sign it with this private key (openssl genpkey -algorithm ed25519)",
     )
     parser.add_argument(
-        "--licence_note", type=Path, metavar="FILE", help="text that says under which terms the model may be used"
+        "--licence_note", type=Path, metavar="FILE", help="text file with the terms under which the model may be used"
     )
 
 

@@ -11,7 +11,7 @@ from anomalib_patchgan.failures import FAILURE
 
 _EPILOG = """\
   anomalib-patchgan images --model edge/FP32/model.xml --input FOLDER --out out
-The images have to be made as those of the training were. Those that are done with this model are left as they are.
+The images must have been prepared like the training images. Finished images are skipped.
 """
 
 
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--maps", action="store_true", help="also write the maps, as TIFF of 32-bit floats")
     parser.add_argument("--batch_size", type=int, default=4, metavar="N", help="images per call (default: 4)")
-    parser.add_argument("--force", action="store_true", help="also do the images that are done")
+    parser.add_argument("--force", action="store_true", help="redo finished images")
 
 
 def run(args: argparse.Namespace) -> int:

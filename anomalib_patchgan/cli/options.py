@@ -49,8 +49,6 @@ def add_model_and_out(parser: argparse.ArgumentParser) -> None:
         help="model.xml of an export, a bundle (.zip), or a checkpoint (.ckpt)",
     )
     parser.add_argument(
-        "--public_key", type=Path, metavar="PEM", help="refuse a bundle that is not signed with this key's private half"
+        "--public_key", type=Path, metavar="PEM", help="refuse bundles not signed with the matching private key"
     )
-    add_renamed(
-        parser, "--out", "--output", required=True, type=Path, metavar="FOLDER", help="where results are written"
-    )
+    add_renamed(parser, "--out", "--output", required=True, type=Path, metavar="FOLDER", help="output folder")

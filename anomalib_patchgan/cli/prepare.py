@@ -59,14 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # Texts, because argparse reports a wrong number over several lines.
     parser.add_argument("--workers", metavar="N", help="processes (default: one per core)")
     parser.add_argument(
-        "--shard", metavar="I/N", help="make every N-th case only, from the I-th; each job of N makes one shard"
+        "--shard",
+        metavar="I/N",
+        help="prepare only every N-th case, starting with the I-th: one shard for each of N jobs",
     )
     parser.add_argument(
         "--preview",
         nargs="?",
         const="",
         metavar="FILE",
-        help=f"draw samples of every split and label to a PNG file (default: {PREVIEW} in the prepared folder)",
+        help=f"draw samples of every split and label as a PNG file (default: {PREVIEW} in the prepared folder)",
     )
 
 

@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         True
     """
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR", help="run folder, the --out of `benchmark`")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: the first run folder)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="output folder (default: the first run folder)")
     parser.add_argument("--reference", metavar="MODEL", help="test the other models against this one")
-    parser.add_argument("--no-examples", action="store_true", help="no images of the data in the report")
+    parser.add_argument("--no-examples", action="store_true", help="leave images of the data out of the report")
 
 
 def run(args: argparse.Namespace) -> int:

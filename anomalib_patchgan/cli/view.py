@@ -9,8 +9,8 @@ from anomalib_patchgan.failures import FAILURE
 
 _EPILOG = """\
   anomalib-patchgan view out --images FOLDER_OF_THE_IMAGES
-A result is a file that anybody may have written, and what it names is embedded into the page: images are taken from
-its own folder and from that of --images only, at any depth; `..` and symbolic links are followed first.
+A result file may come from anyone, and the images it names are embedded in the page. Images are therefore only read from
+its own folder and that of --images, at any depth, after `..` and symbolic links are resolved.
 """
 
 
@@ -28,10 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.epilog = _EPILOG
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder with results, or one <case>.json of it")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: beside the results)")
-    parser.add_argument(
-        "--images", type=Path, metavar="FOLDER", help="folder that holds the images, if it is another one than FOLDER"
-    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="output folder (default: beside the results)")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="folder of the images, if not FOLDER")
 
 
 def run(args: argparse.Namespace) -> int:

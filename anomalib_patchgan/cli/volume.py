@@ -25,11 +25,11 @@ _EPILOG = """\
   anomalib-patchgan volume --model model.xml --input FOLDER_OF_DICOM --series "T2 FLAIR" --out out
   anomalib-patchgan volume --model model.xml --input FOLDER --out out --masks 'FOLDER/*/{case}_seg.nii.gz'
   anomalib-patchgan volume --model model.xml --watch FOLDER --out out
-Cases that are done with this model are left as they are; `anomalib-patchgan view out --images FOLDER` makes pages of
-the results. Of DICOM each study is a case: it also gets a page and a DICOM segmentation, which belongs to the study and
-so holds the patient's name and ID as the study does; all other files and messages hold neither.
---watch says in OUT/status.json how it is, and in OUT/failed why a case failed, which is tried again when its
-files change. SIGTERM ends it after the case at hand.
+Finished cases are skipped; `anomalib-patchgan view out --images FOLDER` writes HTML pages of the results. With DICOM,
+each study is a case and also gets a page and a DICOM segmentation. The segmentation is part of the study and carries the
+patient's name and ID like the rest of it; all other files and messages carry neither.
+--watch reports its state in OUT/status.json and the reason of each failure in OUT/failed; a failed case is tried again
+when its files change. SIGTERM ends it after the current case.
 """
 
 
@@ -63,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="reference masks of the lesions: a folder, FOLDER/*/{case}_seg.nii.gz, or the file of a single case; "
         "results are compared with them in OUT/accuracy",
     )
-    parser.add_argument("--map_type", choices=("float32", "uint8"), default="float32", help="voxels of the heat map")
+    parser.add_argument(
+        "--map_type", choices=("float32", "uint8"), default="float32", help="voxel type of the heat map"
+    )
     parser.add_argument("--batch_size", type=int, default=4, metavar="N", help="slices per call (default: 4)")
     parser.add_argument(
         "--series",
@@ -73,9 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="DICOM series by description or UID, if a study has several; or MODALITY=SERIES for each modality",
     )
     parser.add_argument(
-        "--keep_identity", action="store_true", help="name DICOM cases by patient, and files in messages (default: no)"
+        "--keep_identity",
+        action="store_true",
+        help="name DICOM cases after the patient, and name files in messages (default: no)",
     )
-    parser.add_argument("--force", action="store_true", help="also do the cases that are done")
+    parser.add_argument("--force", action="store_true", help="redo finished cases")
     add_watch_arguments(parser)
 
 

@@ -26,13 +26,13 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
         "--settle",
         type=float,
         metavar="SECONDS",
-        help=f"with --watch: how long the files of a case have to stay as they are (default: {_SETTLE_S:g})",
+        help=f"with --watch: how long a case must be unchanged before it is processed (default: {_SETTLE_S:g})",
     )
     parser.add_argument(
         "--interval",
         type=float,
         metavar="SECONDS",
-        help=f"with --watch: time between two looks at the folder (default: {_INTERVAL_S:g})",
+        help=f"with --watch: time between two scans of the folder (default: {_INTERVAL_S:g})",
     )
 
 
