@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 The file follows the format of anomalib's benchmark; see benchmarks/README.md and benchmarks/phantom.yaml.
-Every finished job is saved at once. Running the same command again does what is missing, failed, or was done by other code
-of its model (unless --accept_older_code).
+Every finished job is saved at once. The same command again does what is missing, failed, or was done by other code of
+its model (unless --accept_older_code).
 """
 
 

@@ -9,8 +9,8 @@ from anomalib_patchgan.failures import FAILURE
 
 _EPILOG = """\
   anomalib-patchgan view out --images FOLDER_OF_THE_IMAGES
-A result file may come from anyone, and the images it names are embedded in the page. Images are therefore only read from
-its own folder and that of --images, at any depth, after `..` and symbolic links are resolved.
+A result file may come from anyone, and the images it names are embedded in the page. Images are therefore only read
+from its own folder and that of --images, at any depth, after `..` and symbolic links are resolved.
 """
 
 

@@ -26,8 +26,8 @@ _EPILOG = """\
   anomalib-patchgan volume --model model.xml --input FOLDER --out out --masks 'FOLDER/*/{case}_seg.nii.gz'
   anomalib-patchgan volume --model model.xml --watch FOLDER --out out
 Finished cases are skipped; `anomalib-patchgan view out --images FOLDER` writes HTML pages of the results. With DICOM,
-each study is a case and also gets a page and a DICOM segmentation. The segmentation is part of the study and carries the
-patient's name and ID like the rest of it; all other files and messages carry neither.
+each study is a case and also gets a page and a DICOM segmentation. The segmentation is part of the study and carries
+the patient's name and ID like the rest of it; all other files and messages carry neither.
 --watch reports its state in OUT/status.json and the reason of each failure in OUT/failed; a failed case is tried again
 when its files change. SIGTERM ends it after the current case.
 """
