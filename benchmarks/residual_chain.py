@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def draw(row: np.ndarray, model: PatchGanModel, image: torch.Tensor, mask: torch.Tensor) -> None:
-    """Draw one image, shape ``(1, 3, H, W)``, with its mask, shape ``(H, W)``, into a row of axes."""
+    """Draw one image, shape `(1, 3, H, W)`, with its mask, shape `(H, W)`, into a row of axes."""
     view = model.view(image)
     maps = [*(evidence(view) / evidence.weight for evidence in model.evidences), model.combine(view)]
     small = F.interpolate(mask[None, None].float(), view.images.shape[-2:], mode="area")[0, 0]

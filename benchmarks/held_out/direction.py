@@ -23,7 +23,7 @@ class Direction:
     needs_volumes = False
 
     def images(self, part: Part) -> Tensor:
-        """What of the data the model sees, shape ``(N, 3, H, W)``, uint8."""
+        """What of the data the model sees, shape `(N, 3, H, W)`, uint8."""
         return part.images
 
     def learning_rate(self, share: float) -> float:
@@ -32,7 +32,7 @@ class Direction:
         return 1.0
 
     def augment(self, images: Tensor) -> Tensor:
-        """Change training images of shape ``(B, 3, H, W)``, in [0, 1], before they are corrupted."""
+        """Change training images of shape `(B, 3, H, W)`, in [0, 1], before they are corrupted."""
         return images
 
     def mask(self, model: PatchGanModel, corrupted: CorruptedBatch, share: float) -> Tensor | None:

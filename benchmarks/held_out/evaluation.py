@@ -25,7 +25,7 @@ def evaluate(
     Args:
         model: The trained model, in the state of a test.
         direction: Which makes the maps.
-        normal: Normal training images of shape ``(N, 3, H, W)``, uint8.
+        normal: Normal training images of shape `(N, 3, H, W)`, uint8.
         part: Images of the held-out patients.
 
     Returns:

@@ -45,7 +45,7 @@ class Head(nn.Module):
         self.last = nn.Sequential(_convolution(3 * WIDTH, WIDTH), nn.Conv2d(WIDTH, 4, 1), nn.PixelShuffle(2))
 
     def forward(self, restored: Tensor) -> Tensor:
-        """Expect residuals of shape ``(B, 1, h, w)`` from restorations of shape ``(B, C, H, W)``."""
+        """Expect residuals of shape `(B, 1, h, w)` from restorations of shape `(B, C, H, W)`."""
         fine = self.fine(F.pixel_unshuffle(restored.mean(dim=1, keepdim=True), self.fold))
         logits = self.last(torch.cat([fine, self.coarse(fine)], dim=1)) + FIRST_LOGIT
         return F.softplus(logits) + FLOOR
@@ -69,7 +69,7 @@ class ExpectedResidual(Restoration):
 
         Args:
             model: The trained model, in the state of a test.
-            images: Normal images of shape ``(N, 3, H, W)``, uint8.
+            images: Normal images of shape `(N, 3, H, W)`, uint8.
             steps: Steps.
             batch_size: Images per step.
         """

@@ -215,7 +215,7 @@ DIRECTIONS: dict[str, type[Direction]] = {
 
 
 def per_image(count: int) -> Tensor:
-    """Uniform random numbers in [0, 1), one for each image, shape ``(B, 1, 1, 1)``."""
+    """Uniform random numbers in [0, 1), one for each image, shape `(B, 1, 1, 1)`."""
     return torch.rand(count, 1, 1, 1)
 
 

@@ -29,25 +29,25 @@ class Alocc(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib's 
     image is anomalous when D does not take its restoration for an original.
 
     Args:
-        image_size: Height and width to which the default pre-processor resizes images; ``None`` leaves them as they
-            are. Both must be multiples of ``2 ** depth`` and of 2 for each of D's strided layers.
+        image_size: Height and width to which the default pre-processor resizes images; `None` leaves them as they
+            are. Both must be multiples of `2 ** depth` and of 2 for each of D's strided layers.
         width: Channels of R's first level; doubled at each further level.
         depth: Levels of R.
         kernel_size: Odd side of R's kernels.
-        decoder_widths: Channels of R's decoder, deepest level first; ``None`` mirrors the encoder.
+        decoder_widths: Channels of R's decoder, deepest level first; `None` mirrors the encoder.
         discriminator_widths: Channels of D's strided layers.
         sigma: Standard deviation of the noise that R learns to remove, for brightness in [0, 1].
         lambda_reconstruction: Weight of R's squared error beside the game against D.
         smoothing: Standard deviation in pixels of the Gaussian that smooths the map; 0 for none.
-        optimizer: ``adamw`` or ``rmsprop``, for both networks.
+        optimizer: `adamw` or `rmsprop`, for both networks.
         lr_discriminator: Learning rate of D.
         weight_decay: Weight decay of both optimizers.
-        **kwargs: ``lr``, ``betas``, ``scheduler``, ``clip_value``, ``pre_processor``, ``post_processor``, ``evaluator``
-            and ``visualizer``, see `TrainedModule`.
+        **kwargs: `lr`, `betas`, `scheduler`, `clip_value`, `pre_processor`, `post_processor`, `evaluator`
+            and `visualizer`, see `TrainedModule`.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
-        DataError: If ``image_size`` does not suit the networks.
+        DataError: If `image_size` does not suit the networks.
 
     Example:
         >>> from anomalib.engine import Engine
@@ -98,7 +98,7 @@ class Alocc(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib's 
         """Train D, then R, on one batch of normal images.
 
         Args:
-            batch: Batch whose ``image`` has shape ``(B, 3, H, W)``, values in [0, 1].
+            batch: Batch whose `image` has shape `(B, 3, H, W)`, values in [0, 1].
             batch_idx: Index of the batch.
 
         Returns:

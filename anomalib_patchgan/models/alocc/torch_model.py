@@ -15,7 +15,7 @@ class AloccModel(CalibratedModel):
     """Denoising reconstructor R without skip connections and discriminator D of the whole input.
 
     D has the layers of PatchGan's, and the mean of its last layer is the one logit of the image. The score is
-    ``r / (r + 1)`` with ``r = -log D(R(x))``, which ranks images as the paper's ``1 - D(R(x))`` does and does not run
+    `r / (r + 1)` with `r = -log D(R(x))`, which ranks images as the paper's `1 - D(R(x))` does and does not run
     into 1; the map is the smoothed absolute residual, calibrated as `CalibratedModel` does it.
 
     Args:
@@ -53,16 +53,16 @@ class AloccModel(CalibratedModel):
         check_multiple("Alocc", (height, width), max(self.reconstructor.stride, self.discriminator.stride))
 
     def disturb(self, images: Tensor) -> Tensor:
-        """Add the noise of training to images of shape ``(B, 3, H, W)``."""
+        """Add the noise of training to images of shape `(B, 3, H, W)`."""
         return images + self.sigma * torch.randn_like(images)
 
     def discriminate(self, images: Tensor) -> Tensor:
-        """One logit for each image of shape ``(B, 3, H, W)``, positive for "original": ``(B,)``."""
+        """One logit for each image of shape `(B, 3, H, W)`, positive for "original": `(B,)`."""
         logits: Tensor = self.discriminator(images)
         return logits.mean((1, 2, 3))
 
     def residuals(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Score ``-log D(R(x))`` of shape ``(B,)`` and uncalibrated map ``(B, 1, H, W)`` of images in [0, 1].
+        """Score `-log D(R(x))` of shape `(B,)` and uncalibrated map `(B, 1, H, W)` of images in [0, 1].
 
         Raises:
             DataError: If the size does not suit the networks.
@@ -74,7 +74,7 @@ class AloccModel(CalibratedModel):
         return nn.functional.softplus(-self.discriminate(restored)), residual
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Predict scores ``(B,)`` and maps ``(B, 1, H, W)`` in [0, 1) for images ``(B, 3, H, W)`` in [0, 1].
+        """Predict scores `(B,)` and maps `(B, 1, H, W)` in [0, 1) for images `(B, 3, H, W)` in [0, 1].
 
         Raises:
             DataError: If the size does not suit the networks.

@@ -22,20 +22,20 @@ class Autoencoder(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anoma
     squared residual of the whole image.
 
     Args:
-        image_size: Height and width to which the default pre-processor resizes images; ``None`` leaves them as they
-            are. Both must be multiples of ``2 ** depth``.
+        image_size: Height and width to which the default pre-processor resizes images; `None` leaves them as they
+            are. Both must be multiples of `2 ** depth`.
         width: Channels of the first level; doubled at each further level.
         depth: Levels of the network.
         kernel_size: Odd side of the kernels.
-        decoder_widths: Channels of the decoder, deepest level first; ``None`` mirrors the encoder.
+        decoder_widths: Channels of the decoder, deepest level first; `None` mirrors the encoder.
         smoothing: Standard deviation in pixels of the Gaussian that smooths the map; 0 for none.
-        scheduler: ``cosine`` lets the learning rate fall towards 0 over ``max_epochs``; ``None`` keeps it.
-        **kwargs: ``optimizer``, ``lr``, ``betas``, ``weight_decay``, ``clip_value``, ``pre_processor``,
-            ``post_processor``, ``evaluator`` and ``visualizer``, see `TrainedModule`.
+        scheduler: `cosine` lets the learning rate fall towards 0 over `max_epochs`; `None` keeps it.
+        **kwargs: `optimizer`, `lr`, `betas`, `weight_decay`, `clip_value`, `pre_processor`,
+            `post_processor`, `evaluator` and `visualizer`, see `TrainedModule`.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
-        DataError: If ``image_size`` does not suit the network.
+        DataError: If `image_size` does not suit the network.
 
     Example:
         >>> from anomalib.engine import Engine
@@ -76,7 +76,7 @@ class Autoencoder(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anoma
         """Train on one batch of normal images.
 
         Args:
-            batch: Batch whose ``image`` has shape ``(B, 3, H, W)``, values in [0, 1].
+            batch: Batch whose `image` has shape `(B, 3, H, W)`, values in [0, 1].
             batch_idx: Index of the batch.
 
         Returns:

@@ -38,7 +38,7 @@ class AutoencoderModel(CalibratedModel):
         check_multiple("Autoencoder", (height, width), self.reconstructor.stride)
 
     def residuals(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean squared residual ``(B,)`` and smoothed squared residual ``(B, 1, H, W)`` of images in [0, 1].
+        """Mean squared residual `(B,)` and smoothed squared residual `(B, 1, H, W)` of images in [0, 1].
 
         Raises:
             DataError: If the size does not suit the network.

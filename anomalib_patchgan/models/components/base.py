@@ -38,7 +38,7 @@ class PluginModule(_Base):
     """Pre-processing, thresholds, metrics, validation and checkpoints; stands left of `AnomalibModule`.
 
     Args:
-        image_size: Height and width to which the default pre-processor resizes images; ``None`` leaves them.
+        image_size: Height and width to which the default pre-processor resizes images; `None` leaves them.
         pre_processor: Pre-processor, or whether to use the default.
         post_processor: Post-processor, or whether to use the default.
         evaluator: Evaluator, or whether to use the default.
@@ -48,10 +48,10 @@ class PluginModule(_Base):
     Attributes:
         resized: Height and width of the images that the model gets, if its own settings say so.
         volume_recipe: How volumes became the images that it was trained on, as a record of
-            `anomalib_patchgan.data.prepare.volume_recipe.VolumeRecipe`; ``None`` if that is not known.
+            `anomalib_patchgan.data.prepare.volume_recipe.VolumeRecipe`; `None` if that is not known.
         training_images: Fingerprint of the images that it was trained on, see
-            `anomalib_patchgan.data.PreparedFolder.training_images`; ``None`` if that is not known.
-        patient_threshold: Threshold of the score of a patient, found by the last validation; ``None`` if the validation
+            `anomalib_patchgan.data.PreparedFolder.training_images`; `None` if that is not known.
+        patient_threshold: Threshold of the score of a patient, found by the last validation; `None` if the validation
             images are not known to be slices of patients, and in checkpoints of older versions.
 
     Raises:
@@ -90,7 +90,7 @@ class PluginModule(_Base):
         """Predict a validation batch as a test batch.
 
         Args:
-            batch: Batch whose ``image`` has shape ``(B, 3, H, W)``, values in [0, 1].
+            batch: Batch whose `image` has shape `(B, 3, H, W)`, values in [0, 1].
             *args: Unused.
             **kwargs: Unused.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class CalibratedModel(nn.Module, ABC):
     """Base of torch models that score an image by non-negative residuals.
 
-    Scores and maps are ``r / (r + scale)``: strictly monotone, in [0, 1), 0.5 where the residual is as large as the
+    Scores and maps are `r / (r + scale)`: strictly monotone, in [0, 1), 0.5 where the residual is as large as the
     largest usual one of normal training images. The two scales are buffers, learned by `calibrate` and stored in the
     checkpoint, so no score depends on other test images.
 
@@ -45,7 +45,7 @@ class CalibratedModel(nn.Module, ABC):
         """
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Check images of shape ``(B, 3, H, W)`` and lay them out as the networks are.
+        """Check images of shape `(B, 3, H, W)` and lay them out as the networks are.
 
         Raises:
             DataError: If the size does not suit the model.
@@ -59,20 +59,20 @@ class CalibratedModel(nn.Module, ABC):
         """Unnormalised scores and maps.
 
         Args:
-            images: Images of shape ``(B, 3, H, W)``, values in [0, 1].
+            images: Images of shape `(B, 3, H, W)`, values in [0, 1].
 
         Returns:
-            Score of shape ``(B,)`` and residual map of shape ``(B, 1, H, W)``, both non-negative.
+            Score of shape `(B,)` and residual map of shape `(B, 1, H, W)`, both non-negative.
         """
 
     def forward(self, images: Tensor) -> InferenceBatch:
         """Predict anomaly scores and maps.
 
         Args:
-            images: Images of shape ``(B, 3, H, W)``, values in [0, 1].
+            images: Images of shape `(B, 3, H, W)`, values in [0, 1].
 
         Returns:
-            ``pred_score`` of shape ``(B,)`` and ``anomaly_map`` of shape ``(B, 1, H, W)``, both in
+            `pred_score` of shape `(B,)` and `anomaly_map` of shape `(B, 1, H, W)`, both in
             [0, 1) and detached.
 
         Raises:
@@ -95,7 +95,7 @@ class CalibratedModel(nn.Module, ABC):
         A scale stays as it was when all residuals are 0 (images without foreground).
 
         Args:
-            images: Normal images of shape ``(B, 3, H, W)``, values in [0, 1].
+            images: Normal images of shape `(B, 3, H, W)`, values in [0, 1].
             quantile: Share of normal scores, and of normal foreground pixels, below the scale.
             batch_size: Images per forward pass.
         """

@@ -12,7 +12,7 @@ SMALLEST = 1e-30
 
 
 def make_blur(sigma: float) -> nn.Module:
-    """Make a Gaussian filter of standard deviation `sigma` in pixels for maps of shape ``(B, 1, H, W)``; 0 for none.
+    """Make a Gaussian filter of standard deviation `sigma` in pixels for maps of shape `(B, 1, H, W)`; 0 for none.
 
     Along columns, then along rows: a Gaussian is separable, and one filter of two dimensions multiplies as many times
     as a kernel has pixels.
@@ -43,7 +43,7 @@ def box_mean(images: Tensor, side: int) -> Tensor:
     Along columns, then along rows, as in `make_blur`.
 
     Args:
-        images: Shape ``(B, C, H, W)``.
+        images: Shape `(B, C, H, W)`.
         side: Odd side in pixels.
 
     Returns:
@@ -79,11 +79,11 @@ def local_range(images: Tensor, size: int = 5) -> Tensor:
     """Brightest minus darkest value around each pixel: the strength of the edges there.
 
     Args:
-        images: Images of shape ``(B, C, H, W)``.
+        images: Images of shape `(B, C, H, W)`.
         size: Odd side of the neighbourhood in pixels.
 
     Returns:
-        Range of the mean over channels, shape ``(B, 1, H, W)``, non-negative.
+        Range of the mean over channels, shape `(B, 1, H, W)`, non-negative.
     """
     grey = images.mean(dim=1, keepdim=True)
     brightest = F.max_pool2d(grey, size, stride=1, padding=size // 2)

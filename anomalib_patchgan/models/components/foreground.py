@@ -15,11 +15,11 @@ def foreground_mask(images: Tensor, threshold: float | None = 0.05) -> Tensor:
     Only cumulative sums and comparisons are used, so that the mask is part of an exported graph.
 
     Args:
-        images: Images of shape ``(B, C, H, W)``, values in [0, 1].
-        threshold: Mean brightness above which a pixel shows tissue; ``None`` takes the whole image, if it is not empty.
+        images: Images of shape `(B, C, H, W)`, values in [0, 1].
+        threshold: Mean brightness above which a pixel shows tissue; `None` takes the whole image, if it is not empty.
 
     Returns:
-        Mask of shape ``(B, 1, H, W)`` holding 0.0 and 1.0.
+        Mask of shape `(B, 1, H, W)` holding 0.0 and 1.0.
 
     Example:
         >>> image = torch.zeros(1, 3, 8, 8)
@@ -41,13 +41,13 @@ def foreground_mask(images: Tensor, threshold: float | None = 0.05) -> Tensor:
 
 
 def fade_from_rim(mask: Tensor, margin: int) -> Tensor:
-    """Weights that grow from 0 at the rim of a mask to 1 at ``margin`` pixels inside it.
+    """Weights that grow from 0 at the rim of a mask to 1 at `margin` pixels inside it.
 
     Skull and skin are restored badly in healthy heads too; a fade keeps lesions near the rim
     visible, which a hard cut loses.
 
     Args:
-        mask: Mask of shape ``(B, 1, H, W)`` holding 0.0 and 1.0.
+        mask: Mask of shape `(B, 1, H, W)` holding 0.0 and 1.0.
         margin: Width of the fade in pixels.
 
     Returns:

@@ -20,8 +20,8 @@ class NormalizedImages(NamedTuple):
     """Images of the same brightness of tissue.
 
     Attributes:
-        images: Shape ``(B, C, H, W)``, values in [0, 1].
-        level: Brightness of each before, shape ``(B, 1, 1, 1)``; 1 if they were not normalised.
+        images: Shape `(B, C, H, W)`, values in [0, 1].
+        level: Brightness of each before, shape `(B, 1, 1, 1)`; 1 if they were not normalised.
     """
 
     images: Tensor
@@ -32,8 +32,8 @@ def normalize_intensity(images: Tensor, brightness: float | None) -> NormalizedI
     """Scale images to the same brightness of tissue.
 
     Args:
-        images: Shape ``(B, C, H, W)``, values in [0, 1].
-        brightness: What the level of each becomes, unless it is clipped; ``None`` leaves images as they are.
+        images: Shape `(B, C, H, W)`, values in [0, 1].
+        brightness: What the level of each becomes, unless it is clipped; `None` leaves images as they are.
 
     Example:
         >>> images, level = normalize_intensity(torch.full((1, 3, 8, 8), 0.7), brightness=0.35)
@@ -56,10 +56,10 @@ def brightness_level(images: Tensor) -> Tensor:
     comparisons only, so that it is part of an exported graph.
 
     Args:
-        images: Images of shape ``(B, C, H, W)``, values in [0, 1].
+        images: Images of shape `(B, C, H, W)`, values in [0, 1].
 
     Returns:
-        Levels of shape ``(B, 1, 1, 1)``, in [0.02, 1].
+        Levels of shape `(B, 1, 1, 1)`, in [0.02, 1].
 
     Example:
         >>> image = torch.zeros(1, 3, 8, 8)
@@ -79,7 +79,7 @@ def brightness_level(images: Tensor) -> Tensor:
 
 
 def _robust_mean(grey: Tensor) -> Tensor:
-    """Mean brightness, weighted with itself, of images of shape ``(B, 1, H, W)``."""
+    """Mean brightness, weighted with itself, of images of shape `(B, 1, H, W)`."""
     limited = grey
     level = grey.amax((1, 2, 3), keepdim=True)
     for _ in range(ROUNDS):

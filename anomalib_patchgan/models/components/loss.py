@@ -12,12 +12,12 @@ def pixel_distance(first: Tensor, second: Tensor, distance: Distance) -> Tensor:
     """Distance of two images per pixel, averaged over channels.
 
     Args:
-        first: Images of shape ``(B, C, H, W)``.
+        first: Images of shape `(B, C, H, W)`.
         second: Images of the same shape.
-        distance: ``l1`` for the absolute, ``l2`` for the squared difference (Eq. 1).
+        distance: `l1` for the absolute, `l2` for the squared difference (Eq. 1).
 
     Returns:
-        Distances of shape ``(B, 1, H, W)``, non-negative.
+        Distances of shape `(B, 1, H, W)`, non-negative.
     """
     difference = first - second
     return (difference.abs() if distance == "l1" else difference.square()).mean(dim=1, keepdim=True)
@@ -34,5 +34,5 @@ class DiscriminatorLoss(nn.Module):
     """
 
     def forward(self, image_logits: Tensor, restored_logits: Tensor) -> Tensor:
-        """Compute the loss from patch logits of shape ``(B, 1, h, w)``."""
+        """Compute the loss from patch logits of shape `(B, 1, h, w)`."""
         return F.softplus(-image_logits).mean() + F.softplus(restored_logits).mean()

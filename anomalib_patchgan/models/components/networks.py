@@ -30,14 +30,14 @@ class Reconstructor(nn.Module):
     Args:
         in_channels: Channels of the image.
         width: Channels of the first level; doubled at each further level.
-        depth: Number of levels. The image must be a multiple of ``2 ** depth``.
+        depth: Number of levels. The image must be a multiple of `2 ** depth`.
         kernel_size: Odd side of the convolution kernels.
-        decoder_widths: Channels of the decoder's levels, deepest first. ``None`` mirrors the encoder.
+        decoder_widths: Channels of the decoder's levels, deepest first. `None` mirrors the encoder.
         skip_connections: Whether the decoder sees the encoder's features; the paper's R has none.
 
     Raises:
-        ConfigurationError: If ``width``, ``depth`` or a width of the decoder is not positive, the kernel is even, or
-            ``decoder_widths`` does not have ``depth`` entries.
+        ConfigurationError: If `width`, `depth` or a width of the decoder is not positive, the kernel is even, or
+            `decoder_widths` does not have `depth` entries.
 
     Example:
         >>> Reconstructor(width=8, depth=2)(torch.rand(1, 3, 32, 48)).shape
@@ -82,7 +82,7 @@ class Reconstructor(nn.Module):
         self.head = nn.Conv2d(channels, in_channels, kernel_size, padding=kernel_size // 2)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Restore images of shape ``(B, C, H, W)``; the result has the same shape, in [0, 1]."""
+        """Restore images of shape `(B, C, H, W)`; the result has the same shape, in [0, 1]."""
         features = self.stem(images)
         skips = []
         for block in self.encoder:
@@ -130,7 +130,7 @@ class PatchDiscriminator(nn.Module):
         widths: Channels of the strided layers. Each halves the image.
 
     Raises:
-        ConfigurationError: If ``widths`` is empty or not positive.
+        ConfigurationError: If `widths` is empty or not positive.
 
     Example:
         >>> PatchDiscriminator()(torch.rand(1, 3, 32, 32)).shape
@@ -156,6 +156,6 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Discriminate images of shape ``(B, C, H, W)``; logits of shape ``(B, 1, h, w)``."""
+        """Discriminate images of shape `(B, C, H, W)`; logits of shape `(B, 1, h, w)`."""
         logits: Tensor = self.layers(images)
         return logits

@@ -20,11 +20,11 @@ def patch_losses(residual: Tensor, patch_size: int) -> Tensor:
     A patch cut off by the right or lower border is averaged over the pixels it has.
 
     Args:
-        residual: Residual map of shape ``(B, 1, H, W)``.
+        residual: Residual map of shape `(B, 1, H, W)`.
         patch_size: Side of a patch in pixels.
 
     Returns:
-        Patch losses of shape ``(B, N)`` with ``N = ceil(H / patch_size) * ceil(W / patch_size)``,
+        Patch losses of shape `(B, N)` with `N = ceil(H / patch_size) * ceil(W / patch_size)`,
         row by row.
 
     Example:
@@ -39,7 +39,7 @@ def patch_losses(residual: Tensor, patch_size: int) -> Tensor:
 
 
 class PatchRanking(nn.Module):
-    """Image score from ranked patch losses, ``L_score = sum_i w_i L_R(patch i)`` (Eq. 5).
+    """Image score from ranked patch losses, `L_score = sum_i w_i L_R(patch i)` (Eq. 5).
 
     The weights are normalised to sum to 1, which changes no ranking of images and keeps the
     score in the unit of the residual. Patches of several sizes are ranked apart, and their scores averaged: a lesion
@@ -48,10 +48,10 @@ class PatchRanking(nn.Module):
     Args:
         patch_size: Side of a patch in pixels, or sides.
         rank_weights: Weight of the most anomalous patch, of the next, and so on; all further
-            patches have weight 0. ``None`` gives the unranked mean of all patches.
+            patches have weight 0. `None` gives the unranked mean of all patches.
 
     Raises:
-        ConfigurationError: If a ``patch_size`` is not positive or there is none, or the weights are empty, negative,
+        ConfigurationError: If a `patch_size` is not positive or there is none, or the weights are empty, negative,
             not finite or all zero.
 
     Example:
@@ -71,12 +71,12 @@ class PatchRanking(nn.Module):
         self.rank_weights = weights
 
     def forward(self, residual: Tensor) -> Tensor:
-        """Score each residual map of shape ``(B, 1, H, W)``; the result has shape ``(B,)``."""
+        """Score each residual map of shape `(B, 1, H, W)`; the result has shape `(B,)`."""
         scores = [self._score(patch_losses(residual, size)) for size in self.patch_sizes]
         return torch.stack(scores).mean(dim=0)
 
     def _score(self, losses: Tensor) -> Tensor:
-        """Score images by the losses of their patches, shape ``(B, N)``."""
+        """Score images by the losses of their patches, shape `(B, N)`."""
         if self.rank_weights is None:
             return losses.mean(dim=1)
         weights = losses.new_tensor(self.weights_for(losses.shape[1]))

@@ -12,10 +12,10 @@ class ResidualMap(nn.Module):
     """Residual of an image, damped where edges make it hard to restore, and smoothed.
 
     Args:
-        distance: Pixel distance, ``l1`` or ``l2``.
+        distance: Pixel distance, `l1` or `l2`.
         edge_damping: The residual is divided by this constant plus the local range of brightness,
             both in [0, 1]: blurred edges are the main false alarm of a small reconstructor.
-            ``None`` leaves the residual as it is.
+            `None` leaves the residual as it is.
         smoothing: Standard deviation in map pixels of the Gaussian that smooths the residual; 0 for none.
 
     Raises:
@@ -41,12 +41,12 @@ class ResidualMap(nn.Module):
         """Compute residual maps.
 
         Args:
-            images: Images of shape ``(B, C, H, W)``, values in [0, 1].
+            images: Images of shape `(B, C, H, W)`, values in [0, 1].
             restored: Their restorations, of the same shape.
             factor: Image pixels along a map pixel.
 
         Returns:
-            Non-negative maps of shape ``(B, 1, H / factor, W / factor)``.
+            Non-negative maps of shape `(B, 1, H / factor, W / factor)`.
         """
         residual = pixel_distance(images, restored, self.distance)
         if factor > 1:

@@ -33,25 +33,25 @@ SchedulerName = Literal["cosine"]
 class TrainedModule(PluginModule):
     """Manual optimization of one or more networks, and calibration on normal images.
 
-    A model ends its ``__init__`` with `configure_training`, and calls in its ``training_step`` first `collect`, then
+    A model ends its `__init__` with `configure_training`, and calls in its `training_step` first `collect`, then
     `take_step` for each network.
 
     Args:
         image_size: See `PluginModule`.
-        optimizer: ``adamw`` or ``rmsprop``, for all networks.
+        optimizer: `adamw` or `rmsprop`, for all networks.
         lr: Learning rate; of R, where D has one of its own.
         betas: Coefficients of AdamW.
         weight_decay: Weight decay.
-        scheduler: ``cosine`` lets learning rates fall towards 0 over ``max_epochs``; ``None`` keeps them, as does a
-            training without ``max_epochs``.
-        clip_value: Largest absolute value of a gradient's element; ``None`` does not clip. The trainer's own
-            ``gradient_clip_val`` has no effect in manual optimization.
-        **kwargs: ``pre_processor``, ``post_processor``, ``evaluator`` and ``visualizer``, see `PluginModule`.
+        scheduler: `cosine` lets learning rates fall towards 0 over `max_epochs`; `None` keeps them, as does a
+            training without `max_epochs`.
+        clip_value: Largest absolute value of a gradient's element; `None` does not clip. The trainer's own
+            `gradient_clip_val` has no effect in manual optimization.
+        **kwargs: `pre_processor`, `post_processor`, `evaluator` and `visualizer`, see `PluginModule`.
 
     Attributes:
         lrs: Learning rate of each network by the name of the argument that sets it, in the order of `trained_networks`;
             a model adds its own.
-        averaging: Decay of the moving averages that are evaluated in the networks' stead; ``None`` for none, unless a
+        averaging: Decay of the moving averages that are evaluated in the networks' stead; `None` for none, unless a
             model has it.
 
     Raises:
@@ -59,7 +59,7 @@ class TrainedModule(PluginModule):
     """
 
     model: CalibratedModel
-    # Arguments of ``__init__`` that the trained networks do not depend on.
+    # Arguments of `__init__` that the trained networks do not depend on.
     used_after_training: ClassVar[frozenset[str]] = frozenset()
     # Arguments beside the learning rates that are worth lowering when training diverges.
     remedies: ClassVar[tuple[str, ...]] = ()
@@ -179,7 +179,7 @@ class TrainedModule(PluginModule):
                 group["lr"] = share * lr
 
     def collect(self, images: Tensor) -> None:
-        """Keep the first normal images of the epoch, shape ``(B, 3, H, W)``, for the calibration."""
+        """Keep the first normal images of the epoch, shape `(B, 3, H, W)`, for the calibration."""
         if sum(map(len, self._normal_images)) < CALIBRATION_IMAGES:
             self._normal_images.append(images.detach())
 
@@ -249,11 +249,11 @@ class TrainedModule(PluginModule):
         self._calibrated = True
 
     def _calibration_images(self) -> Tensor:
-        """Normal images of this epoch, shape ``(B, 3, H, W)``."""
+        """Normal images of this epoch, shape `(B, 3, H, W)`."""
         return torch.cat(list(self._normal_images))[:CALIBRATION_IMAGES]
 
     def _calibrate_on(self, images: Tensor) -> None:
-        """Learn the scales of score and map from normal images of shape ``(B, 3, H, W)``."""
+        """Learn the scales of score and map from normal images of shape `(B, 3, H, W)`."""
         training = self.model.training
         self.model.eval()
         self.model.calibrate(images)
@@ -272,7 +272,7 @@ class TrainedModule(PluginModule):
 
         Args:
             networks: Their states, in the order of `trained_networks`.
-            images: Normal images that the other model was calibrated on, shape ``(B, 3, H, W)``.
+            images: Normal images that the other model was calibrated on, shape `(B, 3, H, W)`.
 
         Raises:
             RuntimeError: If they do not fit.

@@ -30,18 +30,18 @@ class OneClassSvm(PluginModule, AnomalibModule):  # type: ignore[misc]  # anomal
     A baseline of Chen et al. (2025). The training epoch only collects images; scikit-learn fits at its end.
 
     Args:
-        image_size: Height and width to which the default pre-processor resizes images; ``None`` leaves them as they
-            are. Both must be multiples of ``feature_size``.
+        image_size: Height and width to which the default pre-processor resizes images; `None` leaves them as they
+            are. Both must be multiples of `feature_size`.
         feature_size: Side in pixels to which images are averaged down.
-        components: Principal components that are kept, fewer if there are fewer images; ``None`` takes the pixels.
+        components: Principal components that are kept, fewer if there are fewer images; `None` takes the pixels.
         nu: Upper bound of the share of training images outside, in (0, 1].
         max_samples: Images to fit on; of more, a random choice is taken.
         seed: Seed of that choice.
-        **kwargs: ``pre_processor``, ``post_processor``, ``evaluator`` and ``visualizer``, see `PluginModule`.
+        **kwargs: `pre_processor`, `post_processor`, `evaluator` and `visualizer`, see `PluginModule`.
 
     Raises:
         ConfigurationError: If an argument is out of its range, or if it is validated before it was trained.
-        DataError: If ``image_size`` is no multiple of ``feature_size``.
+        DataError: If `image_size` is no multiple of `feature_size`.
 
     Example:
         >>> from anomalib.engine import Engine
@@ -85,7 +85,7 @@ class OneClassSvm(PluginModule, AnomalibModule):  # type: ignore[misc]  # anomal
         """Collect a batch of normal images.
 
         Args:
-            batch: Batch whose ``image`` has shape ``(B, 3, H, W)``, values in [0, 1].
+            batch: Batch whose `image` has shape `(B, 3, H, W)`, values in [0, 1].
             batch_idx: Index of the batch.
 
         Returns:
@@ -93,7 +93,7 @@ class OneClassSvm(PluginModule, AnomalibModule):  # type: ignore[misc]  # anomal
 
         Raises:
             TrainingDivergedError: If a value is NaN or infinite.
-            DataError: If a side of the images is no multiple of ``feature_size``.
+            DataError: If a side of the images is no multiple of `feature_size`.
         """
         features = self.model.features(cast("Tensor", batch.image)).detach().cpu()
         if not torch.isfinite(features).all():

@@ -28,7 +28,7 @@ class OneClassSvmModel(DynamicBufferMixin, CalibratedModel):
 
     Args:
         feature_size: Side in pixels to which images are averaged down.
-        components: Principal components that are kept, fewer if there are fewer images; ``None`` takes the pixels.
+        components: Principal components that are kept, fewer if there are fewer images; `None` takes the pixels.
         nu: Upper bound of the share of training images outside, in (0, 1].
 
     Raises:
@@ -75,10 +75,10 @@ class OneClassSvmModel(DynamicBufferMixin, CalibratedModel):
         check_multiple("OneClassSvm", (height, width), self.feature_size)
 
     def features(self, images: Tensor) -> Tensor:
-        """Average images ``(B, 3, H, W)`` in [0, 1] down and flatten them: ``(B, 3 * feature_size ** 2)``.
+        """Average images `(B, 3, H, W)` in [0, 1] down and flatten them: `(B, 3 * feature_size ** 2)`.
 
         Raises:
-            DataError: If a side of the images is no multiple of ``feature_size``.
+            DataError: If a side of the images is no multiple of `feature_size`.
         """
         height, width = images.shape[-2:]
         self.check_size(height, width)
@@ -86,11 +86,11 @@ class OneClassSvmModel(DynamicBufferMixin, CalibratedModel):
         return F.avg_pool2d(images, (height // self.feature_size, width // self.feature_size)).flatten(1)
 
     def project(self, features: Tensor) -> Tensor:
-        """Principal components ``(B, C)`` of features ``(B, F)``, or the features where none are used."""
+        """Principal components `(B, C)` of features `(B, F)`, or the features where none are used."""
         return features if self.components is None else (features - self.mean) @ self.basis.T
 
     def log_similarity(self, projected: Tensor) -> Tensor:
-        """Logarithm of the weighted kernel sum ``f(x) - b`` of rows ``(B, C)``: ``(B,)``."""
+        """Logarithm of the weighted kernel sum `f(x) - b` of rows `(B, C)`: `(B,)`."""
         # Both centred on a support vector: far from the origin the expanded square would lose its digits.
         origin = self.support_vectors[:1]
         rows, vectors = projected - origin, self.support_vectors - origin
@@ -99,14 +99,14 @@ class OneClassSvmModel(DynamicBufferMixin, CalibratedModel):
         return torch.logsumexp(exponents, dim=1)
 
     def decision_function(self, features: Tensor) -> Tensor:
-        """scikit-learn's decision function of features ``(B, F)``: ``(B,)``, positive for normal images."""
+        """scikit-learn's decision function of features `(B, F)`: `(B,)`, positive for normal images."""
         return self.log_similarity(self.project(features)).exp() + self.intercept
 
     def residuals(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Residual of the kernel sum ``(B,)`` and map ``(B, 1, H, W)`` of images ``(B, 3, H, W)`` in [0, 1].
+        """Residual of the kernel sum `(B,)` and map `(B, 1, H, W)` of images `(B, 3, H, W)` in [0, 1].
 
         Raises:
-            DataError: If a side of the images is no multiple of ``feature_size``.
+            DataError: If a side of the images is no multiple of `feature_size`.
         """
         features = self.features(images)
         projected = self.project(features)
@@ -122,7 +122,7 @@ class OneClassSvmModel(DynamicBufferMixin, CalibratedModel):
         """Fit the components and the machine, keep what they learned, and calibrate.
 
         Args:
-            features: Features of normal images, ``(N, F)`` with N of at least 2.
+            features: Features of normal images, `(N, F)` with N of at least 2.
         """
         rows = features.double().cpu().numpy()
         if self.components is not None:

@@ -45,7 +45,7 @@ def make_reconstructor(
     """Make R.
 
     Args:
-        network: ``folded`` or ``plain``.
+        network: `folded` or `plain`.
         width: Channels of the first level.
         depth: Number of levels.
         fold: Side of the pixel blocks of a folded network.
@@ -70,7 +70,7 @@ def make_discriminator(
     """Make D.
 
     Args:
-        discriminator: ``conditional`` or ``patch``.
+        discriminator: `conditional` or `patch`.
         widths: Channels of its levels.
         reconstructor: R, whose pixel blocks a conditional one shares.
 
@@ -86,7 +86,7 @@ def make_discriminator(
 
 
 def make_evidences(evidences: Sequence[Evidence | Mapping[str, Any]] | None) -> list[Evidence]:
-    """Make the evidences of the argument of that name; ``None`` is the default.
+    """Make the evidences of the argument of that name; `None` is the default.
 
     Raises:
         ConfigurationError: If it is no list of evidences.

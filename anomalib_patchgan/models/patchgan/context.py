@@ -29,7 +29,7 @@ class Context(nn.Module):
 
     Args:
         mirror: Share of the map on the other side of the image's vertical midline that is subtracted: what a brain's
-            both halves have in common is anatomy, not lesion. ``None`` learns it from normal images.
+            both halves have in common is anatomy, not lesion. `None` learns it from normal images.
         margin: Width of the rim of the foreground over which the map fades in, as a fraction of the shorter side: skull
             and skin are conspicuous in healthy heads, too. How much it fades is learned from normal images; a brain
             without its skull hardly needs it.
@@ -61,7 +61,7 @@ class Context(nn.Module):
         """Learn from normal images how much both halves have in common, unless a share was given, and the rim's fade.
 
         Args:
-            maps: Batches of maps of normal images, shape ``(B, 1, H, W)``.
+            maps: Batches of maps of normal images, shape `(B, 1, H, W)`.
             foregrounds: Their masks.
         """
         if self.mirror is None:
@@ -112,7 +112,7 @@ class Context(nn.Module):
         """Correct non-negative maps.
 
         Args:
-            maps: Shape ``(B, 1, H, W)``.
+            maps: Shape `(B, 1, H, W)`.
             foreground: Mask of the same shape holding 0.0 and 1.0.
 
         Returns:
@@ -129,7 +129,7 @@ class Context(nn.Module):
 
 
 def level_of(maps: Tensor, foreground: Tensor) -> Tensor:
-    """Mean of non-negative maps over the foreground, shape ``(B, 1, 1, 1)``, at least 0.001.
+    """Mean of non-negative maps over the foreground, shape `(B, 1, 1, 1)`, at least 0.001.
 
     Example:
         >>> level_of(torch.full((1, 1, 4, 4), 0.5), torch.ones(1, 1, 4, 4)).item()

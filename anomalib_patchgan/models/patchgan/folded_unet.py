@@ -23,14 +23,14 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map ``(B, C, H, W)`` to the same shape."""
+        """Map `(B, C, H, W)` to the same shape."""
         return F.leaky_relu(features + self.body(features), 0.2)
 
 
 class FoldedUNet(nn.Module):
     """U-Net with additive skips (Ronneberger et al., 2015) that works at a fraction of the image's size.
 
-    Blocks of ``fold`` x ``fold`` pixels become channels first (Shi et al., 2016), and channels become pixels at the
+    Blocks of `fold` x `fold` pixels become channels first (Shi et al., 2016), and channels become pixels at the
     end: every pixel is seen and drawn, but no convolution pays for full resolution, where few channels are limited by
     memory and not by arithmetic.
 
@@ -38,9 +38,9 @@ class FoldedUNet(nn.Module):
         in_channels: Channels of the input image.
         out_channels: Channels of the output.
         widths: Channels of the levels; each level after the first halves the features. Sides of the image must be
-            multiples of ``fold * 2 ** (len(widths) - 1)``.
+            multiples of `fold * 2 ** (len(widths) - 1)`.
         fold: Side of the blocks of the input, at least 1.
-        unfold: Side of the blocks of the output, which has ``unfold / fold`` times the input's size.
+        unfold: Side of the blocks of the output, which has `unfold / fold` times the input's size.
         extra_channels: Further input channels of the first convolution, at the folded size, which a subclass gives it.
 
     Raises:
@@ -83,10 +83,10 @@ class FoldedUNet(nn.Module):
         self.head = nn.Conv2d(channels, out_channels * unfold**2, 3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images of shape ``(B, in_channels, H, W)`` to unbounded values.
+        """Map images of shape `(B, in_channels, H, W)` to unbounded values.
 
         Returns:
-            Shape ``(B, out_channels, H * unfold / fold, W * unfold / fold)``.
+            Shape `(B, out_channels, H * unfold / fold, W * unfold / fold)`.
         """
         return self.go_on(self.first(F.pixel_unshuffle(images, self.fold)))
 
@@ -123,7 +123,7 @@ class FoldedReconstructor(FoldedUNet):
         channels: Channels of the image.
 
     Raises:
-        ConfigurationError: If ``width`` or ``depth`` is not positive; see also `FoldedUNet`.
+        ConfigurationError: If `width` or `depth` is not positive; see also `FoldedUNet`.
 
     Example:
         >>> FoldedReconstructor(width=8, depth=2, fold=2)(torch.rand(1, 3, 32, 48)).shape
@@ -136,7 +136,7 @@ class FoldedReconstructor(FoldedUNet):
         self.map_factor = max(fold // 2, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Restore images of shape ``(B, C, H, W)``; the result has the same shape, in [0, 1]."""
+        """Restore images of shape `(B, C, H, W)`; the result has the same shape, in [0, 1]."""
         return torch.sigmoid(super().forward(images))
 
 
@@ -171,12 +171,12 @@ class ConditionalDiscriminator(FoldedUNet):
         """Discriminate images.
 
         Args:
-            images: Images as R saw them, shape ``(B, C, H, W)``, values in [0, 1].
+            images: Images as R saw them, shape `(B, C, H, W)`, values in [0, 1].
             restored: R's restorations, of the same shape.
-            level: Brightness of the images before it was normalised, shape ``(B, 1, 1, 1)``, positive.
+            level: Brightness of the images before it was normalised, shape `(B, 1, 1, 1)`, positive.
 
         Returns:
-            Logits of shape ``(B, 1, H * unfold / fold, W * unfold / fold)``.
+            Logits of shape `(B, 1, H * unfold / fold, W * unfold / fold)`.
         """
         folded = [F.pixel_unshuffle(seen, self.fold) for seen in (images, images - restored)]
         return self.go_on(self._see(torch.cat(folded, dim=1), level))

@@ -49,53 +49,53 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
     `configs/model/patchgan_paper.yaml`.
 
     Args:
-        image_size: Height and width to which the default pre-processor resizes images; ``None``
-            leaves them as they are. Both must be multiples of ``2 ** depth`` times the factor by
+        image_size: Height and width to which the default pre-processor resizes images; `None`
+            leaves them as they are. Both must be multiples of `2 ** depth` times the factor by
             which they are averaged down.
-        network: ``folded`` for networks that fold blocks of pixels into channels first (`FoldedUNet`); ``plain`` for
+        network: `folded` for networks that fold blocks of pixels into channels first (`FoldedUNet`); `plain` for
             the paper's reconstructor.
         width: Channels of R's first level; doubled at each further level.
         depth: Levels of R.
-        fold: Side of the blocks of pixels that are folded; ``None`` takes 4 for slices, less for images whose shorter
+        fold: Side of the blocks of pixels that are folded; `None` takes 4 for slices, less for images whose shorter
             side would fall below 48. Maps are made with two pixels along each block.
         kernel_size: Odd side of a plain R's kernels.
-        decoder_widths: Channels of a plain R's decoder, deepest level first. ``None`` mirrors the encoder.
+        decoder_widths: Channels of a plain R's decoder, deepest level first. `None` mirrors the encoder.
         skip_connections: Whether a plain R's decoder sees the encoder's features of the same size.
-        discriminator: ``conditional`` sees the image and its restoration and is trained to find
-            what was corrupted; ``patch`` is the paper's and sees one image (Eq. 3).
+        discriminator: `conditional` sees the image and its restoration and is trained to find
+            what was corrupted; `patch` is the paper's and sees one image (Eq. 3).
         discriminator_widths: Channels of D's levels.
-        downscale: Whole factor by which images are averaged down before R; ``None`` takes the
+        downscale: Whole factor by which images are averaged down before R; `None` takes the
             largest that leaves at least 192 pixels along the shorter side.
         intensity_normalization: Brightness in (0, 1] that the tissue of every image is scaled to before R, so
-            that a lesion in a dark scan counts as much as in a bright one; ``None`` for none. ``auto`` is 0.35, and
+            that a lesion in a dark scan counts as much as in a bright one; `None` for none. `auto` is 0.35, and
             none where the data module says that its intensities are comparable (`comparable_intensities`).
-        corruption: What corrupts images in training; ``None`` for `ForeignTissue`.
+        corruption: What corrupts images in training; `None` for `ForeignTissue`.
         clean_fraction: Share of training images that stay clean: test images look like them.
-        distance: Pixel distance in the loss, ``l2`` (Eq. 1) or ``l1``.
-        evidences: What speaks for a lesion in an image, each a map that is added to the others; ``None`` for
+        distance: Pixel distance in the loss, `l2` (Eq. 1) or `l1`.
+        evidences: What speaks for a lesion in an image, each a map that is added to the others; `None` for
             `Restoration`, `MaskedRestoration`, `Foreignness` and `Appearance`.
         patch_size: Side of a patch in pixels of the map, before it is enlarged to the image. Patches of several sides
             are ranked apart and their scores averaged; the patch loss takes the largest.
-        rank_weights: Weights of the patches, most anomalous first (Eq. 5); ``None`` for the
+        rank_weights: Weights of the patches, most anomalous first (Eq. 5); `None` for the
             unranked mean.
         foreground_threshold: Brightness in [0, 1], normalised, above which a pixel is tissue;
-            ``None`` takes the whole image.
+            `None` takes the whole image.
         image_context: Power of the map's own mean by which it is divided, so that an image that is unusual everywhere
             (another scanner, another skin tone) does not outrank a local lesion; 0 leaves it as it is.
         lambda_reconstruction: Weight of the pixel loss (lambda of Eq. 4).
         patch_weight: Weight of the patch loss (Eq. 2).
-        adversarial_weight: Weight of the game against a ``patch`` discriminator (Eq. 3); 0 trains
+        adversarial_weight: Weight of the game against a `patch` discriminator (Eq. 3); 0 trains
             R alone.
-        lr_discriminator: Learning rate of D, which is trained only if it plays (``adversarial_weight``) or is asked
+        lr_discriminator: Learning rate of D, which is trained only if it plays (`adversarial_weight`) or is asked
             (`Foreignness`).
-        averaging: Decay of the moving averages of both networks, which are evaluated, saved and exported; ``None``
+        averaging: Decay of the moving averages of both networks, which are evaluated, saved and exported; `None`
             takes the weights of the last step.
-        **kwargs: ``optimizer``, ``lr``, ``betas``, ``weight_decay``, ``scheduler``, ``clip_value``, ``pre_processor``,
-            ``post_processor``, ``evaluator`` and ``visualizer``, see `TrainedModule`.
+        **kwargs: `optimizer`, `lr`, `betas`, `weight_decay`, `scheduler`, `clip_value`, `pre_processor`,
+            `post_processor`, `evaluator` and `visualizer`, see `TrainedModule`.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
-        DataError: If ``image_size`` does not suit the network.
+        DataError: If `image_size` does not suit the network.
 
     Example:
         >>> from anomalib.engine import Engine
@@ -220,7 +220,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         """Train D, then R, on one batch of normal images.
 
         Args:
-            batch: Batch whose ``image`` has shape ``(B, 3, H, W)``, values in [0, 1].
+            batch: Batch whose `image` has shape `(B, 3, H, W)`, values in [0, 1].
             batch_idx: Index of the batch.
 
         Returns:

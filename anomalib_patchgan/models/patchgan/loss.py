@@ -30,7 +30,7 @@ class ReconstructorLoss(nn.Module):
 
     All three are means, so that weights mean the same for a tile and a slice. A mean over equal
     patches is the mean over pixels: Eq. 2 then repeats Eq. 1, and Eq. 4 as printed weighs the
-    residual ``lambda + 1``. The term is kept apart because the paper does.
+    residual `lambda + 1`. The term is kept apart because the paper does.
 
     Args:
         lambda_reconstruction: Lambda of Eq. 4.
@@ -66,13 +66,13 @@ class ReconstructorLoss(nn.Module):
         """Compute the loss.
 
         Args:
-            images: Originals of shape ``(B, C, H, W)``.
+            images: Originals of shape `(B, C, H, W)`.
             restored: R's restorations, of the same shape.
-            restored_logits: D's patch logits of the restorations, shape ``(B, 1, h, w)``; ``None``
+            restored_logits: D's patch logits of the restorations, shape `(B, 1, h, w)`; `None`
                 when the game is not played.
 
         Returns:
-            The terms; ``total`` carries the gradient.
+            The terms; `total` carries the gradient.
         """
         residual = pixel_distance(images, restored, self.distance)
         reconstruction = residual.mean()
@@ -110,8 +110,8 @@ class ForeignLoss(nn.Module):
         """Compute the loss.
 
         Args:
-            logits: D's logits, positive for "original", shape ``(B, 1, h, w)``.
-            change: How much the corruption changed each place (`pixel_distance`, ``l1``), of the same shape.
+            logits: D's logits, positive for "original", shape `(B, 1, h, w)`.
+            change: How much the corruption changed each place (`pixel_distance`, `l1`), of the same shape.
             foreground: Mask of the same shape.
 
         Returns:

@@ -18,7 +18,7 @@ SHRINKING = 4
 
 
 def checkerboard(height: int, width: int) -> Tensor:
-    """Mask of shape ``(1, 1, height, width)``: 1.0 on every second of the square cells, 0.0 on the others.
+    """Mask of shape `(1, 1, height, width)`: 1.0 on every second of the square cells, 0.0 on the others.
 
     Example:
         >>> checkerboard(16, 16).mean().item(), checkerboard(16, 16)[0, 0, 0, :4].tolist()
@@ -33,8 +33,8 @@ def surroundings(images: Tensor, tissue: Tensor) -> Tensor:
     """Mean brightness or colour of the tissue around each place.
 
     Args:
-        images: Shape ``(B, C, H, W)``, values in [0, 1].
-        tissue: Mask of shape ``(B, 1, H, W)``.
+        images: Shape `(B, C, H, W)`, values in [0, 1].
+        tissue: Mask of shape `(B, 1, H, W)`.
 
     Returns:
         Images of the same shape and range.
@@ -56,8 +56,8 @@ def restore_unseen(reconstruct: Callable[[Tensor], Tensor], images: Tensor, tiss
 
     Args:
         reconstruct: R.
-        images: Images as R sees them, shape ``(B, C, H, W)``, values in [0, 1].
-        tissue: Mask of shape ``(B, 1, H, W)``.
+        images: Images as R sees them, shape `(B, C, H, W)`, values in [0, 1].
+        tissue: Mask of shape `(B, 1, H, W)`.
 
     Returns:
         Restorations of the same shape and range.

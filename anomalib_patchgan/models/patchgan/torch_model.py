@@ -29,10 +29,10 @@ class CorruptedBatch(NamedTuple):
     """A training batch: what R restores, what it should become, and where the two differ.
 
     Attributes:
-        images: Partly corrupted images, shape ``(B, C, H, W)``.
+        images: Partly corrupted images, shape `(B, C, H, W)`.
         originals: The images without the corruption, of the same brightness.
-        level: Brightness of the corrupted images before it was normalised, shape ``(B, 1, 1, 1)``.
-        foreground: Mask at the size of maps, shape ``(B, 1, h, w)``.
+        level: Brightness of the corrupted images before it was normalised, shape `(B, 1, 1, 1)`.
+        foreground: Mask at the size of maps, shape `(B, 1, h, w)`.
     """
 
     images: Tensor
@@ -54,9 +54,9 @@ class PatchGanModel(CalibratedModel):
         corruption: What is restored in training.
         clean_fraction: Share of training images that stay clean.
         downscale: Whole factor by which images are averaged down before R; the map is enlarged to the input's size.
-            ``None`` takes the largest that leaves at least 192 pixels along the shorter side.
-        intensity_normalization: Brightness that every image is scaled to before R; ``None`` leaves images as they are.
-        foreground_threshold: Normalised brightness above which a pixel is tissue. ``None`` takes the whole image.
+            `None` takes the largest that leaves at least 192 pixels along the shorter side.
+        intensity_normalization: Brightness that every image is scaled to before R; `None` leaves images as they are.
+        foreground_threshold: Normalised brightness above which a pixel is tissue. `None` takes the whole image.
         evidences: What speaks for a lesion.
         image_context: Power of their sum's mean over the foreground by which it is divided.
         ranking: From the sum to a score, by patches in pixels of the map before it is enlarged.
@@ -159,7 +159,7 @@ class PatchGanModel(CalibratedModel):
         self.ranking.weights_for(rows * columns)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Check images of shape ``(B, 3, H, W)`` and average them down to what R sees.
+        """Check images of shape `(B, 3, H, W)` and average them down to what R sees.
 
         Raises:
             DataError: If the size does not suit the networks.
@@ -172,11 +172,11 @@ class PatchGanModel(CalibratedModel):
         return images.contiguous(memory_format=torch.channels_last)
 
     def shrink(self, values: Tensor) -> Tensor:
-        """Average values of shape ``(B, C, H, W)`` down to the size of maps."""
+        """Average values of shape `(B, C, H, W)` down to the size of maps."""
         return F.avg_pool2d(values, self.map_factor) if self.map_factor > 1 else values
 
     def corrupt(self, images: Tensor, generator: Generator | None = None) -> CorruptedBatch:
-        """Corrupt prepared training images of shape ``(B, 3, H, W)``."""
+        """Corrupt prepared training images of shape `(B, 3, H, W)`."""
         originals, level = normalize_intensity(images, self.intensity_normalization)
         tissue = foreground_mask(originals, self.foreground_threshold)
         foreground = self.shrink(tissue).round()
@@ -200,17 +200,17 @@ class PatchGanModel(CalibratedModel):
         return CorruptedBatch(corrupted, (originals * gain).clamp(0.0, 1.0), level / gain, foreground)
 
     def discriminate(self, images: Tensor, restored: Tensor, level: Tensor) -> Tensor:
-        """Ask D about images and their restorations, each of shape ``(B, 3, H, W)``.
+        """Ask D about images and their restorations, each of shape `(B, 3, H, W)`.
 
         Returns:
-            Logits of shape ``(B, 1, h, w)``, positive for "original".
+            Logits of shape `(B, 1, h, w)`, positive for "original".
         """
         if isinstance(self.discriminator, ConditionalDiscriminator):
             return self.discriminator(images, restored, level)
         return self.discriminator(images)
 
     def view(self, images: Tensor) -> View:
-        """Show images of shape ``(B, 3, H, W)``, values in [0, 1], to the evidences.
+        """Show images of shape `(B, 3, H, W)`, values in [0, 1], to the evidences.
 
         Raises:
             DataError: If the size does not suit the networks.
@@ -228,7 +228,7 @@ class PatchGanModel(CalibratedModel):
         return View(images, restored, foreground, logits, unseen)
 
     def combine(self, view: View) -> Tensor:
-        """Sum of the evidences relative to its level: non-negative maps of shape ``(B, 1, h, w)``."""
+        """Sum of the evidences relative to its level: non-negative maps of shape `(B, 1, h, w)`."""
         maps = torch.stack([evidence(view) for evidence in self.evidences]).sum(dim=0)
         return maps / level_of(maps, view.foreground) ** self.image_context if self.image_context else maps
 
@@ -236,10 +236,10 @@ class PatchGanModel(CalibratedModel):
         """Unnormalised scores and maps.
 
         Args:
-            images: Images of shape ``(B, 3, H, W)``, values in [0, 1].
+            images: Images of shape `(B, 3, H, W)`, values in [0, 1].
 
         Returns:
-            Ranked score of shape ``(B,)`` and map of shape ``(B, 1, H, W)``, both non-negative.
+            Ranked score of shape `(B,)` and map of shape `(B, 1, H, W)`, both non-negative.
         """
         return self._rank(self.view(images), images.shape[-2:])
 

@@ -59,10 +59,10 @@ class SignedModel(nn.Module, ABC):
 
     @abstractmethod
     def measure(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Measure images of shape ``(B, 3, H, W)``: ``(B,)`` and ``(B, 1, H, W)``, values in [0, 1]."""
+        """Measure images of shape `(B, 3, H, W)`: `(B,)` and `(B, 1, H, W)`, values in [0, 1]."""
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Predict scores ``(B,)`` and maps ``(B, 1, H, W)`` in [0, 1] for images ``(B, 3, H, W)`` in [0, 1]."""
+        """Predict scores `(B,)` and maps `(B, 1, H, W)` in [0, 1] for images `(B, 3, H, W)` in [0, 1]."""
         score, pixels = (torch.where(self.inverted, 1 - values, values) for values in self.measure(images))
         return InferenceBatch(pred_score=score.detach(), anomaly_map=pixels.detach())
 
@@ -76,7 +76,7 @@ class SignedRule(Rule):
         """Keep the choice.
 
         Args:
-            sign: One of ``high``, ``low`` and ``learned``.
+            sign: One of `high`, `low` and `learned`.
             high: Word for high values.
             low: Word for low values.
 
@@ -106,7 +106,7 @@ class SignedRule(Rule):
         logger.info("%s: %s is anomalous (AUROC of high values %.3f)", name, low if auroc < 0.5 else high, auroc)  # noqa: PLR2004
 
     def score(self, batch: Batch) -> Tensor:
-        """Score the images of a pre-processed batch, ``(B,)``."""
+        """Score the images of a pre-processed batch, `(B,)`."""
         image = cast("Tensor", batch.image)
         score: Tensor = self.model(image.to(self.device)).pred_score
         return score
@@ -133,10 +133,10 @@ class FileRule(Rule, ABC):
 
     @abstractmethod
     def score_files(self, paths: Sequence[str]) -> Tensor:
-        """Score image files, ``(B,)``, in [0, 1]."""
+        """Score image files, `(B,)`, in [0, 1]."""
 
     def score(self, batch: Batch) -> Tensor:
-        """Score the files of a batch, ``(B,)``.
+        """Score the files of a batch, `(B,)`.
 
         Raises:
             ConfigurationError: The images of the batch are from no files.
@@ -150,12 +150,12 @@ class FileRule(Rule, ABC):
         """Score a batch by its files.
 
         Args:
-            batch: Batch with ``image`` of shape ``(B, 3, H, W)`` and ``image_path``.
+            batch: Batch with `image` of shape `(B, 3, H, W)` and `image_path`.
             *args: Unused.
             **kwargs: Unused.
 
         Returns:
-            The batch with scores ``(B,)`` in [0, 1] and constant maps ``(B, 1, H, W)``.
+            The batch with scores `(B,)` in [0, 1] and constant maps `(B, 1, H, W)`.
         """
         del args, kwargs
         batch = cast("ImageBatch", batch)

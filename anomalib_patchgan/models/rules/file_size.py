@@ -65,7 +65,7 @@ class FileSizeModel(SignedModel):
     """
 
     def measure(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return NaN scores ``(B,)`` and maps ``(B, 1, H, W)`` for images ``(B, 3, H, W)``."""
+        """Return NaN scores `(B,)` and maps `(B, 1, H, W)` for images `(B, 3, H, W)`."""
         unknown = images[:, :1] * float("nan")
         return unknown[:, 0, 0, 0], unknown
 
@@ -75,18 +75,18 @@ class FileSize(FileRule, SignedRule, AnomalibModule):
 
     It looks at no pixel, so it finds no lesion: where it tells normal from anomalous images, the two were collected,
     scaled or compressed differently, and a model that is no better may have learned no more than that. The score is
-    ``size / (size + c)`` in [0, 1), which keeps the order; ``c`` is 1 MiB, 1024 x 1024 pixels or 1 byte per pixel. It
+    `size / (size + c)` in [0, 1), which keeps the order; `c` is 1 MiB, 1024 x 1024 pixels or 1 byte per pixel. It
     predicts image files without a data module, too, but cannot be exported.
 
     Args:
-        sign: ``larger`` or ``smaller`` is anomalous; ``learned`` takes the side with the AUROC of at least 0.5 on the
-            validation images, or ``larger`` when they are all normal.
-        size: ``bytes`` of the file, ``pixels`` of the image as the file holds it, or ``bytes_per_pixel``.
-        **kwargs: ``image_size``, ``pre_processor``, ``post_processor``, ``evaluator`` and ``visualizer``, see
+        sign: `larger` or `smaller` is anomalous; `learned` takes the side with the AUROC of at least 0.5 on the
+            validation images, or `larger` when they are all normal.
+        size: `bytes` of the file, `pixels` of the image as the file holds it, or `bytes_per_pixel`.
+        **kwargs: `image_size`, `pre_processor`, `post_processor`, `evaluator` and `visualizer`, see
             `PluginModule`.
 
     Raises:
-        ConfigurationError: If ``sign`` or ``size`` is none of these; at validation, test or prediction, if the images
+        ConfigurationError: If `sign` or `size` is none of these; at validation, test or prediction, if the images
             are from no files; at export.
         DataError: At validation, test or prediction, if a file is gone or no image.
 
@@ -118,7 +118,7 @@ class FileSize(FileRule, SignedRule, AnomalibModule):
         self.model = FileSizeModel(inverted=self.configure_sign(sign, "larger", "smaller"))
 
     def score_files(self, paths: Sequence[str]) -> Tensor:
-        """Score image files by their size, ``(B,)`` in [0, 1).
+        """Score image files by their size, `(B,)` in [0, 1).
 
         Raises:
             DataError: A file is gone or no image.

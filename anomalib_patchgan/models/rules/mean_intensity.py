@@ -18,7 +18,7 @@ class MeanIntensityModel(SignedModel):
     """
 
     def measure(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean over all pixels ``(B,)`` and over channels ``(B, 1, H, W)`` of images in [0, 1]."""
+        """Mean over all pixels `(B,)` and over channels `(B, 1, H, W)` of images in [0, 1]."""
         return images.mean((1, 2, 3)), images.mean(1, keepdim=True)
 
 
@@ -26,13 +26,13 @@ class MeanIntensity(SignedRule, AnomalibModule):  # type: ignore[misc]  # anomal
     """Trivial rule: the mean brightness of the image is its score, its brightness the map.
 
     Args:
-        sign: ``brighter`` or ``darker`` is anomalous; ``learned`` takes the side with the AUROC of at least 0.5 on the
-            validation images, or ``brighter`` when they are all normal.
-        **kwargs: ``image_size``, ``pre_processor``, ``post_processor``, ``evaluator`` and ``visualizer``, see
+        sign: `brighter` or `darker` is anomalous; `learned` takes the side with the AUROC of at least 0.5 on the
+            validation images, or `brighter` when they are all normal.
+        **kwargs: `image_size`, `pre_processor`, `post_processor`, `evaluator` and `visualizer`, see
             `PluginModule`.
 
     Raises:
-        ConfigurationError: If ``sign`` is none of the three.
+        ConfigurationError: If `sign` is none of the three.
 
     Example:
         >>> from anomalib.engine import Engine

@@ -54,10 +54,10 @@ class MirrorDifferenceModel(nn.Module):
         self.foreground_margin = foreground_margin
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Predict scores ``(B,)`` and maps ``(B, 1, H, W)`` in [0, 1] for images ``(B, 3, H, W)`` in [0, 1].
+        """Predict scores `(B,)` and maps `(B, 1, H, W)` in [0, 1] for images `(B, 3, H, W)` in [0, 1].
 
         Raises:
-            DataError: If a side of the images is no multiple of ``downscale``.
+            DataError: If a side of the images is no multiple of `downscale`.
         """
         size = images.shape[-2:]
         check_multiple("MirrorDifference", (size[0], size[1]), self.downscale)
@@ -84,17 +84,17 @@ class MirrorDifference(Rule, AnomalibModule):  # type: ignore[misc]  # anomalib'
         smoothing: Standard deviation in pixels of the Gaussian that smooths the difference.
         downscale: Whole factor by which images are averaged down before.
         patch_size: Side of a patch in pixels of the downscaled image.
-        rank_weights: Weights of the patches, most anomalous first; ``None`` for their mean.
+        rank_weights: Weights of the patches, most anomalous first; `None` for their mean.
         foreground_threshold: Brightness in [0, 1] above which a pixel is tissue.
-        edge_damping: The difference is divided by this constant plus the local edge strength; ``None`` leaves it.
+        edge_damping: The difference is divided by this constant plus the local edge strength; `None` leaves it.
         foreground_margin: Width, as a fraction of the shorter side, over which the difference fades in from the rim of
             the foreground.
-        **kwargs: ``image_size``, ``pre_processor``, ``post_processor``, ``evaluator`` and ``visualizer``, see
+        **kwargs: `image_size`, `pre_processor`, `post_processor`, `evaluator` and `visualizer`, see
             `PluginModule`.
 
     Raises:
         ConfigurationError: If an argument is out of its range.
-        DataError: If ``image_size`` is no multiple of ``downscale``.
+        DataError: If `image_size` is no multiple of `downscale`.
 
     Example:
         >>> from anomalib.engine import Engine

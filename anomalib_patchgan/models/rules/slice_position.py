@@ -18,7 +18,7 @@ def central_positions(table: pd.DataFrame) -> pd.Series:
     """How near each slice is to the middle of its case.
 
     Args:
-        table: Sample table with the columns ``slice`` (numbers) and ``case`` or, without it, ``patient_id``.
+        table: Sample table with the columns `slice` (numbers) and `case` or, without it, `patient_id`.
 
     Returns:
         1 for the middle between the first and the last slice of the case, 0 for these two, with straight lines
@@ -58,7 +58,7 @@ class SlicePositionModel(nn.Module):
     """
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Return NaN scores ``(B,)`` and maps ``(B, 1, H, W)`` for images ``(B, 3, H, W)``."""
+        """Return NaN scores `(B,)` and maps `(B, 1, H, W)` for images `(B, 3, H, W)`."""
         unknown = images[:, :1] * float("nan")
         return InferenceBatch(pred_score=unknown[:, 0, 0, 0], anomaly_map=unknown)
 
@@ -72,7 +72,7 @@ class SlicePosition(FileRule, AnomalibModule):
     patient, their ends are those of the normal slices. It cannot be exported.
 
     Args:
-        **kwargs: ``image_size``, ``pre_processor``, ``post_processor``, ``evaluator`` and ``visualizer``, see
+        **kwargs: `image_size`, `pre_processor`, `post_processor`, `evaluator` and `visualizer`, see
             `PluginModule`.
 
     Raises:
@@ -109,5 +109,5 @@ class SlicePosition(FileRule, AnomalibModule):
     on_predict_start = on_validation_start
 
     def score_files(self, paths: Sequence[str]) -> Tensor:
-        """Look up the scores of slices, ``(B,)`` in [0, 1]."""
+        """Look up the scores of slices, `(B,)` in [0, 1]."""
         return torch.tensor([self._scores[str(path)] for path in paths])

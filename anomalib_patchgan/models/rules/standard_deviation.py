@@ -20,7 +20,7 @@ class StandardDeviationModel(SignedModel):
         inverted: Whether low values are anomalous.
 
     Raises:
-        ConfigurationError: If ``window`` is even or not positive.
+        ConfigurationError: If `window` is even or not positive.
 
     Example:
         >>> import torch
@@ -36,7 +36,7 @@ class StandardDeviationModel(SignedModel):
         self.window = window
 
     def measure(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Deviation of all pixels ``(B,)`` and of each neighbourhood ``(B, 1, H, W)`` of images in [0, 1]."""
+        """Deviation of all pixels `(B,)` and of each neighbourhood `(B, 1, H, W)` of images in [0, 1]."""
         grey = images.mean(1, keepdim=True)
         score = (grey - grey.mean((1, 2, 3), keepdim=True)).square().mean((1, 2, 3)).sqrt()
         # Not the mean of squares minus the square of the mean, whose digits cancel where the image is smooth.
@@ -52,10 +52,10 @@ class StandardDeviation(SignedRule, AnomalibModule):  # type: ignore[misc]  # an
     """Trivial rule: the standard deviation of the image's brightness is its score, that around each pixel the map.
 
     Args:
-        sign: ``higher`` or ``lower`` is anomalous; ``learned`` takes the side with the AUROC of at least 0.5 on the
-            validation images, or ``higher`` when they are all normal.
+        sign: `higher` or `lower` is anomalous; `learned` takes the side with the AUROC of at least 0.5 on the
+            validation images, or `higher` when they are all normal.
         window: Odd side of the neighbourhood of the map in pixels.
-        **kwargs: ``image_size``, ``pre_processor``, ``post_processor``, ``evaluator`` and ``visualizer``, see
+        **kwargs: `image_size`, `pre_processor`, `post_processor`, `evaluator` and `visualizer`, see
             `PluginModule`.
 
     Raises:

@@ -11,7 +11,7 @@ from anomalib_patchgan.models.patchgan.corruption.corruption import Corruption
 
 
 def grey_images(images: Tensor) -> Tensor:
-    """Say which images of shape ``(B, C, H, W)`` have equal channels: booleans of shape ``(B, 1, 1, 1)``."""
+    """Say which images of shape `(B, C, H, W)` have equal channels: booleans of shape `(B, 1, 1, 1)`."""
     return (images.amax(1, keepdim=True) - images.amin(1, keepdim=True)).amax((1, 2, 3), keepdim=True) < 1 / 255
 
 

@@ -18,14 +18,14 @@ def draw_outlines(
     """Draw one spot per image, irregular and with a soft edge.
 
     Args:
-        images: Images of shape ``(B, C, H, W)``.
-        foreground: Mask of shape ``(B, 1, H, W)``; centres lie in it.
+        images: Images of shape `(B, C, H, W)`.
+        foreground: Mask of shape `(B, 1, H, W)`; centres lie in it.
         large: Share of spots as large as the image or nearly so.
         softness: Width of the softest edge, relative to the spot's radius.
         generator: Source of randomness.
 
     Returns:
-        Opacities of shape ``(B, 1, H, W)``, in [0, 1] and 0 outside the foreground.
+        Opacities of shape `(B, 1, H, W)`, in [0, 1] and 0 outside the foreground.
 
     Example:
         >>> images, foreground = torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32)
@@ -53,12 +53,12 @@ def draw_outlines(
 
 
 def uniform(images: Tensor, generator: Generator | None) -> Tensor:
-    """One number in [0, 1) per image, shape ``(B, 1, 1, 1)``."""
+    """One number in [0, 1) per image, shape `(B, 1, 1, 1)`."""
     return torch.rand((len(images), 1, 1, 1), generator=generator, device=images.device)
 
 
 def share(images: Tensor, probability: float, generator: Generator | None) -> Tensor:
-    """Choose images with a probability: booleans of shape ``(B, 1, 1, 1)``."""
+    """Choose images with a probability: booleans of shape `(B, 1, 1, 1)`."""
     return uniform(images, generator) < probability
 
 

@@ -82,7 +82,7 @@ class Appearance(Evidence):
         self.register_buffer("reference", torch.tensor(0.0))
 
     def features(self, view: View) -> Tensor:
-        """Features of every map pixel, shape ``(B, 7, h, w)``."""
+        """Features of every map pixel, shape `(B, 7, h, w)`."""
         images = F.avg_pool2d(view.images, view.factor)
         grey = images.mean(dim=1, keepdim=True)
         # Differences, not channels: those of a grey image are 0, and its brightness counts once.
@@ -95,7 +95,7 @@ class Appearance(Evidence):
         return torch.cat([*fine, *coarse, spread], dim=1)
 
     def log_density(self, features: Tensor) -> Tensor:
-        """Log density of features of shape ``(B, 7, h, w)`` up to a constant: shape ``(B, 1, h, w)``."""
+        """Log density of features of shape `(B, 7, h, w)` up to a constant: shape `(B, 1, h, w)`."""
         distances = F.conv2d(features, self.projections, self.offsets).square()
         # A convolution with ones, because summing over some channels would have the exported graph reorder all of them.
         ones = torch.eye(self.components).to(distances).repeat_interleave(FEATURES, dim=1)[..., None, None]

@@ -20,11 +20,11 @@ class View(NamedTuple):
     """What evidences see of a batch.
 
     Attributes:
-        images: Images as R sees them, of one brightness of tissue, shape ``(B, C, H, W)``, values in [0, 1].
+        images: Images as R sees them, of one brightness of tissue, shape `(B, C, H, W)`, values in [0, 1].
         restored: R's restorations, of the same shape and range.
-        foreground: Mask at the size of maps, shape ``(B, 1, h, w)``, holding 0.0 and 1.0; ``H`` is a multiple of ``h``.
-        logits: D's logits at the size of maps, positive for "original"; ``None`` if nothing asks for them.
-        unseen: R's restorations of what was masked (`restore_unseen`), of the images' shape; ``None`` if nothing asks.
+        foreground: Mask at the size of maps, shape `(B, 1, h, w)`, holding 0.0 and 1.0; `H` is a multiple of `h`.
+        logits: D's logits at the size of maps, positive for "original"; `None` if nothing asks for them.
+        unseen: R's restorations of what was masked (`restore_unseen`), of the images' shape; `None` if nothing asks.
     """
 
     images: Tensor
@@ -80,7 +80,7 @@ class Evidence(nn.Module, ABC):
             view: The batch.
 
         Returns:
-            Non-negative maps of shape ``(B, 1, h, w)``. No branch may depend on values: it is part of exported graphs.
+            Non-negative maps of shape `(B, 1, h, w)`. No branch may depend on values: it is part of exported graphs.
         """
 
     def learn(self, views: Sequence[View]) -> None:
@@ -105,7 +105,7 @@ class Evidence(nn.Module, ABC):
             self.scale.fill_(float(np.quantile(values, QUANTILE)))
 
     def forward(self, view: View) -> Tensor:
-        """Weighted maps of shape ``(B, 1, h, w)``, 0 outside the foreground.
+        """Weighted maps of shape `(B, 1, h, w)`, 0 outside the foreground.
 
         The weight stands for what normal tissue reaches at its most conspicuous, before it is corrected by its context.
         """

@@ -11,11 +11,11 @@ class Restoration(Evidence):
     """Distance of an image to its restoration (Eqs. 1 and 5 of Chen et al., 2025).
 
     Args:
-        distance: See `ResidualMap`, as the next two; ``l2`` is the paper's.
-        edge_damping: Constant of the damping at edges; ``None`` for none.
+        distance: See `ResidualMap`, as the next two; `l2` is the paper's.
+        edge_damping: Constant of the damping at edges; `None` for none.
         smoothing: Standard deviation of the smoothing in map pixels.
         mirror: Share of the mirrored map that is subtracted, see `Context`: what R restores badly on both sides is
-            anatomy. ``None`` learns it.
+            anatomy. `None` learns it.
         margin: Width of the rim over which the map fades in.
         weight: Weight in the sum.
         power: See `Evidence`; 1 is the paper's.
