@@ -27,7 +27,7 @@ def check_anomalib_version() -> None:
     except PackageNotFoundError as error:
         msg = (
             "anomalib is not installed; without it models can only be run, as exported: pip install anomalib-patchgan "
-            "with all it depends on"
+            "with all it depends on."
         )
         raise UnsupportedVersionError(msg) from error
     if not SpecifierSet(SUPPORTED_ANOMALIB).contains(found, prereleases=True):

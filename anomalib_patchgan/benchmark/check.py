@@ -62,11 +62,11 @@ def check_plan(plan: Plan) -> Plan:
             msg = (
                 f"models on data {data!r} give maps of different sizes "
                 f"({', '.join(f'{model}: {size}' for model, size in texts.items())}): set evaluation_size: "
-                f"[height, width], at which all of them are compared"
+                f"[height, width], at which all of them are compared."
             )
             raise ConfigurationError(msg)
     if any(spec.accelerator == "cuda" for spec in plan.jobs) and not torch.cuda.is_available():
-        msg = "accelerator is cuda, but torch finds no GPU: set accelerator: cpu"
+        msg = "accelerator is cuda, but torch finds no GPU: set accelerator: cpu."
         raise ConfigurationError(msg)
     return replace(plan, jobs=tuple(jobs))
 
@@ -85,13 +85,13 @@ def _check_trainer(spec: JobSpec) -> None:
     trainer = spec.trainer or {}
     known = set(inspect.signature(Trainer).parameters) - _OWN_TRAINER_ARGUMENTS
     if unknown := sorted(set(trainer) - known):
-        msg = f"model {spec.model!r}: trainer does not take {', '.join(unknown)} in a benchmark"
+        msg = f"model {spec.model!r}: trainer does not take {', '.join(unknown)} in a benchmark."
         raise ConfigurationError(msg)
     epochs, every = (int(trainer.get(key) or 1) for key in ("max_epochs", "check_val_every_n_epoch"))
     if epochs > every and epochs % every:
         msg = (
             f"model {spec.model!r}: max_epochs={epochs} is no multiple of check_val_every_n_epoch={every}, so the "
-            f"last epochs would be trained and never chosen"
+            f"last epochs would be trained and never chosen."
         )
         raise ConfigurationError(msg)
 
@@ -162,6 +162,6 @@ def set_up(data: AnomalibDataModule) -> None:
     if shared := validation & test:
         msg = (
             f"validation and test share {len(shared)} images, such as {min(shared)}: choose another val_split_mode, so "
-            f"that nothing is chosen on test images"
+            f"that nothing is chosen on test images."
         )
         raise ConfigurationError(msg)

@@ -115,5 +115,5 @@ def _read_included(path: Path, key: str, name: object) -> Mapping[str, Any]:
     known = isinstance(content, dict) and set(content) <= _KEYS and isinstance(content.get("class_path"), str)
     if known and isinstance(content.get("init_args", {}), dict):
         return content
-    msg = f"{path}: {key} includes {file}, which must hold class_path and init_args and nothing else"
+    msg = f"{path}: {key} includes {file}, which must hold class_path and init_args and nothing else."
     raise ConfigurationError(msg)

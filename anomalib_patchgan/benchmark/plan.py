@@ -49,7 +49,7 @@ def read_plan(path: Path, root: str | None = None) -> Plan:
     # Through JSON, in which results are written: dates become texts.
     config = json.loads(json.dumps(read_yaml(path, f"{path}"), default=str))
     if not isinstance(config, dict) or not isinstance(config.get("benchmark"), dict):
-        msg = f"{path} is no benchmark: it needs `benchmark` with `model` and `data`, as for anomalib's benchmark"
+        msg = f"{path} is no benchmark: it needs `benchmark` with `model` and `data`, as for anomalib's benchmark."
         raise ConfigurationError(msg)
     accelerators = config.get("accelerator", "cpu")
     accelerators = accelerators if isinstance(accelerators, list) else [accelerators]

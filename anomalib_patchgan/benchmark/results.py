@@ -133,19 +133,19 @@ def read_job(path: Path) -> JobResult | None:
     if content is None:
         return None
     if content.pop("format", None) != FORMAT:
-        msg = f"{path} is not a job of this version's benchmark (format {FORMAT}): run the benchmark with --force"
+        msg = f"{path} is not a job of this version's benchmark (format {FORMAT}): run the benchmark with --force."
         raise DataError(msg)
     try:
         result = JobResult(**content)
     except TypeError as error:
-        msg = f"{path} is not a whole job of a benchmark ({error}): delete it and run the benchmark again"
+        msg = f"{path} is not a whole job of a benchmark ({error}): delete it and run the benchmark again."
         raise DataError(msg) from error
     if wrong := _wrong_fields(result):
-        msg = f"{path} is not a whole job of a benchmark ({wrong}): delete it and run the benchmark again"
+        msg = f"{path} is not a whole job of a benchmark ({wrong}): delete it and run the benchmark again."
         raise DataError(msg)
     # Its images are looked for under this name and embedded into the report: it must not lead elsewhere.
     if result.id != path.stem:
-        msg = f"{path} is the job {result.id!a}, not that of its name: delete it and run the benchmark again"
+        msg = f"{path} is the job {result.id!a}, not that of its name: delete it and run the benchmark again."
         raise DataError(msg)
     return result
 
@@ -184,7 +184,7 @@ def read_scores(path: Path) -> JobScores:
     try:
         return JobScores(**_read_arrays(path), **(_read_arrays(examples) if examples.is_file() else {}))
     except TypeError as error:
-        msg = f"{path} is not of this version's benchmark ({error}): run the benchmark again with --force"
+        msg = f"{path} is not of this version's benchmark ({error}): run the benchmark again with --force."
         raise DataError(msg) from error
 
 
@@ -205,10 +205,10 @@ def _read_arrays(path: Path) -> dict[str, NDArray]:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError as error:
-        msg = f"No raw scores at {path}: run the benchmark again with the same --out, which makes what is missing"
+        msg = f"No raw scores at {path}: run the benchmark again with the same --out, which makes what is missing."
         raise DatasetNotFoundError(msg) from error
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        msg = f"{path} is damaged ({error}): delete it and its JSON file and run the benchmark again"
+        msg = f"{path} is damaged ({error}): delete it and its JSON file and run the benchmark again."
         raise DataError(msg) from error
 
 
@@ -224,14 +224,14 @@ def read_run(run: Path) -> tuple[dict[str, Any], list[JobResult]]:
     """
     description = read_json(run / RUN)
     if description is None:
-        msg = f"No benchmark run at {run.absolute()}: it holds no {RUN}; give the --out of `benchmark`"
+        msg = f"No benchmark run at {run.absolute()}: it holds no {RUN}; give the --out of `benchmark`."
         raise DatasetNotFoundError(msg)
     wrong = [name for name in ("jobs", "models", "older_code") if not isinstance(description.get(name, []), list)]
     if wrong:
-        msg = f"{run / RUN} is not of a benchmark ({', '.join(wrong)} must be a list): run the benchmark again"
+        msg = f"{run / RUN} is not of a benchmark ({', '.join(wrong)} must be a list): run the benchmark again."
         raise DataError(msg)
     results = read_jobs(run)
     if not results:
-        msg = f"No finished job in {run.absolute() / JOBS}: run the benchmark first"
+        msg = f"No finished job in {run.absolute() / JOBS}: run the benchmark first."
         raise DatasetNotFoundError(msg)
     return description, results

@@ -52,7 +52,7 @@ def check_networks(job: JobSpec, own: jsonargparse.Namespace, source: jsonargpar
         msg = f"{how}: it is a {cls.__name__}, the other a {other.__name__}"
         raise ConfigurationError(msg)
     if not issubclass(cls, TrainedModule):
-        msg = f"{how}: a {cls.__name__} has none that can be taken over; let it train its own"
+        msg = f"{how}: a {cls.__name__} has none that can be taken over; let it train its own."
         raise ConfigurationError(msg)
     if different := cls.differences_in_training(own.init_args.as_dict(), source.init_args.as_dict()):
         msg = f"{how}: they differ in what changes the training: {', '.join(different)}"
@@ -100,7 +100,7 @@ class TakeNetworks(Callback):
         try:
             pl_module.take_over(**torch.load(self.path, weights_only=True, map_location="cpu"))
         except FileNotFoundError as error:
-            msg = f"no networks at {self.path}: the job that trains them failed; the same command tries again"
+            msg = f"no networks at {self.path}: the job that trains them failed; the same command tries again."
             raise DatasetNotFoundError(msg) from error
         except (
             pickle.UnpicklingError,
@@ -111,5 +111,5 @@ class TakeNetworks(Callback):
             ValueError,
             AttributeError,
         ) as error:
-            msg = f"{self.path} holds no networks that fit ({one_line(error)[:200]}): delete it and run again"
+            msg = f"{self.path} holds no networks that fit ({one_line(error)[:200]}): delete it and run again."
             raise DataError(msg) from error

@@ -52,7 +52,7 @@ def read_split(samples: pd.DataFrame, image_paths: Sequence[str]) -> SplitTable:
     """
     table = samples.drop_duplicates("image_path").set_index("image_path")
     if missing := set(image_paths) - set(table.index):
-        msg = f"{min(missing)} is not in the sample table of its data module"
+        msg = f"{min(missing)} is not in the sample table of its data module."
         raise DataError(msg)
     table = table.loc[list(image_paths)]
     known = [name for name in ("patient_id", "case") if name in table.columns]

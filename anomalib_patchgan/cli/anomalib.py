@@ -68,7 +68,7 @@ class PatchGanCLI(AnomalibCLI):
         for option in ("optimizer", "lr_scheduler"):
             # anomalib 2.7: `fit` crashes on them and `train` ignores them.
             if self._get(self.config, option) is not None:
-                msg = f"--{option} has no effect in anomalib; set the learning rate under model.init_args instead"
+                msg = f"--{option} has no effect in anomalib; set the learning rate under model.init_args instead."
                 raise ConfigurationError(msg)
         self._check_checkpoint()
 
@@ -135,7 +135,7 @@ class PatchGanCLI(AnomalibCLI):
             CompressionType.INT8_ACQ,
         }
         if needs_images and self.datamodule is None:
-            msg = f"{self.subcommand} needs images for this: name a data module and its folder with --data"
+            msg = f"{self.subcommand} needs images for this: name a data module and its folder with --data."
             raise ConfigurationError(msg)
         if isinstance(self.datamodule, (str, Path)):
             images = PredictionImages(self.datamodule)

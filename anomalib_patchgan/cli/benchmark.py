@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         PatchGanError: The run folder or the data cannot be used.
     """
     if args.force and args.accept_older_code:
-        msg = "--force does every job again, --accept_older_code keeps results: give one of the two"
+        msg = "--force does every job again, --accept_older_code keeps results: give one of the two."
         raise ConfigurationError(msg)
     load_anomalib()
 
@@ -122,5 +122,5 @@ def _write_description(folder: Path, plan: "Plan", command_line: str, older: Seq
             },
         )
     except OSError as error:
-        msg = f"{folder} cannot be written to ({error.strerror}): give another --out"
+        msg = f"{folder} cannot be written to ({error.strerror}): give another --out."
         raise ConfigurationError(msg) from error

@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
             # That of a former run would be taken for one of this.
             (out / SHEET).unlink(missing_ok=True)
     except OSError as error:
-        msg = f"{out} cannot be written to ({error.strerror}): give another --out"
+        msg = f"{out} cannot be written to ({error.strerror}): give another --out."
         raise ConfigurationError(msg) from error
     Console().print(make_table(found))
     sys.stdout.write("".join(f"{line}\n" for line in conclude(found)))

@@ -32,7 +32,7 @@ def configs_folder() -> Path:
     for folder in (package / "configs", package.parent / "configs"):
         if folder.is_dir():
             return folder
-    msg = f"no configs folder in {package} nor beside it; reinstall: pip install --force-reinstall anomalib-patchgan"
+    msg = f"no configs folder in {package} nor beside it; reinstall: pip install --force-reinstall anomalib-patchgan."
     raise ConfigurationError(msg)
 
 
@@ -124,13 +124,13 @@ def copy_config(name: str, folder: Path, *, force: bool = False) -> Path:
     """
     target = folder / find_config(name).name
     if target.exists() and not force:
-        msg = f"{target} exists already; pass --force to overwrite it, or another folder after --copy"
+        msg = f"{target} exists already; pass --force to overwrite it, or another folder after --copy."
         raise ConfigurationError(msg)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(target, read_config(name).encode())
     except OSError as error:
-        msg = f"cannot write {target}: {error.strerror}; pass another folder after --copy"
+        msg = f"cannot write {target}: {error.strerror}; pass another folder after --copy."
         raise ConfigurationError(msg) from error
     return target
 
@@ -172,7 +172,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.name is None:
         if args.copy is not None or args.force:
-            msg = "--copy and --force need the name of a configuration: anomalib-patchgan configs NAME --copy [FOLDER]"
+            msg = "--copy and --force need the name of a configuration: anomalib-patchgan configs NAME --copy [FOLDER]."
             raise ConfigurationError(msg)
         configs = list_configs()
         width = max(map(len, configs), default=0)

@@ -98,7 +98,7 @@ def plan_bundle(args: argparse.Namespace) -> BundlePlan | None:
     if args.bundle is None:
         for name in ("bundle_form", "sign_key", "licence_note"):
             if getattr(args, name) is not None:
-                msg = f"--{name} is of use with --bundle FILE only"
+                msg = f"--{name} is of use with --bundle FILE only."
                 raise ConfigurationError(msg)
         return None
     path = args.bundle.expanduser()
@@ -108,7 +108,7 @@ def plan_bundle(args: argparse.Namespace) -> BundlePlan | None:
     form = args.bundle_form or "FP32"
     # FP32 is always exported.
     if form not in {"FP32", *(args.compression or ())}:
-        msg = f"--bundle_form {form} takes a --compression that names it, too"
+        msg = f"--bundle_form {form} takes a --compression that names it, too."
         raise ConfigurationError(msg)
     return BundlePlan(
         path=path,

@@ -98,7 +98,7 @@ def read_options(args: argparse.Namespace) -> PrepareOptions:
     path = Path(args.preview).expanduser() if args.preview else None
     if path is not None and path.suffix.lower() != ".png":
         # Found out now, not after hours of preparing.
-        msg = f"--preview writes a PNG file, got {path}: give it a name that ends in .png"
+        msg = f"--preview writes a PNG file, got {path}: give it a name that ends in .png."
         raise ConfigurationError(msg)
     workers = None if args.workers is None else int(args.workers)
     return PrepareOptions(workers, shard, args.preview is not None, path)
@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     # No base class of its own: whatever can prepare is prepared.
     data: Any = make_data_module(args.data_options)
     if not callable(getattr(data, "prepare", None)):
-        msg = f"{type(data).__name__} needs no preparing: it reads its files as they are; train on it directly"
+        msg = f"{type(data).__name__} needs no preparing: it reads its files as they are; train on it directly."
         raise ConfigurationError(msg)
     manifest = data.prepare(workers=options.workers, shard=options.shard)
     root = data.prepared_root

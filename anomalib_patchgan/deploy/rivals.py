@@ -105,7 +105,7 @@ def read_rivals(path: Path) -> dict[str, dict[str, Any]]:
             raise ConfigurationError(expected)
         name = str(entry.get("name", entry.get("class_path")))
         if not isinstance(entry.get("class_path"), str) or name in rivals:
-            msg = f"{expected}; each name once"
+            msg = f"{expected}; each name once."
             raise ConfigurationError(msg)
         arguments = entry.get("init_args") or {}
         if not isinstance(arguments, Mapping):
@@ -186,7 +186,7 @@ def registered_name(class_path: str) -> str:
     plain = class_path.rpartition(".")[2].replace("_", "").lower()
     known = {model.__name__.lower(): model.__name__ for model in AnomalibModule.__subclasses__()}
     if plain not in known:
-        msg = f"there is no class_path {class_path} among anomalib's and the plugin's models"
+        msg = f"there is no class_path {class_path} among anomalib's and the plugin's models."
         raise ConfigurationError(msg)
     return known[plain]
 

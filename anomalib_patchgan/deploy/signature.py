@@ -48,7 +48,7 @@ def _read_key(path: Path, half: Literal["private", "public"], remedy: str) -> An
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
     except ImportError as error:
-        msg = f"signatures need cryptography ({error}): pip install cryptography"
+        msg = f"signatures need cryptography ({error}): pip install cryptography."
         raise ConfigurationError(msg) from error
     content = read_bytes(path, _LIMITS)
     try:

@@ -175,7 +175,7 @@ def openvino_latency(xml: Path, size: tuple[int, int], threads: int, repetitions
         PatchGanError: OpenVINO cannot run it.
     """
     if not xml.is_file():
-        msg = f"There is no OpenVINO model at {xml}: export the model first"
+        msg = f"There is no OpenVINO model at {xml}: export the model first."
         raise DatasetNotFoundError(msg)
     times = run_profile(
         "latency", models={"model": str(xml)}, size=list(size), threads=threads, repetitions=repetitions, warmup=warmup,

@@ -20,7 +20,7 @@ def require_finite(values: NDArray, name: str) -> None:
     """
     bad = values.size - np.count_nonzero(np.isfinite(values))
     if bad:
-        msg = f"{bad} of {values.size} {name} are NaN or infinite: train again with a lower learning rate"
+        msg = f"{bad} of {values.size} {name} are NaN or infinite: train again with a lower learning rate."
         raise DataError(msg)
 
 

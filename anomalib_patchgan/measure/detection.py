@@ -39,7 +39,7 @@ def f1_threshold(scores: NDArray, labels: NDArray[np.bool_]) -> float:
     """
     scores, labels = _checked(scores, labels)
     if not scores.size:
-        msg = "There is no validation image to choose a threshold on: give the data module a validation split"
+        msg = "There is no validation image to choose a threshold on: give the data module a validation split."
         raise DataError(msg)
     if not labels.any():
         return float(np.nextafter(scores.max(), np.inf))

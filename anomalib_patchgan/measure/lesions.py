@@ -83,10 +83,10 @@ def count_spots(
     """
     require_finite(values, "values of the map")
     if values.shape != lesion.shape or values.ndim != NEIGHBOURS.ndim:
-        msg = f"The map {values.shape} and the lesions {lesion.shape} are no volumes of one size: resample one of them"
+        msg = f"The map {values.shape} and the lesions {lesion.shape} are no volumes of one size: resample one of them."
         raise DataError(msg)
     if not (np.diff(thresholds) < 0).all():
-        msg = "The thresholds must fall: sort them from the highest to the lowest"
+        msg = "The thresholds must fall: sort them from the highest to the lowest."
         raise DataError(msg)
     numbered = _components(lesion, smallest)
     hits = np.zeros(len(thresholds), np.int64)
@@ -124,7 +124,7 @@ def operating_point(
     """
     lesions = np.array([case.lesions for case in cases], np.float64)
     if not lesions.any():
-        msg = "No case has a lesion of a size that counts: give cases with a segmentation"
+        msg = "No case has a lesion of a size that counts: give cases with a segmentation."
         raise DataError(msg)
     hits, false_spots = (np.stack([getattr(case, name) for case in cases]) for name in ("hits", "false_spots"))
     sensitivity = np.full(hits.shape, np.nan)

@@ -54,7 +54,7 @@ def pixel_threshold(maps: NDArray, masks: NDArray[np.bool_]) -> float:
     """
     maps, masks = _checked(maps, masks)
     if not maps.size:
-        msg = "There is no validation map to choose a threshold on: give the data module a validation split"
+        msg = "There is no validation map to choose a threshold on: give the data module a validation split."
         raise DataError(msg)
     if not masks.any():
         return float(np.nextafter(maps.max(), np.float32(np.inf)))
@@ -166,7 +166,7 @@ def _quantiles(values: NDArray[np.float32], number: int) -> NDArray[np.float32]:
 
 def _checked(maps: NDArray, masks: NDArray) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     if maps.shape != masks.shape:
-        msg = f"The maps {maps.shape} and the masks {masks.shape} have different sizes: resize the masks to the maps"
+        msg = f"The maps {maps.shape} and the masks {masks.shape} have different sizes: resize the masks to the maps."
         raise DataError(msg)
     maps = np.asarray(maps, dtype=np.float32)
     curves.require_finite(maps, "values of the maps")

@@ -100,7 +100,7 @@ def merge_runs(runs: Sequence[Path], reference: str | None = None) -> Merged:
         DataError: A job's file is not usable.
     """
     if not runs:
-        msg = "No run folder is given: name at least one --out of `benchmark`"
+        msg = "No run folder is given: name at least one --out of `benchmark`."
         raise ConfigurationError(msg)
     jobs: dict[str, Job] = {}
     descriptions: dict[Path, Mapping[str, Any]] = {}
@@ -110,7 +110,7 @@ def merge_runs(runs: Sequence[Path], reference: str | None = None) -> Merged:
         wanted = description.get("jobs", [result.id for result in results])
         kept = [result for result in results if result.id in wanted]
         if not kept:
-            msg = f"No job in {run.absolute() / JOBS} is of the configuration in its run.json: run the benchmark again"
+            msg = f"No job in {run.absolute() / JOBS} is of the configuration in its run.json: run the benchmark again."
             raise DatasetNotFoundError(msg)
         if len(kept) < len(results):
             notes.append(f"{len(results) - len(kept)} jobs of earlier settings or code in {run.name} are left out.")
@@ -187,7 +187,7 @@ def _choose(first: Job | None, second: Job) -> Job:
     if first is None or first.result.error is not None:
         return second
     if second.result.error is None and _numbers(first.result) != _numbers(second.result):
-        msg = f"{first.run} and {second.run} hold different results of the job {first.result.id}: report one of them"
+        msg = f"{first.run} and {second.run} hold different results of the job {first.result.id}: report one of them."
         raise ConfigurationError(msg)
     return first
 
@@ -206,7 +206,7 @@ def _check_settings(jobs: Iterable[Job]) -> None:
         if other is not job:
             msg = (
                 f"{other.run} and {job.run} hold {result.model} on {result.data}, seed {result.seed}, with different "
-                f"settings ({other.result.id}, {result.id}): give one of the two another name, or report them apart"
+                f"settings ({other.result.id}, {result.id}): give one of the two another name, or report them apart."
             )
             raise ConfigurationError(msg)
 
@@ -221,7 +221,7 @@ def _check_sizes(jobs: Iterable[Job]) -> None:
         if first != size:
             msg = (
                 f"{model} and {result.model} on {result.data} were compared with masks of different sizes ({first} and "
-                f"{size}): run the benchmark with evaluation_size, or report them apart"
+                f"{size}): run the benchmark with evaluation_size, or report them apart."
             )
             raise ConfigurationError(msg)
 

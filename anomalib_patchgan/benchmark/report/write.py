@@ -97,7 +97,7 @@ def write_report(runs: Sequence[Path], out: Path, *, reference: str | None = Non
             if old not in figures:
                 old.unlink()
     except OSError as error:
-        msg = f"The report cannot be written to {out} ({error.strerror}): give another --out"
+        msg = f"The report cannot be written to {out} ({error.strerror}): give another --out."
         raise ConfigurationError(msg) from error
     return list(contents)
 

@@ -90,7 +90,7 @@ def check_checkpoint(module: LightningModule, checkpoint: Mapping[str, Any]) -> 
         raise DataError(msg)
     broken = [key for key, value in found.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if broken:
-        msg = f"the checkpoint holds NaN or infinite weights (first in {broken[0]}); use an earlier one"
+        msg = f"the checkpoint holds NaN or infinite weights (first in {broken[0]}); use an earlier one."
         raise DataError(msg)
     if settings:
         logger.warning("%s was trained with other settings than it has now: %s", name, settings)

@@ -96,7 +96,7 @@ class PatchRanking(nn.Module):
         used = (self.rank_weights or (1.0,) * patches)[:patches]
         msg = (
             f"rank_weights {self.rank_weights} give no weight to the {patches} most anomalous patches, and an "
-            f"image has no more: give one of them a weight, or use smaller patches (patch_size)"
+            f"image has no more: give one of them a weight, or use smaller patches (patch_size)."
         )
         require(any(used), msg)
         return used

@@ -150,10 +150,10 @@ class TrainedModule(PluginModule):
         msg = (
             f"max_epochs={epochs} with check_val_every_n_epoch={every} would end without a checkpoint of the last "
             f"epochs, because lightning then saves at validation only; make max_epochs a multiple and keep "
-            f"validation on, or set check_val_every_n_epoch=1"
+            f"validation on, or set check_val_every_n_epoch=1."
         )
         require(every == 1 or epochs <= 0 or (epochs % every == 0 and trainer.enable_validation), msg)
-        msg = f"{type(self).__name__} cannot train with precision={trainer.precision}; use 32-true or bf16-mixed"
+        msg = f"{type(self).__name__} cannot train with precision={trainer.precision}; use 32-true or bf16-mixed."
         require(not str(trainer.precision).startswith("16"), msg)
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -207,7 +207,7 @@ class TrainedModule(PluginModule):
             msg = (
                 f"training stopped in epoch {self.current_epoch}, step {self.global_step}: the {name}'s loss is "
                 f"{value:g}, its largest gradient {largest:g}. The last checkpoint, if one was due before, "
-                f"is kept; lower {remedy}, or set clip_value, and resume from it with --ckpt_path"
+                f"is kept; lower {remedy}, or set clip_value, and resume from it with --ckpt_path."
             )
             raise TrainingDivergedError(msg)
         if self.clip_value is not None:

@@ -97,7 +97,7 @@ class OneClassSvm(PluginModule, AnomalibModule):  # type: ignore[misc]  # anomal
         """
         features = self.model.features(cast("Tensor", batch.image)).detach().cpu()
         if not torch.isfinite(features).all():
-            msg = f"training stopped: images of batch {batch_idx} hold NaN or infinite values; mend the data"
+            msg = f"training stopped: images of batch {batch_idx} hold NaN or infinite values; mend the data."
             raise TrainingDivergedError(msg)
         self._seen += len(features)
         self._features.append(features)
@@ -132,7 +132,7 @@ class OneClassSvm(PluginModule, AnomalibModule):  # type: ignore[misc]  # anomal
             ConfigurationError: If there are fewer than two.
         """
         count = self._seen
-        msg = f"OneClassSvm needs at least {FEWEST} training images and has {count}; train it before it is validated"
+        msg = f"OneClassSvm needs at least {FEWEST} training images and has {count}; train it before it is validated."
         require(count >= FEWEST, msg)
         self._choose()
         (features,) = self._features

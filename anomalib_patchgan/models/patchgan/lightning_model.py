@@ -138,7 +138,7 @@ class PatchGan(TrainedModule, AnomalibModule):  # type: ignore[misc]  # anomalib
         averaging: float | None = 0.995,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        msg = "a conditional discriminator plays no game against R: set adversarial_weight=0 or discriminator=patch"
+        msg = "a conditional discriminator plays no game against R: set adversarial_weight=0 or discriminator=patch."
         require(discriminator != "conditional" or not adversarial_weight, msg)
         super().__init__(image_size, **kwargs)
         corrupts: Corruption = ForeignTissue() if corruption is None else build(corruption, Corruption)  # type: ignore[type-abstract]

@@ -59,7 +59,7 @@ def build(value: object, base: type[T]) -> T:
     found = known.get(path) or {cls.__name__: cls for cls in known.values()}.get(path.rsplit(".", 1)[-1])
     if found is None:
         names = ", ".join(sorted(cls.__name__ for cls in known.values()))
-        msg = f"unknown {base.__name__} {path!r}; choose one of {names}, or import the module of your own class first"
+        msg = f"unknown {base.__name__} {path!r}; choose one of {names}, or import the module of your own class first."
         raise ConfigurationError(msg)
     try:
         return found(**arguments)

@@ -35,12 +35,12 @@ def central_positions(table: pd.DataFrame) -> pd.Series:
     case = next((name for name in ("case", "patient_id") if name in table.columns), None)
     msg = (
         f"SlicePosition needs the columns `slice` and `case` or `patient_id` in the sample table, which has only "
-        f"{', '.join(map(str, table.columns))}; name files <patient>_<slice number>.png, or add samples.csv"
+        f"{', '.join(map(str, table.columns))}; name files <patient>_<slice number>.png, or add samples.csv."
     )
     require("slice" in table.columns and case is not None, msg)
     numbers = pd.to_numeric(table["slice"], errors="coerce")
     if numbers.isna().any():
-        msg = f"SlicePosition needs a slice number for every image; {table.image_path[numbers.isna()].iloc[0]} has none"
+        msg = f"SlicePosition needs every image's slice number; {table.image_path[numbers.isna()].iloc[0]} has none."
         raise ConfigurationError(msg)
     groups = numbers.groupby(table[case])
     first, last = groups.transform("min"), groups.transform("max")

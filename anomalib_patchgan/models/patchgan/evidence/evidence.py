@@ -62,7 +62,7 @@ class Evidence(nn.Module, ABC):
 
     def __init__(self, weight: float, mirror: float | None = 0.0, margin: float = 0.0, power: float = 1.0) -> None:
         super().__init__()
-        msg = f"weight of {type(self).__name__} must be positive, got {weight}; to leave it out, do not list it"
+        msg = f"weight of {type(self).__name__} must be positive, got {weight}; to leave it out, do not list it."
         require(0 < weight < float("inf"), msg)
         require(0 < power < float("inf"), f"power of {type(self).__name__} must be positive, got {power}")
         self.weight = weight
