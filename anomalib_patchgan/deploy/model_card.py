@@ -167,7 +167,9 @@ def describe(module: "PluginModule", compression: str = "FP32") -> ModelCard:
         # Of maps as they come out, which have the image's size.
         # Between the finest and the coarsest, if there are several.
         side = round(geometric_mean(model.ranking.patch_sizes))
-        patch_side = side * getattr(model, "map_factor", 1) * model.downscale_of(height, width)
+        # Of `PatchGan` it may depend on the size; a rule has one factor.
+        downscale = model.downscale_of(height, width) if hasattr(model, "downscale_of") else model.downscale
+        patch_side = side * getattr(model, "map_factor", 1) * downscale
     processor: Any = module.post_processor
     thresholds = float(processor.image_threshold), float(processor.pixel_threshold)
     values = {

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalib_patchgan import Autoencoder, PatchGan
+from anomalib_patchgan import Autoencoder, MirrorDifference, PatchGan
 from anomalib_patchgan.deploy.bundle import read_export
 from anomalib_patchgan.deploy.export import export_model
 from anomalib_patchgan.deploy.model_card import CARD, describe
@@ -195,6 +195,10 @@ def test_model_without_thresholds_and_without_patches():
     card = describe(Autoencoder(image_size=(64, 64)))
     assert card.raw_thresholds is None
     assert card.recipe is None
+
+
+def test_a_rule_with_patches_is_described():
+    assert describe(MirrorDifference(image_size=(64, 64), downscale=2, patch_size=8)).patch_side == 16
 
 
 def test_export_replaces_the_former_one_or_nothing(checkpoint, tmp_path, monkeypatch):
