@@ -258,7 +258,7 @@ def test_argument_error_names_the_help_that_there_is(monkeypatch, capsys):
 )
 def test_data_that_need_no_preparing(arguments, capsys):
     assert main(["prepare", "--data", *arguments]) == USAGE_ERROR
-    message = f"{arguments[0]} needs no preparing: it reads its files as they are; train on it directly\n"
+    message = f"{arguments[0]} needs no preparing: it reads its files as they are; train on it directly.\n"
     assert capsys.readouterr().err.endswith(message)
 
 
