@@ -96,7 +96,7 @@ def test_help_is_light_and_complete():
         (["--workers", "0"], "--workers must be a whole number, at least 1, got 0"),
         (["--workers", "-1"], "--workers must be a whole number, at least 1, got -1"),
         (["--workers", "two"], "--workers must be a whole number, at least 1, got two"),
-        (["--preview", "x.jpg"], "--preview writes a PNG file, got x.jpg: give it a name that ends in .png"),
+        (["--preview", "x.jpg"], "--preview writes a PNG file, got x.jpg: give it a name that ends in .png."),
     ],
 )
 def test_own_options_are_checked_before_anomalib_is_loaded(monkeypatch, capsys, arguments, message):
