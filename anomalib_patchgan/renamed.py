@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# Old name to new name, as of 0.2.
+# Old name to new name.
 RENAMED = {"exposure": "intensity_normalization", "spared": "clean_fraction"}
 
 # How Python, jsonargparse and this package refuse an argument.
