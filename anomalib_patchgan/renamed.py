@@ -22,11 +22,13 @@ def with_new_names(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def say_new_name(message: str) -> str:
-    """Add the new name to a message that refuses an old one.
+    """Add the new name to a message that refuses an old one, unless it is in it already.
 
     Example:
         >>> say_new_name("PatchGan takes no argument 'spared'")
         "PatchGan takes no argument 'spared'; it is called clean_fraction now"
     """
     refused = _REFUSED.search(message)
-    return f"{message}; it is called {RENAMED[refused[1]]} now" if refused else message
+    hint = f"; it is called {RENAMED[refused[1]]} now" if refused else ""
+    # An error within an error passes here more than once.
+    return message if hint in message else message + hint

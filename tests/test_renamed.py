@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+import yaml
 
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.cli import main
@@ -79,3 +80,14 @@ def test_the_command_line_is_told_the_new_name(tmp_path, capsys, way):
     assert main(["train", *arguments]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
     assert "'spared' is not accepted; it is called clean_fraction now" in line
+
+
+def test_a_benchmark_is_told_the_new_name_once(tmp_path, prepared, capsys):
+    data = {"class_path": "PreparedFolder", "init_args": {"root": str(prepared)}}
+    model = {"class_path": "PatchGan", "init_args": {"spared": 0.5}}
+    config = tmp_path / "old.yaml"
+    config.write_text(yaml.safe_dump({"benchmark": {"data": data, "model": model}}), encoding="utf-8")
+    assert main(["benchmark", "--config", str(config), "--out", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert "'spared' is not accepted" in line
+    assert line.count("it is called clean_fraction now") == 1

@@ -11,17 +11,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from anomalib_patchgan.data.prepare.arguments import check_argument
+from anomalib_patchgan.arguments import check_argument
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.csv_files import read_pairs
 from anomalib_patchgan.data.prepare.field_of_view import FieldOfView
 from anomalib_patchgan.data.prepare.folder import COMPARABLE, Preparation
-from anomalib_patchgan.data.prepare.folders import check_inside, describe_missing, list_names
 from anomalib_patchgan.data.prepare.photographs import read_mask, read_photograph
 from anomalib_patchgan.data.prepare.samples import PreparedSlice
 from anomalib_patchgan.data.prepare.skin import balance_colors, without_lesion
 from anomalib_patchgan.data.prepare.splits import assign_splits, check_ratios, splits_from_file
 from anomalib_patchgan.data.prepare.tiles import LEAK, TILE, FirstTiles, TileCounts, choose_tiles, cut_tiles
+from anomalib_patchgan.data.prepare.walk import check_inside, describe_missing, list_names
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError, PatchGanError
 from anomalib_patchgan.files import ReadLimits, check_id, read_bytes
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from anomalib_patchgan.data.prepare.arguments import check_argument
+from anomalib_patchgan.arguments import check_argument
 from anomalib_patchgan.data.prepare.splits import check_ratios
 from anomalib_patchgan.data.prepare.tiles import TILE
 from anomalib_patchgan.data.prepare.volume_recipe import MAX_FIELD_MM, is_count, is_number, is_pair

@@ -15,8 +15,8 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.models.alocc.torch_model import AloccModel
-from anomalib_patchgan.models.components.arguments import require
 from anomalib_patchgan.models.components.loss import DiscriminatorLoss, pixel_distance
 from anomalib_patchgan.models.components.networks import PatchDiscriminator, Reconstructor
 from anomalib_patchgan.models.components.training import OptimizerName, TrainedModule

@@ -4,7 +4,7 @@ import torch
 from anomalib.data import InferenceBatch
 from torch import Tensor, nn
 
-from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.models.components.calibration import CalibratedModel
 from anomalib_patchgan.models.components.image_size import check_multiple
 from anomalib_patchgan.models.components.networks import PatchDiscriminator, Reconstructor

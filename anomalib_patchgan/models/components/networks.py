@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.arguments import require
 
 
 class ConvBlock(nn.Sequential):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.arguments import require
 
 
 def patch_losses(residual: Tensor, patch_size: int) -> Tensor:

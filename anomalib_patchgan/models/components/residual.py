@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.models.components.filters import local_range, make_blur
 from anomalib_patchgan.models.components.loss import Distance, pixel_distance
 

@@ -13,9 +13,9 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn, optim
 
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.errors import TrainingDivergedError
 from anomalib_patchgan.memory import keep_freed_memory
-from anomalib_patchgan.models.components.arguments import require
 from anomalib_patchgan.models.components.averaging import AveragedNetworks
 from anomalib_patchgan.models.components.base import PluginModule
 from anomalib_patchgan.models.components.calibration import CalibratedModel

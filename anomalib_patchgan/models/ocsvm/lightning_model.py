@@ -13,8 +13,8 @@ from anomalib.models.components import AnomalibModule
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.errors import TrainingDivergedError
-from anomalib_patchgan.models.components.arguments import require
 from anomalib_patchgan.models.components.base import PluginModule
 from anomalib_patchgan.models.ocsvm.torch_model import OneClassSvmModel
 

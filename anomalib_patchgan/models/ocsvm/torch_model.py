@@ -8,7 +8,7 @@ from sklearn.svm import OneClassSVM
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.models.components.calibration import CalibratedModel
 from anomalib_patchgan.models.components.image_size import check_multiple
 

@@ -14,11 +14,15 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
-from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.models.components.loss import DiscriminatorLoss, Distance, pixel_distance
 from anomalib_patchgan.models.components.ranking import PatchRanking
 from anomalib_patchgan.models.components.training import TrainedModule
-from anomalib_patchgan.models.patchgan.arguments import (
+from anomalib_patchgan.models.patchgan.corruption import Corruption, ForeignTissue
+from anomalib_patchgan.models.patchgan.evidence import Evidence
+from anomalib_patchgan.models.patchgan.loss import ForeignLoss, ReconstructorLoss
+from anomalib_patchgan.models.patchgan.objects import build, describe
+from anomalib_patchgan.models.patchgan.parts import (
     DiscriminatorKind,
     NetworkKind,
     fold_of,
@@ -27,10 +31,6 @@ from anomalib_patchgan.models.patchgan.arguments import (
     make_reconstructor,
     trains_discriminator,
 )
-from anomalib_patchgan.models.patchgan.corruption import Corruption, ForeignTissue
-from anomalib_patchgan.models.patchgan.evidence import Evidence
-from anomalib_patchgan.models.patchgan.loss import ForeignLoss, ReconstructorLoss
-from anomalib_patchgan.models.patchgan.objects import build, describe
 from anomalib_patchgan.models.patchgan.torch_model import CorruptedBatch, PatchGanModel
 
 # Brightness of tissue that `auto` normalises to.

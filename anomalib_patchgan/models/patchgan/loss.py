@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.models.components.loss import Distance, pixel_distance
 from anomalib_patchgan.models.components.ranking import patch_losses
 

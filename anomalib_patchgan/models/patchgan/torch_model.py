@@ -7,8 +7,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.errors import DataError
-from anomalib_patchgan.models.components.arguments import require
 from anomalib_patchgan.models.components.calibration import CalibratedModel
 from anomalib_patchgan.models.components.foreground import foreground_mask
 from anomalib_patchgan.models.components.intensity import normalize_intensity

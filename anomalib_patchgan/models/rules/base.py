@@ -14,8 +14,8 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.components.arguments import require
 from anomalib_patchgan.models.components.base import PluginModule
 
 logger = logging.getLogger(__name__)

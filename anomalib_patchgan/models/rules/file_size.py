@@ -8,9 +8,9 @@ import torch
 from anomalib.models.components import AnomalibModule
 from torch import Tensor
 
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.data.image_files import opened
 from anomalib_patchgan.errors import DataError
-from anomalib_patchgan.models.components.arguments import require
 from anomalib_patchgan.models.rules.base import FileRule, SignedModel, SignedRule
 
 

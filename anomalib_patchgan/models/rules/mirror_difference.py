@@ -8,7 +8,7 @@ from anomalib.models.components import AnomalibModule
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.models.components.foreground import fade_from_rim, foreground_mask
 from anomalib_patchgan.models.components.image_size import check_multiple
 from anomalib_patchgan.models.components.ranking import PatchRanking
@@ -32,7 +32,8 @@ class MirrorDifferenceModel(nn.Module):
     Example:
         >>> import torch
         >>> image = torch.full((1, 3, 16, 16), 0.5)
-        >>> float(MirrorDifferenceModel(ResidualMap("l1", None, 0.0), PatchRanking())(image).pred_score)
+        >>> model = MirrorDifferenceModel(ResidualMap("l1", None, 0.0), PatchRanking(), 2, 0.05, 0.12)
+        >>> float(model(image).pred_score)
         0.0
     """
 
@@ -40,9 +41,9 @@ class MirrorDifferenceModel(nn.Module):
         self,
         difference: ResidualMap,
         ranking: PatchRanking,
-        downscale: int = 2,
-        foreground_threshold: float = 0.05,
-        foreground_margin: float = 0.12,
+        downscale: int,
+        foreground_threshold: float,
+        foreground_margin: float,
     ) -> None:
         super().__init__()
         # Null comes from a checkpoint of a model whose factor follows from the image's size.

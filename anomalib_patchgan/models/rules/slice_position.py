@@ -9,8 +9,8 @@ from anomalib.data import InferenceBatch
 from anomalib.models.components import AnomalibModule
 from torch import Tensor, nn
 
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.errors import ConfigurationError
-from anomalib_patchgan.models.components.arguments import require
 from anomalib_patchgan.models.rules.base import FileRule
 
 

@@ -6,7 +6,7 @@ from anomalib.models.components import AnomalibModule
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.models.rules.base import SignedModel, SignedRule
 
 

@@ -10,7 +10,8 @@ from anomalib_patchgan.data.prepare.brats.names import GRADES, YEARS, CaseName, 
 from anomalib_patchgan.data.prepare.brats.patients import BratsCase, NameMapping, read_mappings
 from anomalib_patchgan.data.prepare.brats.spec import BratsSpec
 from anomalib_patchgan.data.prepare.cases import Case
-from anomalib_patchgan.data.prepare.folders import (
+from anomalib_patchgan.data.prepare.volume_names import SEGMENTATION, is_nifti
+from anomalib_patchgan.data.prepare.walk import (
     WalkLimits,
     check_inside,
     describe_missing,
@@ -18,7 +19,6 @@ from anomalib_patchgan.data.prepare.folders import (
     list_names,
     walk,
 )
-from anomalib_patchgan.data.prepare.volume_names import SEGMENTATION, is_nifti
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from anomalib_patchgan.files import check_id
 

@@ -12,7 +12,7 @@ from scipy.cluster.hierarchy import DisjointSet
 from anomalib_patchgan.data.prepare.brats.names import GRADES, CaseName, parse_case
 from anomalib_patchgan.data.prepare.cases import Case
 from anomalib_patchgan.data.prepare.csv_files import MISSING, read_rows
-from anomalib_patchgan.data.prepare.folders import check_inside
+from anomalib_patchgan.data.prepare.walk import check_inside
 from anomalib_patchgan.errors import DataError
 
 # Years between which only a `name_mapping.csv` can tell which patients are the same.

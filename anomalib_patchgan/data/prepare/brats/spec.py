@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from anomalib_patchgan.data.prepare.arguments import check_argument
+from anomalib_patchgan.arguments import check_argument
 from anomalib_patchgan.data.prepare.brats.names import GRADES, YEARS
 from anomalib_patchgan.data.prepare.tiles import TileCounts
 from anomalib_patchgan.data.prepare.volume_names import MODALITIES, NEW_WORDS

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from anomalib_patchgan.data.prepare.folders import WalkLimits, describe_missing, is_folder, walk
 from anomalib_patchgan.data.prepare.volume_folder.names import DERIVATIVES, BidsName, PathPattern, is_raw, parse_bids
 from anomalib_patchgan.data.prepare.volume_folder.spec import VolumeFolderSpec
 from anomalib_patchgan.data.prepare.volume_names import (
@@ -16,6 +15,7 @@ from anomalib_patchgan.data.prepare.volume_names import (
     parse_name,
     words_for,
 )
+from anomalib_patchgan.data.prepare.walk import WalkLimits, describe_missing, is_folder, walk
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError, PatchGanError
 from anomalib_patchgan.files import check_id
 

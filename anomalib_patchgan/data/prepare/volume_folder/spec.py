@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from anomalib_patchgan.data.prepare.arguments import check_argument
+from anomalib_patchgan.arguments import check_argument
 from anomalib_patchgan.data.prepare.planes import Plane
 from anomalib_patchgan.data.prepare.volume_recipe import VolumeRecipe
 from anomalib_patchgan.data.prepare.volume_spec import VolumeSpec

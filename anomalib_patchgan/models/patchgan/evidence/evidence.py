@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.models.components.filters import power_of
 from anomalib_patchgan.models.patchgan.context import Context
 

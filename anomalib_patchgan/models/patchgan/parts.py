@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from anomalib_patchgan.models.components.arguments import require
+from anomalib_patchgan.arguments import require
 from anomalib_patchgan.models.components.networks import PatchDiscriminator, Reconstructor
 from anomalib_patchgan.models.patchgan.evidence import (
     Appearance,

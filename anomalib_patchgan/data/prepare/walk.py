@@ -110,9 +110,8 @@ def _list(folder: Path, limits: WalkLimits, *, is_root: bool) -> list[os.DirEntr
         with os.scandir(folder) as entries:
             found = list(islice(entries, limits.in_folder + 1))
     except OSError as error:
-        msg = f"{folder} cannot be listed ({error.strerror}): check its permissions and whether the disk is there."
         if is_root:
-            raise DataError(msg) from error
+            raise _not_listed(folder, error) from error
         logger.warning("%s cannot be listed (%s) and is left out", folder, error.strerror)
         return []
     if len(found) > limits.in_folder:
@@ -153,5 +152,10 @@ def list_names(folder: Path) -> list[str]:
     try:
         return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        msg = f"{folder} cannot be listed ({error.strerror}): check its permissions and whether the disk is there."
-        raise DataError(msg) from error
+        raise _not_listed(folder, error) from error
+
+
+def _not_listed(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{folder} cannot be listed ({error.strerror}): check its permissions and whether the disk is there."
+    )
