@@ -10,8 +10,9 @@ from anomalib_patchgan import BraTS2019
 from anomalib_patchgan.data.prepare.tiles import TILE
 from anomalib_patchgan.errors import ConfigurationError
 from anomalib_patchgan.files import read_json
-from tests.data.brats2019_helpers import PAPER, make, pixels, tables
+from tests.data.brats2019_helpers import PAPER, make
 from tests.data.brats_helpers import middle
+from tests.data.samples import pixels, tables
 from tests.fakes.brats2019 import HGG, LGG, write_brats2019
 
 

@@ -10,6 +10,7 @@ from anomalib_patchgan import ISIC2016
 from anomalib_patchgan.data.prepare.skin import without_lesion
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from anomalib_patchgan.files import read_json
+from tests.data.samples import pixels, tables
 from tests.fakes.isic2016 import write_isic2016
 
 TRAINING, TEST = (f"ISBI2016_ISIC_Part1_{part}_Data" for part in ("Training", "Test"))
@@ -31,14 +32,6 @@ def make(archive, cache, **arguments):
     data = ISIC2016(archive, cache_dir=cache, num_workers=0, workers=1, **{"val_split_ratio": 0.3} | arguments)
     data.setup()
     return data
-
-
-def tables(data):
-    return data.train_data.samples, data.val_data.samples, data.test_data.samples
-
-
-def pixels(path):
-    return np.asarray(Image.open(path))
 
 
 def ids(folder):

@@ -14,6 +14,7 @@ from anomalib_patchgan.data.prepare.preview import write_preview
 from anomalib_patchgan.data.prepare.tiles import TILE
 from anomalib_patchgan.errors import ConfigurationError, DataError, DatasetNotFoundError
 from tests.data.killed_preparation import contents, prepare_with_kills
+from tests.data.samples import tables
 from tests.data.volume_folder_helpers import ANY_SPLIT, IMAGE, MASK, SMALL, make, plan
 from tests.fakes.brats2019 import AFFINE, write_nifti
 from tests.fakes.cohort import write_folders, write_head, write_table
@@ -35,10 +36,6 @@ def cache(tmp_path_factory):
 @pytest.fixture
 def copy(cohort, tmp_path):
     return shutil.copytree(cohort, tmp_path / "copy")
-
-
-def tables(data):
-    return data.train_data.samples, data.val_data.samples, data.test_data.samples
 
 
 def voxels_of(root, case, kind="flair"):
