@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.metrics import roc_auc_score
 from tested_data import Tested, read_tested
 
+from anomalib_patchgan.data.image_files import opened
 from anomalib_patchgan.errors import PatchGanError, one_line
 from anomalib_patchgan.files import make_writable, write_json
+from anomalib_patchgan.measure.detection import image_metrics
 
 SIDE = 64
 CORRELATION = 0.995
@@ -40,7 +41,7 @@ def has_copy(images: Sequence[str], others: Sequence[str]) -> NDArray[np.bool_]:
         Whether each has one, `(N,)`.
 
     Raises:
-        OSError: An image cannot be read.
+        DataError: An image cannot be read.
     """
     here, there = _standardised(images), _standardised(others)
     mirrored = there.reshape(-1, SIDE, SIDE)[:, :, ::-1].reshape(there.shape)
@@ -53,7 +54,7 @@ def _standardised(paths: Sequence[str]) -> NDArray[np.float32]:
     """Grey values of small copies, `(N, SIDE * SIDE)`, of mean 0 and length 1."""
     rows = np.empty((len(paths), SIDE * SIDE), np.float32)
     for row, path in zip(rows, paths, strict=True):
-        with Image.open(path) as image:
+        with opened(Path(path)) as image:
             row[:] = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), np.float32).ravel()
     rows -= rows.mean(axis=1, keepdims=True)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-6)
@@ -74,7 +75,9 @@ def analyse(tested: Tested) -> Record:
         parts = {"all": np.ones_like(copied), "without_copies": ~copied}
         found["image_AUROC"] = {
             model: {
-                name: float(np.mean([roc_auc_score(one.label[part], one.score[part]) for one in jobs]))
+                name: float(
+                    np.mean([image_metrics(one.score[part], one.label[part], None)["image_AUROC"] for one in jobs])
+                )
                 for name, part in parts.items()
             }
             for model, jobs in tested.scores.items()
@@ -92,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         make_writable(args.out.parent)
         found = {run.name: analyse(tested) for run in args.runs for tested in read_tested(run)}
         write_json(args.out, {"correlation": CORRELATION, "data": found})
-    except (PatchGanError, OSError) as error:
+    except PatchGanError as error:
         parser.exit(2, f"error: {one_line(error)}\n")
     return 0
 

@@ -22,13 +22,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import norm
-from sklearn.metrics import roc_auc_score
 from tested_data import Tested, read_tested
 
 from anomalib_patchgan.benchmark.results import JobScores
 from anomalib_patchgan.benchmark.split_table import SplitTable, read_masks
+from anomalib_patchgan.data.image_files import opened
 from anomalib_patchgan.errors import DataError, PatchGanError, one_line
 from anomalib_patchgan.files import make_writable, write_json
+from anomalib_patchgan.measure.detection import stratum_metrics
 from anomalib_patchgan.models.components.foreground import foreground_mask
 
 # Upper bounds; said before any score was looked at.
@@ -62,7 +63,7 @@ def lesion_properties(table: SplitTable, size: tuple[int, int]) -> tuple[NDArray
     for number, (path, mask) in enumerate(zip(table.image_path, masks, strict=True)):
         if not mask.any():
             continue
-        with Image.open(path) as image:
+        with opened(Path(path)) as image:
             grey = np.asarray(image.convert("L").resize(size[::-1], Image.Resampling.BILINEAR), np.float32)
         grey = grey / max(float(np.percentile(grey, 99)), 1.0)
         tissue = foreground_mask(torch.from_numpy(grey)[None, None])[0, 0].numpy() > 0
@@ -84,18 +85,17 @@ def strata(
     for name, upper in bounds.items():
         inside = (values > lower) & (values <= upper)
         lower = upper
+        stratum = np.where(inside, name, "")
+        of_models = {
+            model: [stratum_metrics(one.score, one.label, stratum) for one in jobs] for model, jobs in scores.items()
+        }
         auroc = (
-            {model: np.mean([_auroc(one, inside) for one in jobs]) for model, jobs in scores.items()}
+            {model: np.mean([one[name]["image_AUROC"] for one in jobs]) for model, jobs in of_models.items()}
             if inside.any()
             else {}
         )
         found[name] = {"images": int(inside.sum()), "image_AUROC": auroc}
     return found
-
-
-def _auroc(job: JobScores, inside: NDArray[np.bool_]) -> float:
-    kept = inside | ~job.label
-    return float(roc_auc_score(job.label[kept], job.score[kept]))
 
 
 def worst(jobs: Sequence[JobScores], properties: Mapping[str, NDArray[np.float64]], *, lesions: bool) -> list[Record]:

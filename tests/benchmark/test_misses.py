@@ -46,6 +46,14 @@ def test_what_cannot_be_analysed_is_refused_in_a_line(tmp_path, folder, capsys):
     assert "one fold" in refused(write_run(tmp_path / "folds", folder, folds=("a", "b")))
     other = write_run(tmp_path / "other", folder, names=["abnormal/T01_00.png", "normal/T02_00.png"])
     assert "is not that of the jobs" in refused(other)
+    scores = next((run / "jobs").glob("*.npz"))
+    content = dict(np.load(scores))
+    np.savez_compressed(scores, **(content | {"score": np.full_like(content["score"], np.nan)}))
+    assert "scores are NaN or infinite" in refused(run)
+    np.savez_compressed(scores, **content)
+    damaged = next((folder / "test" / "abnormal").iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    assert f"{damaged} cannot be read as an image" in refused(run)
     assert not (tmp_path / "out" / "misses.json").exists()
 
 
