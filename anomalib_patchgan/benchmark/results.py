@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from anomalib_patchgan.errors import DataError, DatasetNotFoundError
 from anomalib_patchgan.files import read_json, write_atomically, write_json
+from anomalib_patchgan.measure.curves import require_finite
 
 FORMAT = 2
 RUN = "run.json"
@@ -178,14 +179,20 @@ def read_scores(path: Path) -> JobScores:
 
     Raises:
         DatasetNotFoundError: There are no scores.
-        DataError: A file is damaged.
+        DataError: A file is damaged, or a score is NaN or infinite.
     """
     examples = path.parents[1] / EXAMPLES / path.name
+    arrays, images = _read_arrays(path), _read_arrays(examples) if examples.is_file() else {}
     try:
-        return JobScores(**_read_arrays(path), **(_read_arrays(examples) if examples.is_file() else {}))
+        scores = JobScores(**arrays, **images)
+        require_finite(scores.score, "scores")
     except TypeError as error:
         msg = f"{path} is not of this version's benchmark ({error}): run the benchmark again with --force."
         raise DataError(msg) from error
+    except DataError as error:
+        msg = f"{path}: {error}"
+        raise DataError(msg) from error
+    return scores
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:

@@ -41,6 +41,10 @@ def test_damaged_and_foreign_files_are_said_in_one_line(written):
     np.savez(written, image=np.array(["x.png"]), other=np.array([1]))
     with pytest.raises(DataError, match="--force"):
         read_scores(written)
+    texts = dict.fromkeys(("image", "patient", "stratum", "label"), np.array([""]))
+    np.savez(written, **texts, score=np.array([np.nan]))
+    with pytest.raises(DataError, match=f"{written}: 1 of 1 scores are NaN or infinite"):
+        read_scores(written)
     written.write_bytes(b"PK")
     with pytest.raises(DataError, match="damaged"):
         read_scores(written)
