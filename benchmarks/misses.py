@@ -80,21 +80,17 @@ def strata(
     values: NDArray[np.float64], bounds: Mapping[str, float], scores: Mapping[str, Sequence[JobScores]]
 ) -> Record:
     """Return the number of images and each model's image AUROC in strata of their lesions."""
+    # NaN, of images without a lesion, comes behind the last bound.
+    stratum = np.array([*bounds, ""])[np.searchsorted(list(bounds.values()), values)]
+    of_models = {
+        model: [stratum_metrics(one.score, one.label, stratum) for one in jobs] for model, jobs in scores.items()
+    }
     found: Record = {}
-    lower = -np.inf
-    for name, upper in bounds.items():
-        inside = (values > lower) & (values <= upper)
-        lower = upper
-        stratum = np.where(inside, name, "")
-        of_models = {
-            model: [stratum_metrics(one.score, one.label, stratum) for one in jobs] for model, jobs in scores.items()
-        }
-        auroc = (
-            {model: np.mean([one[name]["image_AUROC"] for one in jobs]) for model, jobs in of_models.items()}
-            if inside.any()
-            else {}
-        )
-        found[name] = {"images": int(inside.sum()), "image_AUROC": auroc}
+    for name in bounds:
+        images = int((stratum == name).sum())
+        of_stratum = of_models if images else {}
+        auroc = {model: np.mean([one[name]["image_AUROC"] for one in jobs]) for model, jobs in of_stratum.items()}
+        found[name] = {"images": images, "image_AUROC": auroc}
     return found
 
 
