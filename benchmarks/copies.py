@@ -1,6 +1,6 @@
 r"""Finds test images of which the training images hold a copy, and measures a comparison's models without them.
 
-    python benchmarks/copies.py benchmarks/results/brain_tumor --out benchmarks/results/copies/copies.json
+    python benchmarks/copies.py benchmarks/results/brain_tumor --out FILE.json
 
 Collections from the internet hold the same picture several times, saved again, resized or mirrored. A split by file
 puts copies on both sides, and a model that memorises is then tested on what it has seen. Two images count as copies
