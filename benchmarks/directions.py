@@ -41,13 +41,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n")
 
 
-def perform(run: Run, data: HeldOutData, out: Path) -> dict[str, Any]:
+def perform(run: Run, data: HeldOutData, out: Path, accelerator: str = "cpu") -> dict[str, Any]:
     """Train, or take over the default's networks, and measure.
 
     Args:
         run: What to do.
         data: Its data.
         out: Folder of the results.
+        accelerator: `cpu` or `cuda`.
 
     Returns:
         The result, but for the run itself.
@@ -60,16 +61,16 @@ def perform(run: Run, data: HeldOutData, out: Path) -> dict[str, Any]:
     direction = DIRECTIONS[run.direction]()
     normal = direction.images(data.train)
     seed_everything(run.seed, verbose=False)
-    module = PatchGan(image_size=(SIDE, SIDE))
+    module = PatchGan(image_size=(SIDE, SIDE), **direction.arguments).to(accelerator)
     if data.comparable_intensities:
         module.model.intensity_normalization = None  # as `PatchGan.setup` does
-    machine = describe_machine("cpu")
+    machine = describe_machine(accelerator)
     evaluations: list[dict[str, Any]] = []
 
     def measure(step: int) -> None:
         module.model.eval()
         # The same whether the networks were trained here or taken over.
-        with torch.random.fork_rng():
+        with torch.random.fork_rng():  # of the CPU and of the GPUs
             torch.manual_seed(run.seed)
             direction.finish(module, normal, run.steps, run.batch_size)
         found = evaluate(module.model, direction, normal, data.held_out)
@@ -126,6 +127,9 @@ def plan(args: argparse.Namespace) -> list[Run]:
             msg = f"--{name} must be at least {lowest}, got {value}"
             raise ConfigurationError(msg)
     settings = {"data": args.data, "steps": args.steps, "batch_size": args.batch_size}
+    if args.accelerator == "cuda" and not torch.cuda.is_available():
+        msg = "--accelerator cuda: torch finds no such GPU here; leave it out to use the CPU"
+        raise ConfigurationError(msg)
     runs = [
         Run(direction=direction, fold=fold, seed=seed, **settings)
         for fold in args.fold
@@ -145,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=1400, help="of the default; some directions take more")
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--seed", type=int, nargs="+", default=[0])
+    parser.add_argument("--accelerator", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, default=Path("runs/directions"))
     parser.add_argument("--cache_dir", type=Path, default=Path("datasets/prepared"), help="of prepared archives")
     args = parser.parse_args(arguments)
@@ -157,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             read(fold=run.fold)  # refuses data before any training
         for number, run in enumerate(runs, 1):
             print(f"{number}/{len(runs)} {run.id}", flush=True)
-            result = perform(run, read(fold=run.fold), args.out)
+            result = perform(run, read(fold=run.fold), args.out, args.accelerator)
             write_result(args.out, run, result)
             write_summary(args.out)
             print(result["evaluations"][-1]["found"], flush=True)

@@ -1,9 +1,13 @@
 """What a direction may change, and what it leaves as the package has it."""
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor
 
 from anomalib_patchgan import PatchGan
+from anomalib_patchgan.models.components.foreground import foreground_mask
+from anomalib_patchgan.models.components.intensity import normalize_intensity
 from anomalib_patchgan.models.components.loss import pixel_distance
 from anomalib_patchgan.models.patchgan.context import level_of
 from anomalib_patchgan.models.patchgan.torch_model import CorruptedBatch, PatchGanModel
@@ -21,6 +25,8 @@ class Direction:
     trains = True
     # Whether it needs volumes with evenly spaced slices.
     needs_volumes = False
+    # Of `PatchGan`, where they are not the default.
+    arguments: ClassVar[dict[str, Any]] = {}
 
     def images(self, part: Part) -> Tensor:
         """What of the data the model sees, shape `(N, 3, H, W)`, uint8."""
@@ -61,6 +67,22 @@ class Direction:
         found = {type(evidence).__name__: evidence(view) for evidence in model.evidences}
         found[SUM] = torch.stack(list(found.values())).sum(dim=0)
         return {name: one / level_of(one, view.foreground) ** model.image_context for name, one in found.items()}
+
+    def learn_scores(self, model: PatchGanModel, images: Tensor) -> None:
+        """Learn from normal training images of shape `(N, 3, H, W)`, uint8, after the evidences were calibrated."""
+
+    def score(self, model: PatchGanModel, maps: Tensor, foreground: Tensor) -> Tensor:
+        """Scores `(B,)` of maps `(B, 1, h, w)` as `maps` gives them; `foreground` has their shape."""
+        del foreground
+        scores: Tensor = model.ranking(maps)
+        return scores
+
+
+def show(model: PatchGanModel, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Images of shape `(B, 3, H, W)`, uint8, as R sees them, and the foreground at the size of maps."""
+    prepared = model.prepare(images.to(next(model.parameters()).device).float() / 255)
+    normalized, _ = normalize_intensity(prepared, model.intensity_normalization)
+    return normalized, model.shrink(foreground_mask(normalized, model.foreground_threshold)).round()
 
 
 def foreign_loss(module: PatchGan, corrupted: CorruptedBatch, images: Tensor, restored: Tensor) -> Tensor:

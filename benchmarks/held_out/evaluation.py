@@ -10,7 +10,7 @@ from anomalib_patchgan.measure.localisation import pixel_metrics
 from anomalib_patchgan.models.components.training import CALIBRATION_IMAGES
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
 from held_out.data import Part
-from held_out.direction import Direction
+from held_out.direction import Direction, show
 
 BATCH = 16
 METRICS = ("image_AUROC", "pixel_AP", "pixel_best_dice")
@@ -33,14 +33,17 @@ def evaluate(
         best Dice; `None` where the images have no lesion, or nothing else.
     """
     chosen = np.random.default_rng(0).permutation(len(normal))[:CALIBRATION_IMAGES]
-    model.calibrate(normal[chosen].float() / 255, batch_size=BATCH)
+    device = next(model.parameters()).device
+    model.calibrate(normal[chosen].to(device).float() / 255, batch_size=BATCH)
+    direction.learn_scores(model, normal)
     scores: dict[str, list[Tensor]] = {}
     maps: dict[str, list[Tensor]] = {}
     for batch in direction.images(part).split(BATCH):
-        for name, one in direction.maps(model, batch.float() / 255).items():
-            scores.setdefault(name, []).append(model.ranking(one))
+        _, foreground = show(model, batch)
+        for name, one in direction.maps(model, batch.to(device).float() / 255).items():
+            scores.setdefault(name, []).append(direction.score(model, one, foreground).cpu())
             enlarged = F.interpolate(one, batch.shape[-2:], mode="bilinear", align_corners=False)
-            maps.setdefault(name, []).append(enlarged[:, 0])
+            maps.setdefault(name, []).append(enlarged[:, 0].cpu())
     found = {}
     for name, batches in scores.items():
         measured = image_metrics(torch.cat(batches).double().numpy(), part.labels, None)

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_patchgan.models.components.foreground import foreground_mask
-from anomalib_patchgan.models.components.intensity import normalize_intensity
 from anomalib_patchgan.models.components.loss import pixel_distance
 from anomalib_patchgan.models.patchgan.evidence import Restoration, View
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
+from held_out.direction import show
 
 WIDTH = 16
 LEARNING_RATE = 2e-3
@@ -73,14 +72,13 @@ class ExpectedResidual(Restoration):
             steps: Steps.
             batch_size: Images per step.
         """
+        self.to(next(model.parameters()).device)
         optimizer = optim.AdamW(self.head.parameters(), LEARNING_RATE)
         order = cycle(torch.randperm(len(images)).tolist())
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * step / steps)) / 2
             with torch.no_grad():
-                prepared = model.prepare(images[list(islice(order, batch_size))].float() / 255)
-                normalized, _ = normalize_intensity(prepared, model.intensity_normalization)
-                foreground = model.shrink(foreground_mask(normalized, model.foreground_threshold)).round()
+                normalized, foreground = show(model, images[list(islice(order, batch_size))])
                 # Neither D nor masking, which `PatchGanModel.view` would ask for the other evidences.
                 view = View(normalized, model.reconstructor(normalized), foreground)
             expected = self.head(view.restored)

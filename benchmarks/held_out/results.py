@@ -89,7 +89,7 @@ def load_networks(out: Path, run: Run, networks: Sequence[nn.Module]) -> str | N
         The commit that they were trained with, "" where it is not known; `None` if there are none.
     """
     try:
-        found = torch.load(_path(out, run), weights_only=True)
+        found = torch.load(_path(out, run), map_location="cpu", weights_only=True)
         if found["of"] != _identity(run):
             return None
         for network, state in zip(networks, found["networks"], strict=True):

@@ -36,7 +36,7 @@ def train(
         TrainingDivergedError: A loss is not finite.
     """
     keep_freed_memory()
-    model = module.model
+    model, device = module.model, module.device
     of_reconstructor, of_discriminator = module.configure_optimizers()
     assert module.averaging is not None
     averages = AveragedNetworks(module.trained_networks(), module.averaging)
@@ -51,7 +51,7 @@ def train(
         flipped = torch.rand(len(batch), 1, 1, 1) < 0.5  # noqa: PLR2004 - as RandomHorizontalFlip
         batch = torch.where(flipped, batch.flip(-1), batch)
         with torch.no_grad():
-            corrupted = model.corrupt(model.prepare(direction.augment(batch)))
+            corrupted = model.corrupt(model.prepare(direction.augment(batch).to(device)))
             masked = direction.mask(model, corrupted, step / total)
         learns = direction.reconstructor_learns(step / total)
         if not learns:

@@ -1,7 +1,7 @@
 """The directions that are tried: what each changes of PatchGan's training or score, and why it might help."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +10,16 @@ from torchvision.transforms.v2 import InterpolationMode, RandomAffine
 
 from anomalib_patchgan import PatchGan
 from anomalib_patchgan.models.components.ranking import PatchRanking
+from anomalib_patchgan.models.patchgan.context import level_of
 from anomalib_patchgan.models.patchgan.evidence import Restoration
 from anomalib_patchgan.models.patchgan.masking import surroundings
 from anomalib_patchgan.models.patchgan.torch_model import CorruptedBatch, PatchGanModel
 from held_out.data import Part
-from held_out.direction import Direction, foreign_loss
+from held_out.direction import SUM, Direction, foreign_loss, show
 from held_out.expected_residual import ExpectedResidual
+
+# Images at a time where nothing is learned.
+BATCH = 16
 
 
 class Default(Direction):
@@ -36,6 +40,17 @@ class Longer(Direction):
     """Three times as many steps: D may still gain, while R may learn to copy lesions."""
 
     length = 3
+
+
+class LongerFalling(FallingRate, Longer):
+    """Both: three times as many steps, at a rate that falls to 0 at their end."""
+
+
+class Wider(Direction):
+    """Networks of one and a half times the width: more of healthy anatomy may fit into them."""
+
+    width = 36
+    arguments: ClassVar[dict[str, Any]] = {"width": width}
 
 
 class Shading(Direction):
@@ -124,7 +139,12 @@ class MaskedTraining(Direction):
         parity = int(torch.randint(2, ()))
         board = (torch.arange(height)[:, None] // cell + torch.arange(width) // cell + parity) % 2
         tissue = F.interpolate(corrupted.foreground, (height, width))
+        board = board.to(tissue)
         return torch.where(board * tissue > 0, surroundings(corrupted.images, tissue), corrupted.images)
+
+
+class ShadedMasks(MaskedTraining, Shading):
+    """Both: masks in training, and a smooth gain and another gamma."""
 
 
 class DiscriminatorGoesOn(Direction):
@@ -166,6 +186,49 @@ class Flipped(Direction):
         return {name: (one + mirrored[name].flip(-1)) / 2 for name, one in super().maps(model, images).items()}
 
 
+class ScoreContext(Direction):
+    """The score divides by more of the image's level than the map: an image that is unusual as a whole is no lesion."""
+
+    trains = False
+    image_context = 0.5
+
+    def score(self, model: PatchGanModel, maps: Tensor, foreground: Tensor) -> Tensor:
+        """See `Direction`; maps are divided by a power of the level already."""
+        power = (self.image_context - model.image_context) / (1 - model.image_context)
+        return super().score(model, maps / level_of(maps, foreground) ** power, foreground)
+
+
+class ExpectedScore(Direction):
+    """The score relative to what normal training images of as much tissue have: ends of the brain are foreign to D."""
+
+    trains = False
+    # Share of all training images that have about as much tissue.
+    neighbourhood = 0.1
+    areas: Tensor
+    expected: Tensor
+
+    @torch.no_grad()
+    def learn_scores(self, model: PatchGanModel, images: Tensor) -> None:
+        """Take medians of the scores of neighbours in the order of the area of the tissue."""
+        areas, scores = [], []
+        for batch in images.split(BATCH):
+            _, foreground = show(model, batch)
+            maps = self.maps(model, batch.to(foreground.device).float() / 255)[SUM]
+            scores.append(super().score(model, maps, foreground).cpu())
+            areas.append(foreground.mean((1, 2, 3)).cpu())
+        self.areas, order = torch.cat(areas).sort()
+        reach = max(round(len(order) * self.neighbourhood / 2), 1)
+        padded = F.pad(torch.cat(scores)[order][None], (reach, reach), mode="replicate")[0]
+        self.expected = padded.unfold(0, 2 * reach + 1, 1).median(dim=1).values
+
+    def score(self, model: PatchGanModel, maps: Tensor, foreground: Tensor) -> Tensor:
+        """See `Direction`."""
+        areas = foreground.mean((1, 2, 3)).cpu()
+        nearest = torch.searchsorted(self.areas, areas).clamp(max=len(self.areas) - 1)
+        scores = super().score(model, maps, foreground)
+        return scores / self.expected[nearest].to(scores)
+
+
 class OneRanking(Direction):
     """Patches of one size are ranked, not of two."""
 
@@ -200,14 +263,19 @@ DIRECTIONS: dict[str, type[Direction]] = {
     "default": Default,
     "falling_rate": FallingRate,
     "longer": Longer,
+    "longer_falling": LongerFalling,
+    "wider": Wider,
     "shading": Shading,
     "affine": Affine,
     "neighbours": Neighbours,
     "game": Game,
     "masked_training": MaskedTraining,
+    "shaded_masks": ShadedMasks,
     "discriminator_goes_on": DiscriminatorGoesOn,
     "expected_residual": ExpectedResiduals,
     "flipped": Flipped,
+    "score_context": ScoreContext,
+    "expected_score": ExpectedScore,
     "patches_of_2": PatchesOf2,
     "patches_of_8": PatchesOf8,
     "patches_of_16": PatchesOf16,
