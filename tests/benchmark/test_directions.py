@@ -85,10 +85,12 @@ def test_runs_leave_results_and_a_summary_and_are_not_repeated(root, monkeypatch
         (["default"], {"data_name": "brats"}, "invalid choice: 'brats'"),
         (["default", "neighbours"], {}, "neighbours needs volumes with evenly spaced slices"),
         (["default"], {"batch_size": 3}, "was made with other settings"),
+        (["default"], {"accelerator": "cuda"}, "--accelerator cuda: torch finds no such GPU here"),
     ],
 )
 def test_wrong_input_is_one_line_before_any_training(root, capsys, monkeypatch, names, options, message):
     monkeypatch.setattr(directions, "perform", None)
+    monkeypatch.setattr(directions.torch.cuda, "is_available", lambda: False)
     done = results.Run(direction="default", data="lgg_flair", fold=0, seed=0, steps=2, batch_size=2)
     results.write_result(root.parent / "out", done, {})
     if names[-1] == "neighbours":

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from held_out import data, training, variants
+from held_out.direction import show
 from held_out.expected_residual import ExpectedResidual
 
 from anomalib_patchgan import PatchGan
@@ -50,6 +51,40 @@ def test_every_direction_trains_and_scores(name):
     if isinstance(direction, variants.OneRanking):
         assert module.model.ranking.patch_sizes == (direction.patch_size,)
         assert module.model.ranking.rank_weights == PatchGan().model.ranking.rank_weights
+
+
+def test_a_score_that_divides_by_more_of_the_level_is_that_of_the_model_with_this_context():
+    torch.manual_seed(0)
+    batch = images().float() / 255
+    direction, model = variants.ScoreContext(), PatchGan(image_size=(32, 32), width=8).model.eval()
+    with torch.no_grad():
+        model.calibrate(batch)
+        _, foreground = show(model, images())
+        scores = direction.score(model, direction.maps(model, batch)["sum"], foreground)
+        model.image_context = direction.image_context
+        expected = model.ranking(model.combine(model.view(batch)))
+    assert torch.allclose(scores, expected, rtol=1e-4)
+
+
+def test_scores_are_relative_to_those_of_normal_images_with_as_much_tissue():
+    direction, model = variants.ExpectedScore(), PatchGan(image_size=(32, 32), width=8).model.eval()
+    # Half of the images have little tissue and three times the score.
+    small = torch.zeros(40, 3, 32, 32, dtype=torch.uint8)
+    small[:20, :, 8:16, 8:16] = 120
+    small[20:, :, 4:28, 4:28] = 120
+    direction.maps = lambda _, batch: {
+        "sum": 1.0
+        + 2.0 * (show(model, batch * 255)[1].mean((1, 2, 3)) < 0.2).view(-1, 1, 1, 1) * torch.ones(1, 1, 32, 32)
+    }
+    direction.learn_scores(model, small)
+    foreground = show(model, small)[1]
+    scores = direction.score(model, direction.maps(model, small.float() / 255)["sum"], foreground)
+    assert scores.median() == 1
+    assert (scores == 1).float().mean() > 0.8
+    # A lesion that is three times as conspicuous is that in both.
+    assert torch.allclose(
+        direction.score(model, torch.full((40, 1, 32, 32), 3.0), foreground)[[0, -1]], torch.tensor([1.0, 3.0])
+    )
 
 
 def test_the_rate_falls_to_nothing():
