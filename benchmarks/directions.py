@@ -5,8 +5,8 @@ r"""Measures changes of PatchGan's training and score on patients held out of a 
 
 Each run leaves `jobs/ID.json`: settings, commit, machine, and for each evidence alone and for their sum image AUROC,
 pixel AP and best Dice. A run that has a result is done. Several directions, folds and seeds make several runs.
-`default`, `expected_residual` and `flipped` share their networks, which lie in `networks/` meanwhile. After every run
-`directions.json` compares all runs of the folder with the default of the same data, fold, seed and steps;
+Directions that train no networks of their own take over the default's, which lie in `networks/` meanwhile. After every
+run `directions.json` compares all runs of the folder with the default of the same data, fold, seed and steps;
 `fill_numbers.py` makes the tables of it once it lies, with `jobs/`, in `results/directions`. The directions stand in
 `held_out/variants.py`, each with its reason.
 """

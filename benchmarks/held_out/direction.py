@@ -25,7 +25,7 @@ class Direction:
     trains = True
     # Whether it needs volumes with evenly spaced slices.
     needs_volumes = False
-    # Of `PatchGan`, where they are not the default.
+    # Arguments of `PatchGan` that differ from the default preset.
     arguments: ClassVar[dict[str, Any]] = {}
 
     def images(self, part: Part) -> Tensor:
@@ -79,7 +79,16 @@ class Direction:
 
 
 def show(model: PatchGanModel, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Images of shape `(B, 3, H, W)`, uint8, as R sees them, and the foreground at the size of maps."""
+    """Prepare images as R sees them.
+
+    Args:
+        model: The model.
+        images: Shape `(B, 3, H, W)`, uint8.
+
+    Returns:
+        Normalised images on the model's device, in [0, 1], averaged down as `PatchGanModel.prepare` does, and the
+        foreground at the size of maps, `(B, 1, h, w)`, holding 0.0 and 1.0.
+    """
     prepared = model.prepare(images.to(next(model.parameters()).device).float() / 255)
     normalized, _ = normalize_intensity(prepared, model.intensity_normalization)
     return normalized, model.shrink(foreground_mask(normalized, model.foreground_threshold)).round()

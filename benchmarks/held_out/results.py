@@ -109,7 +109,7 @@ def _identity(run: Run) -> dict[str, Any]:
 
 
 def summarise(out: Path) -> dict[str, Any]:
-    """Compare all runs of a folder with the default of the same data, fold, seed and steps.
+    """Compare all runs of a folder with the default of the same data, fold, seed, steps and accelerator.
 
     Returns:
         `default`: for `DATA/FOLD/STEPS` the means over seeds of the default's metrics, and of the pixel AP of each of
@@ -121,15 +121,16 @@ def summarise(out: Path) -> dict[str, Any]:
         DataError: A file is no result, or runs that would be compared took batches of different sizes.
     """
     sizes: dict[str, int] = {}
-    runs: dict[str, dict[str, dict[int, Found]]] = {}
-    for run, found in _results(out):
+    # A seed draws other numbers on another accelerator.
+    runs: dict[str, dict[str, dict[tuple[int, str], Found]]] = {}
+    for run, accelerator, found in _results(out):
         if sizes.setdefault(run.place, run.batch_size) != run.batch_size:
             msg = (
                 f"{out / JOBS / run.id}.json has batches of {run.batch_size} images, others of {run.place} have "
                 f"{sizes[run.place]}: runs are compared with the default of the same size; give another --out"
             )
             raise DataError(msg)
-        runs.setdefault(run.place, {}).setdefault(run.direction, {})[run.seed] = found
+        runs.setdefault(run.place, {}).setdefault(run.direction, {})[run.seed, accelerator] = found
     default: dict[str, dict[str, float | int]] = {}
     rows: dict[str, dict[str, float | int]] = {}
     for place, of in sorted(runs.items()):
@@ -161,8 +162,8 @@ def write_summary(out: Path) -> None:
     write_json(out / SUMMARY, summarise(out))
 
 
-def _results(out: Path) -> Iterator[tuple[Run, Found]]:
-    """Yield every run with the numbers of its last evaluation; a file that a crash cut off counts as not there."""
+def _results(out: Path) -> Iterator[tuple[Run, str, Found]]:
+    """Yield every run, its accelerator and its last numbers; a file that a crash cut off counts as not there."""
     for path in sorted((out / JOBS).glob("*.json")):
         content = read_json(path)
         if content is None:
@@ -170,7 +171,8 @@ def _results(out: Path) -> Iterator[tuple[Run, Found]]:
         try:
             run, last = Run(**content["run"]), content["evaluations"][-1]["found"]
             last[SUM]
+            accelerator = content["environment"]["accelerator"]
         except (TypeError, KeyError, IndexError) as error:
             msg = f"{path} is no whole result of a direction ({error!r}): delete it and run that again"
             raise DataError(msg) from error
-        yield run, last
+        yield run, accelerator, last

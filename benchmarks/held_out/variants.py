@@ -47,7 +47,7 @@ class LongerFalling(FallingRate, Longer):
 
 
 class Wider(Direction):
-    """Networks of one and a half times the width: more of healthy anatomy may fit into them."""
+    """An R of one and a half times the width: more of healthy anatomy may fit into it."""
 
     width = 36
     arguments: ClassVar[dict[str, Any]] = {"width": width}
@@ -190,6 +190,7 @@ class ScoreContext(Direction):
     """The score divides by more of the image's level than the map: an image that is unusual as a whole is no lesion."""
 
     trains = False
+    # Power of the level that the score is divided by; that of the map is the model's.
     image_context = 0.5
 
     def score(self, model: PatchGanModel, maps: Tensor, foreground: Tensor) -> Tensor:
@@ -204,6 +205,7 @@ class ExpectedScore(Direction):
     trains = False
     # Share of all training images that have about as much tissue.
     neighbourhood = 0.1
+    # Of training images, in the order of their areas, `(N,)`: share of the image, and expected score.
     areas: Tensor
     expected: Tensor
 
@@ -218,15 +220,17 @@ class ExpectedScore(Direction):
             areas.append(foreground.mean((1, 2, 3)).cpu())
         self.areas, order = torch.cat(areas).sort()
         reach = max(round(len(order) * self.neighbourhood / 2), 1)
-        padded = F.pad(torch.cat(scores)[order][None], (reach, reach), mode="replicate")[0]
-        self.expected = padded.unfold(0, 2 * reach + 1, 1).median(dim=1).values
+        ordered = torch.cat(scores)[order]
+        # At both ends fewer neighbours, not the last one again and again.
+        near = [ordered[max(place - reach, 0) : place + reach + 1] for place in range(len(order))]
+        self.expected = torch.stack([one.median() for one in near])
 
     def score(self, model: PatchGanModel, maps: Tensor, foreground: Tensor) -> Tensor:
         """See `Direction`."""
         areas = foreground.mean((1, 2, 3)).cpu()
-        nearest = torch.searchsorted(self.areas, areas).clamp(max=len(self.areas) - 1)
+        next_larger = torch.searchsorted(self.areas, areas).clamp(max=len(self.areas) - 1)
         scores = super().score(model, maps, foreground)
-        return scores / self.expected[nearest].to(scores)
+        return scores / self.expected[next_larger].to(scores)
 
 
 class OneRanking(Direction):

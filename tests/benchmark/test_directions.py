@@ -173,10 +173,11 @@ def test_networks_of_other_code_or_damaged_ones_are_not_taken_over(tmp_path, mon
 
 
 def test_seeds_are_averaged_in_pairs_and_a_damaged_result_is_named(tmp_path):
-    def write(direction, seed, value):
+    def write(direction, seed, value, accelerator="cpu"):
         one = results.Run(direction=direction, data="lgg_flair", fold=1, seed=seed, steps=9, batch_size=2)
         numbers = {"image_AUROC": value, "pixel_AP": value / 2, "pixel_best_dice": None}
-        results.write_result(tmp_path, one, {"evaluations": [{"found": {"sum": numbers}}]})
+        environment = {"accelerator": accelerator}
+        results.write_result(tmp_path, one, {"evaluations": [{"found": {"sum": numbers}}], "environment": environment})
 
     for seed, value in ((0, 0.5), (1, 0.7)):
         write("default", seed, value)
@@ -189,6 +190,8 @@ def test_seeds_are_averaged_in_pairs_and_a_damaged_result_is_named(tmp_path):
     assert pairs == {"lgg_flair/1/9/seeds": 1} | {
         f"lgg_flair/1/9/{metric}": pytest.approx(value) for metric, value in (("image_AUROC", 0.1), ("pixel_AP", 0.05))
     }
+    write("shading", 0, 0.9, "cuda")  # the default's seed 0 ran on the CPU: another training
+    assert list(results.summarise(tmp_path)["rows"]) == ["game"]
     (tmp_path / "jobs" / "broken.json").write_text('{"run": {}}')
     with pytest.raises(results.DataError, match=re.escape("broken.json is no whole result")):
         results.summarise(tmp_path)

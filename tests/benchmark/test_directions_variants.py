@@ -28,7 +28,9 @@ def same(first, second):
 @pytest.mark.parametrize("name", variants.DIRECTIONS)
 def test_every_direction_trains_and_scores(name):
     torch.manual_seed(0)
-    direction, module = variants.DIRECTIONS[name](), PatchGan(image_size=(32, 32), width=8)
+    direction = variants.DIRECTIONS[name]()
+    arguments = {"width": 8} | direction.arguments
+    module = PatchGan(image_size=(32, 32), **arguments)
     began = networks(module)
     steps = training.train(module, images(), direction, steps=2, batch_size=3, seed=0)
     seen = [(step, networks(module)) for step in steps]
@@ -40,6 +42,11 @@ def test_every_direction_trains_and_scores(name):
     assert list(maps)[-1] == "sum"
     assert len(maps) == 5
     assert all(one.shape == (4, 1, 32, 32) and one.isfinite().all() and (one >= 0).all() for one in maps.values())
+    direction.learn_scores(module.model, images())
+    scores = direction.score(module.model, maps["sum"], show(module.model, images())[1])
+    assert scores.shape == (4,)
+    assert scores.isfinite().all()
+    assert (sum(one.numel() for one in module.model.reconstructor.parameters()) > 1e5) == (name == "wider")
     if name == "discriminator_goes_on":
         (restored, judged), (held, gone_on) = (states for _, states in seen)
         assert same(restored, held)
@@ -68,22 +75,28 @@ def test_a_score_that_divides_by_more_of_the_level_is_that_of_the_model_with_thi
 
 def test_scores_are_relative_to_those_of_normal_images_with_as_much_tissue():
     direction, model = variants.ExpectedScore(), PatchGan(image_size=(32, 32), width=8).model.eval()
-    # Half of the images have little tissue and three times the score.
+    # Half of the images have little tissue and three times the score, one of them far more.
     small = torch.zeros(40, 3, 32, 32, dtype=torch.uint8)
     small[:20, :, 8:16, 8:16] = 120
     small[20:, :, 4:28, 4:28] = 120
-    direction.maps = lambda _, batch: {
-        "sum": 1.0
-        + 2.0 * (show(model, batch * 255)[1].mean((1, 2, 3)) < 0.2).view(-1, 1, 1, 1) * torch.ones(1, 1, 32, 32)
-    }
+    small[0, :, :, 12:] = 0
+
+    def maps(_, batch):
+        areas = show(model, batch * 255)[1].mean((1, 2, 3))
+        levels = torch.where(areas < 0.2, 3.0, 1.0) * torch.where(areas < 0.05, 5.0, 1.0)
+        return {"sum": levels.view(-1, 1, 1, 1).expand(-1, 1, 32, 32)}
+
+    direction.maps = maps
     direction.learn_scores(model, small)
     foreground = show(model, small)[1]
     scores = direction.score(model, direction.maps(model, small.float() / 255)["sum"], foreground)
     assert scores.median() == 1
     assert (scores == 1).float().mean() > 0.8
+    # The smallest of all has as many neighbours as there are, and no more weight than they.
+    assert direction.expected[0] == 3
     # A lesion that is three times as conspicuous is that in both.
     assert torch.allclose(
-        direction.score(model, torch.full((40, 1, 32, 32), 3.0), foreground)[[0, -1]], torch.tensor([1.0, 3.0])
+        direction.score(model, torch.full((40, 1, 32, 32), 3.0), foreground)[[1, -1]], torch.tensor([1.0, 3.0])
     )
 
 
