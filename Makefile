@@ -51,7 +51,7 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 
 $(VENV)-lowest/.installed: pyproject.toml
 	@command -v $(UV) > /dev/null || { echo "error: uv is missing: pip install uv" >&2; exit 1; }
-	$(UV) venv --clear --python $(LOWEST_PYTHON) $(VENV)-lowest
+	$(UV) venv --clear --seed --python $(LOWEST_PYTHON) $(VENV)-lowest
 	$(UV) pip install --python $(VENV)-lowest --resolution lowest-direct --editable ".[test]"
 	@touch $@
 

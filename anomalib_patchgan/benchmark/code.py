@@ -3,7 +3,7 @@
 import ast
 import functools
 import hashlib
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,8 +33,12 @@ def code_of(cls: type) -> str:
     top = cls.__module__.split(".")[0]
     if top == PACKAGE:
         return f"{PACKAGE} {_hash(cls.__module__)}"
-    names = packages_distributions().get(top)
-    return f"{names[0]} {version(names[0])}" if names else f"{top}, version unknown"
+    # Python 3.10 knows only distributions with a `top_level.txt`, which newer ones do not have.
+    name = next(iter(packages_distributions().get(top, [])), top)
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return f"{top}, version unknown"
 
 
 def _hash(module: str) -> str:

@@ -154,7 +154,7 @@ def write_edge_plot(rows: Mapping[str, Row], folder: Path) -> None:
 
 
 def encode(figure: Figure, kind: str) -> bytes:
-    """Encode a figure as `png` or `svg`, the same bytes for the same figure."""
+    """Encode a figure as `png` or `svg`: the same bytes for the same figure, for `svg` from matplotlib 3.11 on."""
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "edge"}):
         figure.savefig(buffer, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else {"Software": None})

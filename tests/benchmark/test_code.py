@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 from anomalib.data import Folder
@@ -35,9 +36,17 @@ def edit(monkeypatch, module, change):
 
 
 def test_models_of_other_packages_are_known_by_their_version(monkeypatch):
-    monkeypatch.setattr(code, "version", lambda name: {"anomalib": "2.7.1"}[name])
+    def version(name):
+        if name != "anomalib":
+            raise PackageNotFoundError(name)
+        return "2.7.1"
+
+    monkeypatch.setattr(code, "version", version)
     assert code.code_of(Padim) == code.code_of(Folder) == "anomalib 2.7.1"
     assert code.code_of(KilledModel) == "tests, version unknown"
+    code.code_of.cache_clear()
+    monkeypatch.setattr(code, "packages_distributions", dict)  # Python 3.10, and a wheel without `top_level.txt`
+    assert code.code_of(Padim) == "anomalib 2.7.1"
 
 
 @pytest.mark.parametrize(
