@@ -41,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n")
 
 
-def perform(run: Run, data: HeldOutData, out: Path, accelerator: str = "cpu") -> dict[str, Any]:
+def perform(run: Run, data: HeldOutData, out: Path, accelerator: str) -> dict[str, Any]:
     """Train, or take over the default's networks, and measure.
 
     Args:

@@ -58,7 +58,7 @@ def test_every_row_of_every_table_is_bound(repo_root, documents):
             assert [line for line, _ in problems] == [
                 3 + index for index, row in enumerate(rows) if row != changed[index]
             ]
-            assert problems, path  # a row that was not measured has no number
+            assert len(problems) == len(rows) - 2, path
     described = yaml.safe_load((repo_root / "benchmarks" / "tables.yaml").read_text(encoding="utf-8"))
     assert found == set(described)
 

@@ -34,7 +34,7 @@ def code_of(cls: type) -> str:
     if top == PACKAGE:
         return f"{PACKAGE} {_hash(cls.__module__)}"
     # Python 3.10 knows only distributions with a `top_level.txt`, which newer ones do not have.
-    name = next(iter(packages_distributions().get(top, [])), top)
+    name = (packages_distributions().get(top) or [top])[0]
     try:
         return f"{name} {version(name)}"
     except PackageNotFoundError:

@@ -127,8 +127,9 @@ def draw(rows: Mapping[str, Row]) -> Figure:
     figure = Figure(figsize=(7.4 * len(metrics), 6), dpi=DPI, layout="constrained", facecolor="white")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     drawn = [_draw_panel(axes, rows, metric) for axes, metric in zip(panels, metrics, strict=True)]
-    # Places are known only then.
+    # Places are known only then; laid out again for each file they would move by a rounding, and names stay.
     figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     for axes, (points, bars, lines) in zip(panels, drawn, strict=True):
         taken = [Bbox(axes.transData.transform(bar)).padded(BAR) for bar in bars]
         write_names(axes, points, taken=[*taken, *(name.get_window_extent() for name in lines)])
@@ -154,7 +155,7 @@ def write_edge_plot(rows: Mapping[str, Row], folder: Path) -> None:
 
 
 def encode(figure: Figure, kind: str) -> bytes:
-    """Encode a figure as `png` or `svg`: the same bytes for the same figure, for `svg` from matplotlib 3.11 on."""
+    """Encode a figure as `png` or `svg`, the same bytes for the same figure."""
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "edge"}):
         figure.savefig(buffer, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else {"Software": None})

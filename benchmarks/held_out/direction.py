@@ -14,6 +14,8 @@ from anomalib_patchgan.models.patchgan.torch_model import CorruptedBatch, PatchG
 from held_out.data import Part
 
 SUM = "sum"
+# Images at a time where no network learns.
+BATCH = 16
 
 
 class Direction:
@@ -71,11 +73,16 @@ class Direction:
     def learn_scores(self, model: PatchGanModel, images: Tensor) -> None:
         """Learn from normal training images of shape `(N, 3, H, W)`, uint8, after the evidences were calibrated."""
 
-    def score(self, model: PatchGanModel, maps: Tensor, foreground: Tensor) -> Tensor:
-        """Scores `(B,)` of maps `(B, 1, h, w)` as `maps` gives them; `foreground` has their shape."""
-        del foreground
+    def score(self, model: PatchGanModel, maps: Tensor, images: Tensor) -> Tensor:
+        """Scores `(B,)` of maps `(B, 1, h, w)` as `maps` gives them, and of their images `(B, 3, H, W)`, in [0, 1]."""
+        del images
         scores: Tensor = model.ranking(maps)
         return scores
+
+
+def as_input(model: PatchGanModel, images: Tensor) -> Tensor:
+    """Images of shape `(B, 3, H, W)`, uint8, in [0, 1] on the model's device."""
+    return images.to(next(model.parameters()).device).float() / 255
 
 
 def show(model: PatchGanModel, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,14 +90,13 @@ def show(model: PatchGanModel, images: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         model: The model.
-        images: Shape `(B, 3, H, W)`, uint8.
+        images: Shape `(B, 3, H, W)`, in [0, 1], on the model's device.
 
     Returns:
-        Normalised images on the model's device, in [0, 1], averaged down as `PatchGanModel.prepare` does, and the
+        Normalised images, in [0, 1], averaged down as `PatchGanModel.prepare` does, and the
         foreground at the size of maps, `(B, 1, h, w)`, holding 0.0 and 1.0.
     """
-    prepared = model.prepare(images.to(next(model.parameters()).device).float() / 255)
-    normalized, _ = normalize_intensity(prepared, model.intensity_normalization)
+    normalized, _ = normalize_intensity(model.prepare(images), model.intensity_normalization)
     return normalized, model.shrink(foreground_mask(normalized, model.foreground_threshold)).round()
 
 

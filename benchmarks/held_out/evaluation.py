@@ -10,9 +10,8 @@ from anomalib_patchgan.measure.localisation import pixel_metrics
 from anomalib_patchgan.models.components.training import CALIBRATION_IMAGES
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
 from held_out.data import Part
-from held_out.direction import Direction, show
+from held_out.direction import BATCH, Direction, as_input
 
-BATCH = 16
 METRICS = ("image_AUROC", "pixel_AP", "pixel_best_dice")
 
 
@@ -33,15 +32,14 @@ def evaluate(
         best Dice; `None` where the images have no lesion, or nothing else.
     """
     chosen = np.random.default_rng(0).permutation(len(normal))[:CALIBRATION_IMAGES]
-    device = next(model.parameters()).device
-    model.calibrate(normal[chosen].to(device).float() / 255, batch_size=BATCH)
+    model.calibrate(as_input(model, normal[chosen]), batch_size=BATCH)
     direction.learn_scores(model, normal)
     scores: dict[str, list[Tensor]] = {}
     maps: dict[str, list[Tensor]] = {}
     for batch in direction.images(part).split(BATCH):
-        _, foreground = show(model, batch)
-        for name, one in direction.maps(model, batch.to(device).float() / 255).items():
-            scores.setdefault(name, []).append(direction.score(model, one, foreground).cpu())
+        shown = as_input(model, batch)
+        for name, one in direction.maps(model, shown).items():
+            scores.setdefault(name, []).append(direction.score(model, one, shown).cpu())
             enlarged = F.interpolate(one, batch.shape[-2:], mode="bilinear", align_corners=False)
             maps.setdefault(name, []).append(enlarged[:, 0].cpu())
     found = {}

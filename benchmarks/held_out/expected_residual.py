@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 from anomalib_patchgan.models.components.loss import pixel_distance
 from anomalib_patchgan.models.patchgan.evidence import Restoration, View
 from anomalib_patchgan.models.patchgan.torch_model import PatchGanModel
-from held_out.direction import show
+from held_out.direction import as_input, show
 
 WIDTH = 16
 LEARNING_RATE = 2e-3
@@ -78,7 +78,7 @@ class ExpectedResidual(Restoration):
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * step / steps)) / 2
             with torch.no_grad():
-                normalized, foreground = show(model, images[list(islice(order, batch_size))])
+                normalized, foreground = show(model, as_input(model, images[list(islice(order, batch_size))]))
                 # Neither D nor masking, which `PatchGanModel.view` would ask for the other evidences.
                 view = View(normalized, model.reconstructor(normalized), foreground)
             expected = self.head(view.restored)

@@ -15,11 +15,8 @@ from anomalib_patchgan.models.patchgan.evidence import Restoration
 from anomalib_patchgan.models.patchgan.masking import surroundings
 from anomalib_patchgan.models.patchgan.torch_model import CorruptedBatch, PatchGanModel
 from held_out.data import Part
-from held_out.direction import SUM, Direction, foreign_loss, show
+from held_out.direction import BATCH, SUM, Direction, as_input, foreign_loss, show
 from held_out.expected_residual import ExpectedResidual
-
-# Images at a time where nothing is learned.
-BATCH = 16
 
 
 class Default(Direction):
@@ -193,10 +190,11 @@ class ScoreContext(Direction):
     # Power of the level that the score is divided by; that of the map is the model's.
     image_context = 0.5
 
-    def score(self, model: PatchGanModel, maps: Tensor, foreground: Tensor) -> Tensor:
+    def score(self, model: PatchGanModel, maps: Tensor, images: Tensor) -> Tensor:
         """See `Direction`; maps are divided by a power of the level already."""
         power = (self.image_context - model.image_context) / (1 - model.image_context)
-        return super().score(model, maps / level_of(maps, foreground) ** power, foreground)
+        _, foreground = show(model, images)
+        return super().score(model, maps / level_of(maps, foreground) ** power, images)
 
 
 class ExpectedScore(Direction):
@@ -214,10 +212,9 @@ class ExpectedScore(Direction):
         """Take medians of the scores of neighbours in the order of the area of the tissue."""
         areas, scores = [], []
         for batch in images.split(BATCH):
-            _, foreground = show(model, batch)
-            maps = self.maps(model, batch.to(foreground.device).float() / 255)[SUM]
-            scores.append(super().score(model, maps, foreground).cpu())
-            areas.append(foreground.mean((1, 2, 3)).cpu())
+            shown = as_input(model, batch)
+            scores.append(super().score(model, self.maps(model, shown)[SUM], shown).cpu())
+            areas.append(_areas(model, shown))
         self.areas, order = torch.cat(areas).sort()
         reach = max(round(len(order) * self.neighbourhood / 2), 1)
         ordered = torch.cat(scores)[order]
@@ -225,11 +222,10 @@ class ExpectedScore(Direction):
         near = [ordered[max(place - reach, 0) : place + reach + 1] for place in range(len(order))]
         self.expected = torch.stack([one.median() for one in near])
 
-    def score(self, model: PatchGanModel, maps: Tensor, foreground: Tensor) -> Tensor:
+    def score(self, model: PatchGanModel, maps: Tensor, images: Tensor) -> Tensor:
         """See `Direction`."""
-        areas = foreground.mean((1, 2, 3)).cpu()
-        next_larger = torch.searchsorted(self.areas, areas).clamp(max=len(self.areas) - 1)
-        scores = super().score(model, maps, foreground)
+        next_larger = torch.searchsorted(self.areas, _areas(model, images)).clamp(max=len(self.areas) - 1)
+        scores = super().score(model, maps, images)
         return scores / self.expected[next_larger].to(scores)
 
 
@@ -289,6 +285,11 @@ DIRECTIONS: dict[str, type[Direction]] = {
 def per_image(count: int) -> Tensor:
     """Uniform random numbers in [0, 1), one for each image, shape `(B, 1, 1, 1)`."""
     return torch.rand(count, 1, 1, 1)
+
+
+def _areas(model: PatchGanModel, images: Tensor) -> Tensor:
+    """Share of each image that is tissue, `(B,)`, on the CPU."""
+    return show(model, images)[1].mean((1, 2, 3)).cpu()
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ def test_every_direction_trains_and_scores(name):
     assert len(maps) == 5
     assert all(one.shape == (4, 1, 32, 32) and one.isfinite().all() and (one >= 0).all() for one in maps.values())
     direction.learn_scores(module.model, images())
-    scores = direction.score(module.model, maps["sum"], show(module.model, images())[1])
+    scores = direction.score(module.model, maps["sum"], images().float() / 255)
     assert scores.shape == (4,)
     assert scores.isfinite().all()
     assert (sum(one.numel() for one in module.model.reconstructor.parameters()) > 1e5) == (name == "wider")
@@ -66,8 +66,7 @@ def test_a_score_that_divides_by_more_of_the_level_is_that_of_the_model_with_thi
     direction, model = variants.ScoreContext(), PatchGan(image_size=(32, 32), width=8).model.eval()
     with torch.no_grad():
         model.calibrate(batch)
-        _, foreground = show(model, images())
-        scores = direction.score(model, direction.maps(model, batch)["sum"], foreground)
+        scores = direction.score(model, direction.maps(model, batch)["sum"], batch)
         model.image_context = direction.image_context
         expected = model.ranking(model.combine(model.view(batch)))
     assert torch.allclose(scores, expected, rtol=1e-4)
@@ -82,21 +81,21 @@ def test_scores_are_relative_to_those_of_normal_images_with_as_much_tissue():
     small[0, :, :, 12:] = 0
 
     def maps(_, batch):
-        areas = show(model, batch * 255)[1].mean((1, 2, 3))
+        areas = show(model, batch)[1].mean((1, 2, 3))
         levels = torch.where(areas < 0.2, 3.0, 1.0) * torch.where(areas < 0.05, 5.0, 1.0)
         return {"sum": levels.view(-1, 1, 1, 1).expand(-1, 1, 32, 32)}
 
     direction.maps = maps
     direction.learn_scores(model, small)
-    foreground = show(model, small)[1]
-    scores = direction.score(model, direction.maps(model, small.float() / 255)["sum"], foreground)
+    batch = small.float() / 255
+    scores = direction.score(model, direction.maps(model, batch)["sum"], batch)
     assert scores.median() == 1
     assert (scores == 1).float().mean() > 0.8
     # The smallest of all has as many neighbours as there are, and no more weight than they.
     assert direction.expected[0] == 3
     # A lesion that is three times as conspicuous is that in both.
     assert torch.allclose(
-        direction.score(model, torch.full((40, 1, 32, 32), 3.0), foreground)[[1, -1]], torch.tensor([1.0, 3.0])
+        direction.score(model, torch.full((40, 1, 32, 32), 3.0), batch)[[1, -1]], torch.tensor([1.0, 3.0])
     )
 
 
