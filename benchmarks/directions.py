@@ -7,8 +7,8 @@ Each run leaves `jobs/ID.json`: settings, commit, machine, and for each evidence
 pixel AP and best Dice. A run that has a result is done. Several directions, folds and seeds make several runs.
 Directions that train no networks of their own take over the default's, which lie in `networks/` meanwhile. After every
 run `directions.json` compares all runs of the folder with the default of the same data, fold, seed and steps;
-`fill_numbers.py` makes the tables of it once it lies, with `jobs/`, in `results/directions`. The directions stand in
-`held_out/variants.py`, each with its reason.
+`fill_numbers.py` makes the tables of it once it lies, with `jobs/`, in `results/directions`. The directions, each
+with its reason, stand in `held_out/variants.py`, those that train nothing in `score_variants.py`.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from held_out import data, training, variants
+from held_out import data, score_variants, training, variants
 from held_out.direction import show
 from held_out.expected_residual import ExpectedResidual
 
@@ -55,7 +55,7 @@ def test_every_direction_trains_and_scores(name):
         assert torch.allclose(maps["sum"], module.model.combine(module.model.view(images().float() / 255)))
     if name == "expected_residual":
         assert isinstance(module.model.evidences[0], ExpectedResidual)
-    if isinstance(direction, variants.OneRanking):
+    if isinstance(direction, score_variants.OneRanking):
         assert module.model.ranking.patch_sizes == (direction.patch_size,)
         assert module.model.ranking.rank_weights == PatchGan().model.ranking.rank_weights
 
@@ -63,7 +63,7 @@ def test_every_direction_trains_and_scores(name):
 def test_a_score_that_divides_by_more_of_the_level_is_that_of_the_model_with_this_context():
     torch.manual_seed(0)
     batch = images().float() / 255
-    direction, model = variants.ScoreContext(), PatchGan(image_size=(32, 32), width=8).model.eval()
+    direction, model = score_variants.ScoreContext(), PatchGan(image_size=(32, 32), width=8).model.eval()
     with torch.no_grad():
         model.calibrate(batch)
         scores = direction.score(model, direction.maps(model, batch)["sum"], batch)
@@ -73,7 +73,7 @@ def test_a_score_that_divides_by_more_of_the_level_is_that_of_the_model_with_thi
 
 
 def test_scores_are_relative_to_those_of_normal_images_with_as_much_tissue():
-    direction, model = variants.ExpectedScore(), PatchGan(image_size=(32, 32), width=8).model.eval()
+    direction, model = score_variants.ExpectedScore(), PatchGan(image_size=(32, 32), width=8).model.eval()
     # Half of the images have little tissue and three times the score, one of them far more.
     small = torch.zeros(40, 3, 32, 32, dtype=torch.uint8)
     small[:20, :, 8:16, 8:16] = 120
