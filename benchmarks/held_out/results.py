@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,6 +16,7 @@ from anomalib_patchgan import PatchGan
 from anomalib_patchgan.benchmark.code import code_of
 from anomalib_patchgan.errors import DataError
 from anomalib_patchgan.files import read_json, write_atomically, write_json
+from anomalib_patchgan.measure.curves import require_finite
 from held_out.direction import SUM
 from held_out.variants import DIRECTIONS
 
@@ -171,8 +173,10 @@ def _results(out: Path) -> Iterator[tuple[Run, str, Found]]:
         try:
             run, last = Run(**content["run"]), content["evaluations"][-1]["found"]
             last[SUM]
+            metrics = [value for found in last.values() for value in found.values() if value is not None]
+            require_finite(np.array(metrics), "metrics")
             accelerator = content["environment"]["accelerator"]
-        except (TypeError, KeyError, IndexError) as error:
+        except (TypeError, KeyError, IndexError, DataError) as error:
             msg = f"{path} is no whole result of a direction ({error!r}): delete it and run that again"
             raise DataError(msg) from error
         yield run, accelerator, last

@@ -192,6 +192,12 @@ def test_seeds_are_averaged_in_pairs_and_a_damaged_result_is_named(tmp_path):
     }
     write("shading", 0, 0.9, "cuda")  # the default's seed 0 ran on the CPU: another training
     assert list(results.summarise(tmp_path)["rows"]) == ["game"]
+    write("affine", 1, float("nan"))
+    with pytest.raises(
+        results.DataError, match=r"seed-1-steps-9-affine\.json is no whole .* metrics are NaN or infinite"
+    ):
+        results.summarise(tmp_path)
+    write("affine", 1, 0.9)
     (tmp_path / "jobs" / "broken.json").write_text('{"run": {}}')
     with pytest.raises(results.DataError, match=re.escape("broken.json is no whole result")):
         results.summarise(tmp_path)
